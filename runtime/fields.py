@@ -1,0 +1,122 @@
+"""Strict reading of JSON objects that come from a file: what is missing, extra or of another kind is refused by name."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+class Fields:
+    """A JSON object whose fields are taken one by one; `done` refuses what nobody asked for.
+
+    Args:
+        value: the parsed JSON value.
+        where: what the messages call it, e.g. "manifest.json: view".
+        error: the exception raised for anything unexpected; takes the message.
+    """
+
+    def __init__(self, value: object, *, where: str, error: Callable[[str], Exception]) -> None:
+        if not isinstance(value, dict):
+            raise error(f"{where}: expected a JSON object, found {_kind(value)}")
+        self._values: dict[str, Any] = dict(value)
+        self._where = where
+        self._error = error
+
+    def _take(self, name: str, expected: str, fits: Callable[[Any], bool]) -> Any:
+        if name not in self._values:
+            raise self._error(f"{self._where}: expected the field {name!r} ({expected}), found none")
+        value = self._values.pop(name)
+        if not fits(value):
+            raise self._error(f"{self._where}: expected {name!r} to be {expected}, found {_kind(value)}")
+        return value
+
+    def text(self, name: str, *, among: tuple[str, ...] = ()) -> str:
+        expected = "one of " + ", ".join(among) if among else "a text"
+        return str(self._take(name, expected, lambda v: isinstance(v, str) and (not among or v in among)))
+
+    def integer(self, name: str, *, least: int = 0, most: int = 2**53) -> int:
+        return int(self._take(name, f"a whole number from {least} to {most}", _whole(least, most)))
+
+    def number(self, name: str) -> float:
+        """Take a finite number."""
+        return float(self._take(name, "a finite number", _finite))
+
+    def integers(self, name: str, *, count: int | None = None, least: int = 0, most: int = 2**31) -> tuple[int, ...]:
+        many = "" if count is None else f"{count} "
+        whole = _whole(least, most)
+        value = self._take(
+            name,
+            f"a list of {many}whole numbers from {least} to {most}",
+            lambda v: isinstance(v, list) and (count is None or len(v) == count) and all(whole(x) for x in v),
+        )
+        return tuple(value)
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        value = self._take(name, "a list of finite numbers", lambda v: isinstance(v, list) and all(map(_finite, v)))
+        return tuple(float(x) for x in value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._take(name, "a list of texts", lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v))
+        return tuple(value)
+
+    def items(self, name: str) -> list[Fields]:
+        value = self._take(name, "a list", lambda v: isinstance(v, list))
+        return [Fields(x, where=f"{self._where}: {name}[{i}]", error=self._error) for i, x in enumerate(value)]
+
+    def object(self, name: str) -> Fields:
+        value = self._take(name, "a JSON object", lambda v: isinstance(v, dict))
+        return Fields(value, where=f"{self._where}: {name}", error=self._error)
+
+    def open_object(self, name: str) -> dict[str, Any]:
+        """Take an object whose fields are for people to read, not for the runtime."""
+        return dict(self._take(name, "a JSON object", lambda v: isinstance(v, dict)))
+
+    def names(self) -> tuple[str, ...]:
+        """The fields not taken yet."""
+        return tuple(self._values)
+
+    def done(self) -> None:
+        if self._values:
+            raise self._error(
+                f"{self._where}: found the unknown field {min(self._values)!r}; "
+                "it may come from a newer spade-edge: update this machine's package"
+            )
+
+
+def parse(text: str | bytes, *, where: str, error: Callable[[str], Exception]) -> Fields:
+    """Parse JSON text; NaN, infinities, repeated names and absurd nesting are refused."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            raise ValueError("a name stands twice in one object")
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise error(f"{where}: expected JSON, found something else ({problem})") from None
+    return Fields(value, where=where, error=error)
+
+
+def _whole(least: int, most: int) -> Callable[[object], bool]:
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def _kind(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

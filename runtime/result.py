@@ -1,0 +1,73 @@
+"""What comes back for a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOOD = "good"
+DEFECT = "defect"
+CANNOT_JUDGE = "cannot_judge"
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected part of the heat map over the pixel threshold, in pixels of the frame.
+
+    Attributes:
+        x, y: left and top edge of the box.
+        width, height: its size; it covers every frame pixel that the region touches.
+        score: highest value of the heat map inside.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Match:
+    """What the worst position of a region looks like most: a place in a good image.
+
+    Attributes:
+        image: name of the good image.
+        x, y: centre of the matched position, as shares (0 to 1) of the view's width and height.
+        distance: squared distance of the embeddings there (Eq. 3 with κ = 1), not smoothed.
+    """
+
+    image: str
+    x: float
+    y: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """The result of scoring one frame.
+
+    Attributes:
+        score: image score; larger is worse. Squared embedding distance, never clipped.
+        threshold: the bundle's threshold; a score above it is a defect.
+        verdict: "good", "defect" or "cannot_judge".
+        reason: why the verdict is not good, a short sentence; empty for a good one.
+        heatmap: (h, w) float32, smoothed squared distances of the whole view at the view's resolution, raw.
+        regions: where the heat map is over the pixel threshold, worst first.
+        nearest: one match for each region.
+        milliseconds: time by stage, and "total".
+        provider: the onnxruntime provider that ran the network.
+    """
+
+    score: float
+    threshold: float
+    verdict: str
+    reason: str
+    heatmap: NDArray[np.float32]
+    regions: tuple[Region, ...]
+    nearest: tuple[Match, ...]
+    milliseconds: Mapping[str, float]
+    provider: str

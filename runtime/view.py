@@ -1,0 +1,118 @@
+"""The part of a frame that one network input covers, and how a frame becomes that input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import FrameError, UsageError
+from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.resample import resample, resampling_weights
+
+LARGEST_SIDE = 32768  # a frame larger than that is a mistake, not a camera
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame is resampled to `resize` (height, width); the middle `size` (height, width) of it is the network's input.
+
+    `resize == size` is the whole frame without a crop, the default. The paper's set-up is resize 256x256, size 224x224.
+    """
+
+    resize: tuple[int, int] = (224, 224)
+    size: tuple[int, int] = (224, 224)
+
+    def __post_init__(self) -> None:
+        for side, whole in zip(self.size, self.resize, strict=True):
+            if side % 32 or side < 32 or side > 8192:
+                raise UsageError(
+                    f"network input {self.size[0]}x{self.size[1]}: expected each side to be a multiple of 32 "
+                    f"from 32 to 8192, found {side}"
+                )
+            if not side <= whole <= 16384:
+                raise UsageError(f"expected a crop ({side}) no larger than the resized frame, found {whole}")
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the outer part of a frame is never seen."""
+        return self.resize != self.size
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Rows and columns cut off above and left of the network's input."""
+        return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Resample a frame to the network's input.
+
+        Args:
+            frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any strides.
+
+        Returns:
+            (h, w, 3) float32 BGR, 0 to 255, not rounded. Per axis, area averages when shrinking, bilinear when enlarging.
+
+        Raises:
+            FrameError: anything else.
+        """
+        frame = checked(frame)
+        rows, columns = (
+            resampling_weights(source, target)[start : start + side]
+            for source, target, start, side in zip(frame.shape[:2], self.resize, self.offset, self.size, strict=True)
+        )
+        view = resample(frame, rows=rows, columns=columns)
+        return np.ascontiguousarray(np.broadcast_to(view, (*self.size, 3)))
+
+    def box_in_frame(
+        self, box: tuple[int, int, int, int], frame_size: tuple[int, int]
+    ) -> tuple[int, int, int, int]:
+        """Carry a box of the view, (x, y, width, height), to the frame's pixels; it covers every pixel it touches.
+
+        Args:
+            box: in pixels of the network's input.
+            frame_size: (height, width) of the frame.
+        """
+        x, y, width, height = box
+        top, bottom = self._span(y, height, axis=0, source=frame_size[0])
+        left, right = self._span(x, width, axis=1, source=frame_size[1])
+        return left, top, right - left, bottom - top
+
+    def _span(self, start: int, length: int, *, axis: int, source: int) -> tuple[int, int]:
+        target = self.resize[axis]
+        first = (start + self.offset[axis]) * source // target
+        last = -(-(start + self.offset[axis] + length) * source // target)  # rounded up
+        return first, max(first + 1, last)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"resize": list(self.resize), "size": list(self.size)}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> View:
+        resize = fields.integers("resize", count=2, least=1, most=16384)
+        size = fields.integers("size", count=2, least=1, most=16384)
+        fields.done()
+        return cls(resize=(resize[0], resize[1]), size=(size[0], size[1]))
+
+
+def checked(frame: object) -> NDArray[np.uint8]:
+    """Refuse what is not a frame; give it as (H, W, 3) or (H, W, 1).
+
+    Raises:
+        FrameError: not an array, not uint8, not (H, W), (H, W, 1) or (H, W, 3), empty, or of an absurd size.
+    """
+    expected = "expected a uint8 array of shape (H, W, 3) BGR, (H, W) or (H, W, 1) grey"
+    if not isinstance(frame, np.ndarray):
+        raise FrameError(f"{expected}, found {type(frame).__name__}")
+    if frame.dtype != np.uint8:
+        raise FrameError(
+            f"{expected}, found {frame.dtype} of shape {frame.shape}; scale it to 0..255 and convert with .astype('uint8')"
+        )
+    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3)):
+        raise FrameError(f"{expected}, found shape {frame.shape}; drop an alpha channel with frame[:, :, :3]")
+    if 0 in frame.shape:
+        raise FrameError(f"{expected}, found an empty frame of shape {frame.shape}; did the camera deliver an image?")
+    if max(frame.shape[:2]) > LARGEST_SIDE:
+        raise FrameError(f"expected sides of at most {LARGEST_SIDE} pixels, found shape {frame.shape}")
+    return frame[:, :, np.newaxis] if frame.ndim == 2 else frame
