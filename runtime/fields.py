@@ -1,4 +1,4 @@
-"""Strict reading of JSON objects that come from a file: what is missing, extra or of another kind is refused by name."""
+"""Strict reading of JSON that comes from a file: what is missing, extra or of another kind is refused by name."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ class Fields:
     def integer(self, name: str, *, least: int = 0, most: int = 2**53) -> int:
         return int(self._take(name, f"a whole number from {least} to {most}", _whole(least, most)))
 
+    def integer_or_none(self, name: str) -> int | None:
+        """Take a whole number, or null."""
+        whole = _whole(0, 2**53)
+        value = self._take(name, "a whole number or null", lambda v: v is None or whole(v))
+        return None if value is None else int(value)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._take(name, "true or false", lambda v: isinstance(v, bool)))
+
     def number(self, name: str) -> float:
         """Take a finite number."""
         return float(self._take(name, "a finite number", _finite))
@@ -58,7 +67,9 @@ class Fields:
         return tuple(float(x) for x in value)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        value = self._take(name, "a list of texts", lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v))
+        value = self._take(
+            name, "a list of texts", lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)
+        )
         return tuple(value)
 
     def items(self, name: str) -> list[Fields]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spade_edge.runtime.errors import ModelError, UsageError
-from spade_edge.runtime.fields import parse
+from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.view import View
 
 METADATA_KEY = "spade_edge"
@@ -110,11 +110,24 @@ class ModelCard:
             ModelError: no card, or one that this version does not understand.
         """
         if METADATA_KEY not in metadata:
-            raise ModelError(f"{source}: expected an ONNX model written by 'spade-edge export', found one without its card")
+            raise ModelError(
+                f"{source}: expected an ONNX model written by 'spade-edge export', found one without its card"
+            )
         fields = parse(metadata[METADATA_KEY], where=f"{source}: model card", error=ModelError)
+        return cls.from_fields(fields, source=source)
+
+    @classmethod
+    def from_fields(cls, fields: Fields, *, source: str) -> ModelCard:
+        """Read the card from a JSON object.
+
+        Raises:
+            ModelError: it is not one that this version understands.
+        """
         schema = fields.integer("schema")
         if schema != SCHEMA:
-            raise ModelError(f"{source}: expected model card version {SCHEMA}, found {schema}; export it again or update")
+            raise ModelError(
+                f"{source}: expected model card version {SCHEMA}, found {schema}; export it again or update"
+            )
         backbone = fields.text("backbone")
         weights = fields.open_object("weights")
         levels = []

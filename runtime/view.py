@@ -52,7 +52,7 @@ class View:
             frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any strides.
 
         Returns:
-            (h, w, 3) float32 BGR, 0 to 255, not rounded. Per axis, area averages when shrinking, bilinear when enlarging.
+            (h, w, 3) float32 BGR, 0 to 255, not rounded; per axis, area averages when shrinking, else bilinear.
 
         Raises:
             FrameError: anything else.
@@ -65,9 +65,7 @@ class View:
         view = resample(frame, rows=rows, columns=columns)
         return np.ascontiguousarray(np.broadcast_to(view, (*self.size, 3)))
 
-    def box_in_frame(
-        self, box: tuple[int, int, int, int], frame_size: tuple[int, int]
-    ) -> tuple[int, int, int, int]:
+    def box_in_frame(self, box: tuple[int, int, int, int], frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Carry a box of the view, (x, y, width, height), to the frame's pixels; it covers every pixel it touches.
 
         Args:
@@ -107,7 +105,8 @@ def checked(frame: object) -> NDArray[np.uint8]:
         raise FrameError(f"{expected}, found {type(frame).__name__}")
     if frame.dtype != np.uint8:
         raise FrameError(
-            f"{expected}, found {frame.dtype} of shape {frame.shape}; scale it to 0..255 and convert with .astype('uint8')"
+            f"{expected}, found {frame.dtype} of shape {frame.shape}; "
+            "scale it to 0..255 and convert with .astype('uint8')"
         )
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3)):
         raise FrameError(f"{expected}, found shape {frame.shape}; drop an alpha channel with frame[:, :, :3]")

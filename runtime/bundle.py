@@ -1,0 +1,137 @@
+"""A bundle: the folder that a device loads, checked before anything in it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.gallery import Gallery
+from spade_edge.runtime.hnsw import Index
+from spade_edge.runtime.manifest import Manifest, Payload
+from spade_edge.runtime.matcher import HNSW
+
+VERIFY = ("hashes", "structure")
+REPAIR = "copy the bundle anew or build it again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle; its arrays are memory-mapped.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says of itself.
+        gallery: embeddings of the good images.
+        thumbnails: (N, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
+        index: over the cells' keys; None for exact search.
+        key_projection: (sum of C, D) float32; goes with the index.
+    """
+
+    path: Path
+    manifest: Manifest
+    gallery: Gallery
+    thumbnails: NDArray[np.uint8]
+    index: Index | None
+    key_projection: NDArray[np.float32] | None
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        return self.path / self.manifest.files["model"].name
+
+    @classmethod
+    def open(cls, path: Path, *, verify: str = "hashes") -> Bundle:
+        """Open a bundle folder.
+
+        Args:
+            path: the folder.
+            verify: "hashes" checks the SHA-256 of every file; "structure" only sizes, shapes and the index's links,
+                for very large galleries on a disk that is trusted.
+
+        Raises:
+            BundleError: a file is missing, truncated, altered, or not what the manifest says.
+        """
+        if verify not in VERIFY:
+            raise UsageError(f"expected verify to be one of {', '.join(VERIFY)}, found {verify!r}")
+        manifest = Manifest.read(path)
+        for payload in manifest.files.values():
+            _check(path, payload, hashes=verify == "hashes")
+        card, count = manifest.model, len(manifest.names)
+        grid = card.grid(card.levels[0])
+        levels = tuple(
+            _array(path, manifest.files[level.output], (count, *card.grid(level), level.channels), np.float32)
+            for level in card.levels
+        )
+        gallery = Gallery(
+            levels=levels,
+            squares=_finite(path, manifest.files["squares"], (count, *grid)),
+            images=_finite(path, manifest.files["images"], (count, card.image_channels)),
+            names=manifest.names,
+        )
+        index, key_projection = None, None
+        if manifest.matching.search == HNSW:
+            entry = manifest.files["key_projection"]
+            index = Index.read(path / manifest.files["index"].name)
+            width = index.vectors.shape[1]
+            key_projection = _finite(path, entry, (sum(level.channels for level in card.levels), width))
+            if len(index) != count * gallery.cells_per_image:
+                raise BundleError(
+                    f"{manifest.files['index'].name}: expected {count * gallery.cells_per_image} cells, "
+                    f"found {len(index)}; {REPAIR}"
+                )
+        return cls(
+            path=path,
+            manifest=manifest,
+            gallery=gallery,
+            thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
+            index=index,
+            key_projection=key_projection,
+        )
+
+
+def sha256(path: Path) -> str:
+    """Hash a file: 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(4 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
+    path = bundle / payload.name
+    try:
+        size = path.stat().st_size
+        if size != payload.size:
+            raise BundleError(f"{path}: expected {payload.size} bytes, found {size}; {REPAIR}")
+        if hashes and sha256(path) != payload.sha256:
+            raise BundleError(f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another: altered; {REPAIR}")
+    except OSError as problem:
+        raise BundleError(f"{path}: expected a file of the bundle, found none ({problem.strerror}); {REPAIR}") from None
+
+
+def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype: type[Any]) -> NDArray[Any]:
+    """Map a .npy file into memory; `None` in `shape` fits any length."""
+    try:
+        array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
+    except Exception as problem:  # a hostile header can make numpy raise anything
+        raise BundleError(f"{payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
+    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
+    if not fits or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        wanted = "x".join("any" if want is None else str(want) for want in shape)
+        found = "x".join(map(str, array.shape)) + f" {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
+        raise BundleError(f"{payload.name}: expected {wanted} {np.dtype(dtype)}, found {found}; {REPAIR}")
+    return array
+
+
+def _finite(bundle: Path, payload: Payload, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    array = _array(bundle, payload, shape, np.float32)
+    if not np.isfinite(array).all():
+        raise BundleError(f"{payload.name}: expected finite numbers, found NaN or infinity; {REPAIR}")
+    return array

@@ -1,0 +1,205 @@
+"""`manifest.json`: which files make a bundle, and everything about it that is not an array.
+
+It is small and readable by itself: nothing of the payload is needed to tell what a bundle is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spade_edge.runtime.errors import BundleError, ModelError, UsageError
+from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.matcher import HNSW, PROFILES, Matching
+from spade_edge.runtime.model import ModelCard
+
+FILE = "manifest.json"
+HISTORY = "history"
+SCHEMA = 1
+LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
+
+NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
+HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One file of a bundle, named after its content."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Above what a score is a defect, and where that comes from.
+
+    Attributes:
+        score: the largest image score that is still good.
+        pixel: the largest value of the heat map that is still good; regions are drawn above it.
+        method: how both were found, for people to read.
+        calibrated: whether a false-reject rate is promised for it.
+        scores: leave-one-out scores of the good images, in the gallery's order.
+        maps: how many good images' maps `pixel` comes from.
+    """
+
+    score: float
+    pixel: float
+    method: str
+    calibrated: bool
+    scores: tuple[float, ...]
+    maps: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "score": self.score,
+            "pixel": self.pixel,
+            "method": self.method,
+            "calibrated": self.calibrated,
+            "scores": list(self.scores),
+            "maps": self.maps,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Threshold:
+        threshold = cls(
+            score=fields.number("score"),
+            pixel=fields.number("pixel"),
+            method=fields.text("method"),
+            calibrated=fields.flag("calibrated"),
+            scores=fields.numbers("scores"),
+            maps=fields.integer("maps"),
+        )
+        fields.done()
+        return threshold
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`.
+
+    Attributes:
+        created: when, UTC, ISO 8601.
+        writer: the spade-edge version that wrote it.
+        profile: "edge" or "paper".
+        matching: the profile's parameters, as chosen.
+        departures: how this bundle departs from the paper, for people to read.
+        model: the card of the model inside.
+        names: file names of the good images.
+        threshold: the verdict's.
+        files: role to payload: model, level1 …, squares, images, thumbnails; key_projection and index for hnsw.
+    """
+
+    created: str
+    writer: str
+    profile: str
+    matching: Matching
+    departures: tuple[str, ...]
+    model: ModelCard
+    names: tuple[str, ...]
+    threshold: Threshold
+    files: dict[str, Payload]
+
+    def roles(self) -> tuple[str, ...]:
+        """The payload that a bundle of this kind has."""
+        levels = tuple(level.output for level in self.model.levels)
+        search = ("key_projection", "index") if self.matching.search == HNSW else ()
+        return ("model", *levels, "squares", "images", "thumbnails", *search)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return sum(payload.size for payload in self.files.values())
+
+    def to_text(self) -> str:
+        """The file's contents: JSON for people to read, ending in a newline."""
+        value = {
+            "schema": SCHEMA,
+            "created": self.created,
+            "writer": self.writer,
+            "profile": self.profile,
+            "matching": self.matching.to_json(),
+            "departures": list(self.departures),
+            "threshold": self.threshold.to_json(),
+            "model": self.model.to_json(),
+            "files": {
+                role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
+                for role, payload in self.files.items()
+            },
+            "names": list(self.names),
+        }
+        return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, bundle: Path) -> Manifest:
+        """Read the manifest of a bundle folder, nothing else.
+
+        Raises:
+            BundleError: there is none, or something in it is missing, unknown or of another kind.
+        """
+        path = bundle / FILE
+        try:
+            if path.stat().st_size > LARGEST:
+                raise BundleError(f"{path}: expected a manifest of at most {LARGEST >> 20} MB, found a larger one")
+            text = path.read_bytes()
+        except OSError as problem:
+            raise BundleError(
+                f"{bundle}: expected a bundle folder with {FILE}, found none ({problem.strerror}); "
+                "'spade-edge build' makes one"
+            ) from None
+        return cls.from_text(text)
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> Manifest:
+        """Parse a manifest.
+
+        Raises:
+            BundleError: as for `read`.
+        """
+        fields = parse(text, where=FILE, error=BundleError)
+        schema = fields.integer("schema")
+        if schema != SCHEMA:
+            raise BundleError(f"{FILE}: expected schema {SCHEMA}, found {schema}; update this machine's spade-edge")
+        created, writer = fields.text("created"), fields.text("writer")
+        profile = fields.text("profile", among=tuple(PROFILES))
+        departures = fields.texts("departures")
+        threshold = Threshold.from_fields(fields.object("threshold"))
+        try:
+            matching = Matching.from_fields(fields.object("matching"))
+            model = ModelCard.from_fields(fields.object("model"), source=FILE)
+        except (UsageError, ModelError) as problem:
+            raise BundleError(f"{FILE}: {problem}") from None
+        files = {}
+        entries = fields.object("files")
+        for role in entries.names():
+            entry = entries.object(role)
+            payload = Payload(name=entry.text("name"), sha256=entry.text("sha256"), size=entry.integer("size"))
+            entry.done()
+            # The pattern also keeps a hostile manifest from naming a file outside the bundle.
+            if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
+                raise BundleError(f"{FILE}: expected {role} named after its SHA-256, found {payload.name!r}")
+            files[role] = payload
+        names = fields.texts("names")
+        fields.done()
+        manifest = cls(
+            created=created,
+            writer=writer,
+            profile=profile,
+            matching=matching,
+            departures=departures,
+            model=model,
+            names=names,
+            threshold=threshold,
+            files=files,
+        )
+        if not names:
+            raise BundleError(f"{FILE}: expected the names of one or more good images, found none")
+        if set(files) != set(manifest.roles()):
+            raise BundleError(
+                f"{FILE}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
+            )
+        return manifest

@@ -1,0 +1,73 @@
+"""Connected parts of a heat map over a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A connected part of a map, in pixels of the map.
+
+    Attributes:
+        box: (x, y, width, height).
+        peak: (row, column) of its highest value.
+        score: that value.
+    """
+
+    box: tuple[int, int, int, int]
+    peak: tuple[int, int]
+    score: float
+
+
+def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
+    """Find the 8-connected parts of `heatmap` (h, w) over `threshold`, highest first.
+
+    Works on runs of neighbouring pixels in a row, of which a smooth map has few, and joins those that touch.
+    """
+    over = np.zeros((heatmap.shape[0], heatmap.shape[1] + 2), np.int8)
+    over[:, 1:-1] = heatmap > threshold
+    turns = np.diff(over, axis=1)
+    rows, starts = np.nonzero(turns == 1)
+    stops = np.nonzero(turns == -1)[1]  # one past the end; nonzero goes row by row, so starts and stops pair up
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first_of_row = np.searchsorted(rows, np.arange(len(heatmap) + 1)).tolist()
+    for row in range(1, len(heatmap)):
+        above, here, end = first_of_row[row - 1], first_of_row[row], first_of_row[row + 1]
+        last_above = here
+        while above < last_above and here < end:
+            if starts[above] <= stops[here] and starts[here] <= stops[above]:  # touching corners count
+                parent[root(here)] = root(above)
+            if stops[above] < stops[here]:
+                above += 1
+            else:
+                here += 1
+
+    members: dict[int, list[int]] = {}
+    for run in range(len(rows)):
+        members.setdefault(root(run), []).append(run)
+    found = [_blob(heatmap, rows[runs], starts[runs], stops[runs]) for runs in members.values()]
+    return tuple(sorted(found, key=lambda blob: (-blob.score, blob.box)))
+
+
+def _blob(
+    heatmap: NDArray[np.float32], rows: NDArray[np.intp], starts: NDArray[np.intp], stops: NDArray[np.intp]
+) -> Blob:
+    left, top = int(starts.min()), int(rows[0])
+    box = (left, top, int(stops.max()) - left, int(rows[-1]) - top + 1)
+    peaks = [
+        (float(heatmap[row, start:stop].max()), int(row), int(start + heatmap[row, start:stop].argmax()))
+        for row, start, stop in zip(rows, starts, stops, strict=True)
+    ]
+    score, row, column = max(peaks, key=lambda peak: peak[0])
+    return Blob(box=box, peak=(row, column), score=score)
