@@ -1,0 +1,14 @@
+"""Build a bundle from images of good parts.
+
+from pathlib import Path
+from spade_edge.galleries import build
+
+built = build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
+built.manifest.threshold.score
+"""
+
+from __future__ import annotations
+
+from spade_edge.galleries.build import Built, Plan, build
+
+__all__ = ["Built", "Plan", "build"]

@@ -1,0 +1,277 @@
+"""The way of a gallery: good images → views → network → levels → keys and index → threshold → bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from spade_edge import __version__
+from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.index import index_bytes, write_index
+from spade_edge.galleries.keys import DIMENSIONS, fit_key_projection
+from spade_edge.galleries.staging import Staging, publish, staging
+from spade_edge.galleries.threshold import leave_one_out
+from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer
+from spade_edge.runtime.gallery import Gallery, cell_keys, squared_lengths
+from spade_edge.runtime.heatmap import Smoothing
+from spade_edge.runtime.hnsw import Index
+from spade_edge.runtime.manifest import Manifest, Threshold
+from spade_edge.runtime.matcher import HNSW, PROFILES, Matcher, Matching
+from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.resample import resample, resampling_weights
+from spade_edge.runtime.session import Session
+from spade_edge.runtime.view import View
+
+THUMBNAIL = 2  # a thumbnail has half the view's pixels along each axis
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build is going to do, known before it starts.
+
+    Attributes:
+        images: the good images.
+        card: the model's.
+        matching: the profile's parameters, as chosen.
+        departures: how this departs from the paper.
+        size: bytes of the bundle, to within a percent.
+    """
+
+    images: tuple[Path, ...]
+    card: ModelCard
+    matching: Matching
+    departures: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build has done.
+
+    Attributes:
+        path: the bundle.
+        manifest: its contents.
+        skipped: images that could not be read, with the reason.
+        former: where the manifest of the bundle that was there before is kept.
+    """
+
+    path: Path
+    manifest: Manifest
+    skipped: tuple[str, ...]
+    former: Path | None
+
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+Announce = Callable[[Plan], None]
+
+
+def build(
+    images: Path,
+    *,
+    model: Path,
+    output: Path,
+    profile: str = "edge",
+    matching: Matching | None = None,
+    skip_bad: bool = False,
+    threads: int | None = None,
+    announce: Announce = lambda plan: None,
+    progress: Progress = lambda items, label: items,
+) -> Built:
+    """Build a bundle from a folder of images of good parts.
+
+    Args:
+        images: the folder; nested folders count.
+        model: what `spade-edge export` wrote.
+        output: the bundle folder; a bundle that is there already is replaced in one step and kept in its history.
+        profile: "edge" or "paper".
+        matching: parameters; None for the profile's own.
+        skip_bad: leave out images that cannot be read instead of stopping.
+        threads: onnxruntime's threads; None for one a core.
+        announce: called once with the plan before the work starts.
+        progress: wraps each long loop's items, with its label; e.g. tqdm.
+
+    Raises:
+        DataError: no folder, fewer than two images, an image that cannot be read, or no room on the disk.
+        ModelError: the model is not a pyramid, or gives features that are not finite.
+        UsageError: the output is something else than a bundle.
+        DeviceError: a package is missing.
+    """
+    matching = PROFILES[profile] if matching is None else matching
+    with staging(output) as stage:
+        found = find_images(images)
+        session = Session.open(model, threads=threads)
+        card = session.card
+        plan = Plan(
+            images=found,
+            card=card,
+            matching=matching,
+            departures=departures(card, matching),
+            size=bundle_bytes(card, matching, len(found), model.stat().st_size),
+        )
+        announce(plan)
+        _check_room(output, plan)
+
+        stage.add("model", Path(shutil.copyfile(model, stage.scratch("model.onnx"))))
+        used, skipped = _read(stage, plan, images, skip_bad, progress)
+        gallery = _extract(stage, session, used, progress)
+        matcher = _matcher(stage, gallery, matching, progress)
+        smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma)
+        threshold = leave_one_out(matcher, smoothing, progress=lambda items: progress(items, "leave-one-out"))
+        manifest = Manifest(
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            writer=f"spade-edge {__version__}",
+            profile=profile,
+            matching=matching,
+            departures=plan.departures,
+            model=card,
+            names=used,
+            threshold=threshold,
+            files=dict(stage.files),
+        )
+        stage.add_manifest(manifest)
+        _verify(stage, images / used[0], threshold, threads)
+        former = publish(stage, output)
+    return Built(path=output, manifest=manifest, skipped=skipped, former=former)
+
+
+def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
+    """How a model and its parameters depart from the paper, a short phrase each."""
+    found = []
+    if card.backbone != "wide_resnet50_2":
+        found.append(f"backbone {card.backbone} (paper: wide_resnet50_2)")
+    if [level.number for level in card.levels] != [1, 2, 3]:
+        found.append(f"levels {','.join(str(level.number) for level in card.levels)} (paper: 1,2,3)")
+    if card.view != View(resize=(256, 256), size=(224, 224)):
+        seen = "x".join(map(str, card.view.size))
+        whole = f", the middle of {'x'.join(map(str, card.view.resize))}" if card.view.cropped else ", the whole frame"
+        found.append(f"view {seen}{whole} (paper: 224x224, the middle of 256x256)")
+    paper = PROFILES["paper"]
+    if matching.image_score != paper.image_score:
+        found.append("image score from the map (paper: from image vectors)")
+    elif card.image_level != 4:
+        found.append(f"image vector from level {card.image_level} (paper: level 4)")
+    if matching.search != paper.search:
+        found.append("HNSW search over cells (paper: exact)")
+    for name in ("neighbours", "kappa", "sigma"):
+        have, want = getattr(matching, name), getattr(paper, name)
+        if have != want:
+            found.append(f"{name} {'all' if have is None else f'{have:g}'} (paper: {want:g})")
+    return tuple(found)
+
+
+def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int) -> int:
+    """Size of a bundle of `count` images, to within a percent."""
+    numbers = sum(int(np.prod(shape)) for shape in card.output_shapes().values())
+    numbers += int(np.prod(card.grid(card.levels[0])))  # squares
+    thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
+    total = model_bytes + count * (4 * numbers + thumbnail)
+    if matching.search == HNSW:
+        width = sum(level.channels for level in card.levels)
+        dimensions = min(DIMENSIONS, width)
+        total += 4 * width * dimensions
+        total += index_bytes(count * int(np.prod(card.grid(card.levels[-1]))), dimensions)
+    return total
+
+
+def _check_room(output: Path, plan: Plan) -> None:
+    views = len(plan.images) * 12 * int(np.prod(plan.card.view.size))
+    free, needed = shutil.disk_usage(output.parent).free, plan.size + views
+    if needed > free:
+        raise DataError(
+            f"{output.parent}: expected {needed / 1e6:,.0f} MB of free disk, found {free / 1e6:,.0f} MB; "
+            "free some, or use fewer images or another --output"
+        )
+
+
+def _read(
+    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read every image once, before the long work, so that all bad ones are named at the start.
+
+    Leaves the views in the staging folder; gives the names that were read and the complaints about the others.
+    """
+    view, used, bad = plan.card.view, [], []
+    small = tuple(side // THUMBNAIL for side in view.size)
+    rows, columns = (resampling_weights(side, target) for side, target in zip(view.size, small, strict=True))
+    thumbnails = []
+    with stage.scratch("views").open("wb") as file:
+        for path in progress(plan.images, "reading images"):
+            try:
+                seen = view(read_image(path))
+            except (DataError, FrameError) as problem:
+                bad.append(str(problem))
+                continue
+            seen.tofile(file)
+            thumbnails.append(np.rint(resample(seen, rows=rows, columns=columns)).astype(np.uint8))
+            used.append(path.relative_to(folder).as_posix())
+    if bad and not skip_bad:
+        more = f" (and {len(bad) - 1} more of {len(plan.images)})" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{more}; mend or remove, or leave out with --skip-bad")
+    if len(used) < 2:
+        raise DataError(
+            f"{folder}: expected at least 2 good images that can be read, found {len(used)}: "
+            "the threshold needs each scored against the others"
+        )
+    stage.add_array("thumbnails", np.stack(thumbnails))
+    return tuple(used), tuple(bad)
+
+
+def _extract(stage: Staging, session: Session, names: tuple[str, ...], progress: Progress) -> Gallery:
+    """Run the network over the views, one by one as on the line, and write what it says."""
+    card, count = session.card, len(names)
+    shapes = {role: (count, *shape) for role, shape in card.output_shapes().items()}
+    shapes["squares"] = (count, *card.grid(card.levels[0]))
+    shapes["images"] = shapes.pop("image")
+    paths = {role: stage.scratch(f"{role}.npy") for role in shapes}
+    arrays = {role: open_memmap(paths[role], "w+", np.float32, shape) for role, shape in shapes.items()}
+    views = np.memmap(stage.scratch("views"), np.float32, "r", shape=(count, *card.view.size, 3))
+    for i in progress(range(count), "extracting features"):
+        (pyramid,) = session(np.asarray(views[i : i + 1]))
+        for level, features in zip(card.levels, pyramid.levels, strict=True):
+            arrays[level.output][i] = features
+        arrays["images"][i] = pyramid.image
+        arrays["squares"][i] = squared_lengths(pyramid)
+        if not np.isfinite(arrays["squares"][i]).all():
+            raise ModelError(f"the model gives features that are not finite for {names[i]}; export it again")
+    for array in arrays.values():
+        array.flush()
+    del arrays, views
+    kept = {role: stage.add(role, path) for role, path in paths.items()}
+    mapped = {role: np.load(path, mmap_mode="r", allow_pickle=False) for role, path in kept.items()}
+    return Gallery(
+        levels=tuple(mapped[level.output] for level in card.levels),
+        squares=mapped["squares"],
+        images=mapped["images"],
+        names=names,
+    )
+
+
+def _matcher(stage: Staging, gallery: Gallery, matching: Matching, progress: Progress) -> Matcher:
+    """Index the gallery where the search needs it."""
+    if matching.search != HNSW:
+        return Matcher(gallery, matching)
+    projection = fit_key_projection(gallery)
+    keys = np.concatenate(
+        [cell_keys(gallery.pyramid(i), projection) for i in progress(range(len(gallery)), "indexing cells")]
+    )
+    scratch = stage.scratch("index.hnsw")
+    write_index(keys, scratch)
+    stage.add_array("key_projection", projection)
+    return Matcher(gallery, matching, index=Index.read(stage.add("index", scratch)), key_projection=projection)
+
+
+def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | None) -> None:
+    """Open the finished bundle as a device will, and score a good image with it."""
+    result = Scorer.open(stage.folder, threads=threads)(read_image(image))
+    # The image is in the gallery, so it lies near itself: not above what the others reach when they are left out.
+    if not np.isfinite(result.score) or not np.isfinite(result.heatmap).all() or result.score > threshold.score:
+        raise BundleError(
+            f"expected the new bundle to find {image.name} good, found score {result.score:.4g}; not written"
+        )
