@@ -46,7 +46,7 @@ _GROUPS = (
 class _SameConvolution(torch.autograd.Function):
     """Convolution padded by any number of pixels on each side, in torch and, as one node, in ONNX.
 
-    torch pads both sides alike; a `functional.pad` before it would become 14 nodes of the file.
+    torch pads both sides alike; a `functional.pad` before it would become 16 nodes of the file.
     """
 
     @staticmethod

@@ -49,8 +49,8 @@ def build_graph(pyramid: Pyramid, *, view: View) -> onnx.ModelProto:
 
 def _traced(pyramid: Pyramid, view: View) -> onnx.ModelProto:
     # dynamo=False: at opset 17 the TorchScript exporter folds every batch norm and leaves only the nodes named above,
-    # on torch 2.4 to 2.14 alike. torch 2.14's dynamo=True writes opset 18 whatever is asked for (its conversion to 17
-    # fails), turns the pooled image vector into Shape, Range and Gather, and notes source paths in the file.
+    # on torch 2.4.1 and 2.14.1 alike. dynamo=True (torch 2.14.1) writes opset 18 whatever is asked for, as its
+    # conversion to 17 fails, turns the image vector into Shape, Range and Gather, and notes source paths in the file.
     file: Any = io.BytesIO()  # torch's annotation knows only paths; the TorchScript exporter takes either
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the exporter is no longer the default one

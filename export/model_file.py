@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,6 @@ def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: 
     output = _checked(output)
     pyramid.eval()
     model = build_graph(pyramid, view=view)
-    parity = measure_parity(model.SerializeToString(), pyramid, view=view, source=output.name)
     card = ModelCard(
         backbone=pyramid.backbone,
         weights=dict(weights_note),
@@ -96,11 +95,21 @@ def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: 
         image_channels=pyramid.image_channels,
         view=view,
         precision="fp32",
-        parity=parity,
+        parity={},
     )
-    onnx.helper.set_model_props(model, card.to_metadata())
-    content = model.SerializeToString(deterministic=True)
-    _write(output, content)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    try:
+        _write(part, model, card)
+        card = replace(card, parity=measure_parity(part, pyramid, source=output.name))
+        content = _write(part, model, card)
+        part.replace(output)
+    except OSError as problem:
+        raise DeviceError(
+            f"--output {output}: expected to write the model, found {problem.strerror or problem}; "
+            "free some space or choose another folder"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
     return ExportReport(output, card, hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -113,20 +122,11 @@ def _checked(output: Path) -> Path:
     return output
 
 
-def _write(output: Path, content: bytes) -> None:
-    """Write, check the bytes on disk, then move into place: a reader sees the former file or the whole new one."""
-    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        onnx.checker.check_model(str(part))
-        part.replace(output)
-    except OSError as problem:
-        raise DeviceError(
-            f"--output {output}: expected to write {len(content)} bytes, found {problem.strerror or problem}; "
-            "free some space or choose another folder"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+def _write(path: Path, model: onnx.ModelProto, card: ModelCard) -> bytes:
+    onnx.helper.set_model_props(model, card.to_metadata())
+    content = model.SerializeToString(deterministic=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return content

@@ -77,9 +77,13 @@ def load(stages: nn.Module, tensors: Mapping[str, object], *, source: str) -> No
         )
     for name, slot in slots.items():
         tensor = tensors[name]
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
-            kind = f"{tensor.dtype} ({tensor.layout})" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-            raise DataError(f"{source}: expected {name!r} to be a dense tensor of floating point, found {kind}")
+        if not isinstance(tensor, torch.Tensor):
+            raise DataError(f"{source}: expected a tensor for {name!r}, found {type(tensor).__name__}")
+        if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+            raise DataError(
+                f"{source}: expected {name!r} dense and of floating point, found {tensor.dtype}, {tensor.layout}, on "
+                f"{tensor.device}; save the weights of the network as it was before it was quantised or pruned"
+            )
         if tensor.shape != slot.shape:
             raise DataError(
                 f"{source}: expected {name!r} of shape {tuple(slot.shape)}, found {tuple(tensor.shape)}; "
@@ -107,11 +111,13 @@ def _downloaded(backbone: str) -> Weights:
         if cached.is_file():
             raise _unreadable(cached, problem, remedy="delete it, then it is downloaded again") from None
         raise DataError(
-            f"{weights}: expected to download {weights.url} into {cached.parent}, found no way ({_reason(problem)}); "
+            f"{weights}: expected to download {weights.url} into {cached.parent}, it failed with {_reason(problem)}; "
             f"on a machine that has a network, download {name} from that address, then put it into that folder here "
             f"or pass it with --weights {name}"
         ) from None
-    note = {"source": f"torchvision {weights}", "file": name, "sha256": _sha256(cached)}
+    note = {"source": f"torchvision {weights}", "file": name}
+    if cached.is_file():
+        note["sha256"] = _sha256(cached)
     return Weights(_unwrapped(tensors, source=str(cached)), note)
 
 

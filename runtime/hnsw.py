@@ -25,6 +25,7 @@ HEADER = struct.Struct("<6QiI3QdQ")
 BEAM = 8  # nodes a query opens in one round: wide enough that a round is one large gather and one product
 CHUNK = 64 << 20  # bytes of the table of visited nodes
 SEEDS = 4096  # size of a layer up to which all of it is looked at for a start
+LARGEST = 1e15  # a coordinate whose square and sums still fit float32
 FEW = 16384  # allowed nodes up to which looking at each of them beats walking the graph
 
 
@@ -218,8 +219,8 @@ def _parse(raw: bytes, name: str) -> Index:
         HEADER.size,
     )
     vectors = np.ascontiguousarray(records["vector"], np.float32)
-    if not np.isfinite(vectors).all():
-        raise refuse("finite vectors", "NaN or infinity")
+    if not (np.abs(vectors) < LARGEST).all():  # NaN is not smaller either
+        raise refuse(f"finite vectors below {LARGEST:g}", "NaN, infinity or larger ones")
     if records["deleted"].any():
         raise refuse("no deleted records", f"{int((records['deleted'] != 0).sum())}")
     if not np.array_equal(np.sort(records["label"]), np.arange(count, dtype=np.uint64)):

@@ -11,6 +11,7 @@ and on a grey print.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from spade_edge.runtime.view import View, checked
 
 TOP = 4.0  # times the threshold: the end of the scale
 CLEAR = 0.5  # times the threshold: the picture is left alone below
+UNSEEN = 0.45  # brightness of what the view leaves out
 STEP = 0.16  # share of the palette that is skipped at the threshold
 
 # From black through purple, red and orange to pale yellow, each lighter than the one before; RGB.
@@ -52,7 +54,7 @@ VERDICT_COLOURS = {GOOD: (178, 114, 0), DEFECT: (0, 94, 213), CANNOT_JUDGE: (110
 _WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
 
 
-def colour(heatmap: NDArray[np.floating], *, threshold: float) -> NDArray[np.uint8]:
+def colour(heatmap: NDArray[np.floating[Any]], *, threshold: float) -> NDArray[np.uint8]:
     """Give each distance its colour.
 
     Args:
@@ -77,21 +79,19 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, view: View, pixel_
     Returns:
         (H, W, 3) uint8 BGR, a picture of its own.
     """
-    picture = np.ascontiguousarray(np.broadcast_to(checked(frame), (*frame.shape[:2], 3))).astype(np.float32)
+    picture = np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)), order="C")
     height, width = picture.shape[:2]
     line = max(1, round(min(height, width) / 400))
 
     if result.heatmap.size:  # a frame that cannot be judged may have none
         ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), view, (height, width))
-        picture[~seen] *= 0.45  # never looked at
+        mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
         strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
-        picture += strength[..., None] * (_palette(ratio) - picture)
-        picture = (picture + 0.5).astype(np.uint8)
+        mixed += strength[..., None] * (_palette(ratio) - mixed)
+        picture = (mixed + 0.5).astype(np.uint8)
         over = ((ratio > 1) & seen).astype(np.uint8)
         contours, _ = cv2.findContours(over, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, _WHITE, line, cv2.LINE_8)
-    else:
-        picture = picture.astype(np.uint8)
 
     for region in result.regions:
         _box(picture, region, line)
@@ -100,7 +100,7 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, view: View, pixel_
 
 
 def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:
-    """Draw the scale itself: 0 at the left, the threshold in the middle, 2× at three quarters, 4× and more at the right.
+    """Draw the scale: 0 at the left, the threshold in the middle, 2× at three quarters, 4× and more at the right.
 
     Returns:
         (height, width, 3) uint8 BGR.
@@ -111,7 +111,7 @@ def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:
 
 
 def figure(value: float) -> str:
-    """Write a score for people: about four digits, no exponent where it can be helped."""
+    """Write a score for people: at least three digits, no exponent where it can be helped."""
     if not math.isfinite(value):
         return "unknown" if math.isnan(value) else "infinite"
     if abs(value) >= 100 or value == 0:
@@ -119,7 +119,7 @@ def figure(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _in_thresholds(heatmap: NDArray[np.floating], threshold: float) -> NDArray[np.float32]:
+def _in_thresholds(heatmap: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.float32]:
     """(h, w) distances in units of the threshold, 0 to `TOP`."""
     if not (math.isfinite(threshold) and threshold > 0):
         raise UsageError(f"expected a pixel threshold over 0, found {threshold}")
@@ -132,7 +132,7 @@ def _in_thresholds(heatmap: NDArray[np.floating], threshold: float) -> NDArray[n
     return np.where(over, np.maximum(narrow, np.nextafter(np.float32(1), np.float32(2))), narrow)
 
 
-def _palette(ratio: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     share = (1 - STEP) / 2
     below = share * np.clip(ratio, 0, 1)
     above = share + STEP + share * np.log(np.clip(ratio, 1, TOP)) / math.log(TOP)

@@ -19,13 +19,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from spade_edge.runtime.errors import DataError, UsageError
 
-Field = NDArray[np.float32]  # (H, W), one value for each pixel
+Field = NDArray[np.floating[Any]]  # (H, W) float32, one value for each pixel, unless told otherwise
 
 EDGE = 0.22  # radius of the flange's corners
 BORE = 0.345  # radius of the hole in the middle
@@ -83,6 +85,29 @@ class Flaw:
     tint: Field | float = 1.0
     gloss: Field | float = 1.0
     bare: int = -1
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A part as it was made.
+
+    Attributes:
+        height: (H, W), of the surface.
+        part: (H, W), share of each pixel that the part covers.
+        collar: (H, W), share that is the turned collar; the rest is brushed from left to right.
+        zinc: (H, W), share that is a zinc-plated screw; the rest is bare steel.
+        dark: (H, W), share of the light that a hole swallows.
+        lettering: (H, W), share that is stamped.
+        marks: (H, W), of brush and lathe, mean 0.
+    """
+
+    height: Field
+    part: Field
+    collar: Field
+    zinc: Field
+    dark: Field
+    lettering: Field
+    marks: Field
 
 
 def render_good(seed: int, *, size: int = 320) -> NDArray[np.uint8]:
@@ -183,20 +208,27 @@ def pose(seed: int, *, size: int = 320) -> Scene:
 def photograph(scene: Scene, flaw: Flaw) -> NDArray[np.uint8]:
     """Light the part and take the picture, (H, W, 3) uint8 BGR."""
     rng = np.random.default_rng([scene.seed, 1])
+    surface = machine(scene, flaw, rng)
+    bearing = math.radians(228 + rng.normal(0, 1.5)) - scene.turn  # the lamp does not turn with the part
+    lamp = math.cos(bearing), math.sin(bearing)
+    belt = _belt_around(scene, flaw, surface, lamp, rng)
+    image = belt + surface.part[..., None] * (_metal(scene, flaw, surface, lamp) - belt)
+    return _expose(image * _dust(scene, rng)[..., None], scene, rng)
+
+
+def machine(scene: Scene, flaw: Flaw, rng: np.random.Generator) -> Surface:
+    """Make the part: plate, collar, bore, screws in counterbores, pin holes, lettering."""
     x, y, pixel = scene.x, scene.y, scene.pixel
     radius = np.hypot(x, y)
     outline = _rounded_square(x, y) + flaw.notch
-
-    # Height field: plate, collar, counterbores, screws, pin holes, lettering.
     height = 0.05 * _ramp(-outline, 0.035)
     height += 0.045 * _ramp(COLLAR - radius, 0.035) - 0.05 * _ramp(BORE + 0.035 - radius, 0.035)
-    steel = np.ones(scene.shape, dtype=np.float32)  # share of bare steel, the rest is zinc
-    dark = np.zeros(scene.shape, dtype=np.float32)  # share of holes that swallow the light
+    zinc, dark = np.zeros_like(radius), np.zeros_like(radius)
     for number, (screw_x, screw_y) in enumerate(SCREWS):
         at_x, at_y = x - screw_x, y - screw_y
         away = np.hypot(at_x, at_y)
         height -= 0.030 * _ramp(COUNTERBORE - away, 0.02)
-        turn = rng.uniform(0, np.pi / 3)  # nobody aligns the sockets
+        turn = rng.uniform(0, math.pi / 3)  # nobody aligns the sockets
         if number == flaw.bare:
             height -= 0.05 * _ramp(0.088 - away, 0.03)
             dark = np.maximum(dark, 0.96 * _cover(0.076 - away, pixel))
@@ -204,76 +236,94 @@ def photograph(scene: Scene, flaw: Flaw) -> NDArray[np.uint8]:
         dome = np.sqrt(np.clip(1 - (away / (1.25 * SCREW_HEAD)) ** 2, 0, 1))
         socket = 0.062 - _hexagon(at_x, at_y, turn)
         height += _ramp(SCREW_HEAD - away, 0.022) * (0.03 + 0.05 * dome) - 0.06 * _ramp(socket, 0.018)
-        steel = np.minimum(steel, 1 - _cover(SCREW_HEAD - away, pixel))
+        zinc = np.maximum(zinc, _cover(SCREW_HEAD - away, pixel))
         dark = np.maximum(dark, 0.80 * _cover(socket - 0.012, pixel))
     for pin_x, pin_y in PINS:
         away = np.hypot(x - pin_x, y - pin_y)
         height -= 0.05 * _ramp(PIN + 0.014 - away, 0.02)
         dark = np.maximum(dark, 0.94 * _cover(PIN - away, pixel))
     lettering = _lettering(scene)
-    height -= 0.010 * lettering
-    brushed, turned = _brush_marks(scene, rng), _turning_marks(radius, rng)
-    on_collar = _cover(COLLAR - radius, pixel)
-    marks = brushed + on_collar * (turned - brushed)
-    height = cv2.GaussianBlur((height + flaw.height).astype(np.float32), (0, 0), 0.6)  # no edge is a razor
+    height += flaw.height - 0.010 * lettering
+    collar = _cover(COLLAR - radius, pixel)
+    brushed = _brush_marks(scene, rng)
+    return Surface(
+        height=_blurred(height, 0.6),  # no edge is a razor
+        part=_cover(-outline, pixel) * _cover(radius - BORE, pixel),
+        collar=collar,
+        zinc=zinc,
+        dark=dark,
+        lettering=lettering,
+        marks=brushed + collar * (_turning_marks(radius, rng) - brushed),
+    )
 
-    part = _cover(-outline, pixel) * _cover(radius - BORE, pixel)
 
-    # Light: a lamp at the upper left, seen again in the metal as a soft streak across the brush marks.
-    slope_y, slope_x = np.gradient(height, pixel)
+def _metal(scene: Scene, flaw: Flaw, surface: Surface, lamp: tuple[float, float]) -> Field:
+    """Light on the part, (H, W, 3) BGR: a lamp at the upper left, mirrored as a soft streak across the brush marks."""
+    x, y = scene.x, scene.y
+    slope_y, slope_x = np.gradient(surface.height, scene.pixel)
     upright = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
     normal_x, normal_y = -slope_x * upright, -slope_y * upright
-    bearing = math.radians(228 + rng.normal(0, 1.5)) - scene.turn  # the lamp does not turn with the part
-    lamp_x, lamp_y = math.cos(bearing), math.sin(bearing)
-    diffuse = np.clip(0.74 * (normal_x * lamp_x + normal_y * lamp_y) + 0.67 * upright, 0, None)
-    seen_x = 2 * normal_x + 0.20 * x - 0.50 * lamp_x  # how far the mirrored view passes by the lamp
-    seen_y = 2 * normal_y + 0.20 * y - 0.50 * lamp_y
-    passing = seen_x**2 + seen_y**2
-    along = seen_x**2  # the part of it along the marks: from left to right on the plate, around on the collar
-    along += on_collar * (((seen_y * x - seen_x * y) / (radius + 1e-6)) ** 2 - along)
-    narrow = (0.36 - 0.10 * on_collar) ** 2
-    mirror = np.exp(-along / narrow - (passing - along) / 0.95**2) * (1 + 0.16 * marks) * flaw.gloss
-    sharp = np.exp(-passing / 0.17**2) * flaw.gloss  # glints on edges and domes
+    diffuse = np.clip(0.74 * (normal_x * lamp[0] + normal_y * lamp[1]) + 0.67 * upright, 0, None)
+
+    passing_x = 2 * normal_x + 0.20 * x - 0.50 * lamp[0]  # how far the mirrored view passes by the lamp
+    passing_y = 2 * normal_y + 0.20 * y - 0.50 * lamp[1]
+    passing = passing_x**2 + passing_y**2
+    along = passing_x**2  # its part along the marks: from left to right on the plate, around on the collar
+    along += surface.collar * ((passing_y * x - passing_x * y) ** 2 / (x**2 + y**2 + 1e-6) - along)
+    narrow = (0.36 - 0.10 * surface.collar) ** 2
+    mirror = np.exp(-along / narrow - (passing - along) / 0.95**2) * (1 + 0.16 * surface.marks) * flaw.gloss
+    glint = np.exp(-passing / 0.17**2) * flaw.gloss  # on edges and domes
 
     # Deep places see less of the sky.
-    occlusion = np.clip(cv2.GaussianBlur(height, (0, 0), 0.045 / pixel) - height, 0, 0.05) / 0.05
-    sky = 1 - 0.55 * occlusion
+    deep = np.clip(_blurred(surface.height, 0.045 / scene.pixel) - surface.height, 0, 0.05) / 0.05
+    shade = (0.08 + 0.27 * diffuse) * (1 - 0.55 * deep) + 0.72 * mirror
 
-    reflectance = np.float32(STEEL) * steel[..., None] + np.float32(ZINC) * (1 - steel[..., None])
-    reflectance = reflectance * (1 + 0.055 * (marks * steel))[..., None] * flaw.tint
-    reflectance *= (1 - 0.34 * lettering)[..., None]
-    lit = reflectance * ((0.08 + 0.27 * diffuse) * sky + 0.72 * mirror)[..., None] + 0.34 * sharp[..., None]
-    lit *= (1 - dark)[..., None]
+    zinc = surface.zinc[..., None]
+    reflectance = (_bgr(STEEL) * (1 - zinc) + _bgr(ZINC) * zinc) * flaw.tint
+    worn = (1 + 0.055 * surface.marks * (1 - surface.zinc)) * (1 - 0.34 * surface.lettering)
+    lit = reflectance * (worn * shade)[..., None] + 0.34 * glint[..., None]
+    return lit * (1 - surface.dark)[..., None]
 
-    # The belt, in the shadow of the plate and at the bottom of the bore.
-    throw = 0.085
-    shade = _cover(-_rounded_square(x + throw * lamp_x, y + throw * lamp_y) - np.float32(flaw.notch), pixel)
-    shade *= _cover(np.hypot(x + throw * lamp_x, y + throw * lamp_y) - BORE, pixel)
-    shade = cv2.GaussianBlur(np.maximum(shade, part), (0, 0), 0.028 / pixel)
-    belt = (
-        _belt(scene, rng) * (1 - 0.80 * shade)[..., None] * (1 - 0.28 * (radius < COLLAR).astype(np.float32))[..., None]
-    )
-    wall = _cover(BORE - radius, pixel) * np.exp(-(BORE - radius) / 0.028)  # the bore's wall, just in sight
-    facing = np.clip(-(x * lamp_x + y * lamp_y) / (radius + 1e-6), 0, 1)
-    belt += (wall * (0.05 + 0.42 * facing**2))[..., None] * np.float32(STEEL)
 
-    image = belt + part[..., None] * (lit - belt)
-    image = image * _dust(scene, rng)[..., None]
-    return _expose(image, scene, rng)
+def _belt_around(
+    scene: Scene, flaw: Flaw, surface: Surface, lamp: tuple[float, float], rng: np.random.Generator
+) -> Field:
+    """What is seen beside the part and through its bore, (H, W, 3) BGR: the belt in its shadow, the bore's wall."""
+    radius = np.hypot(scene.x, scene.y)
+    from_x, from_y = scene.x + 0.085 * lamp[0], scene.y + 0.085 * lamp[1]  # where light is kept from
+    shadow = _cover(-_rounded_square(from_x, from_y) - flaw.notch, scene.pixel)
+    shadow *= _cover(np.hypot(from_x, from_y) - BORE, scene.pixel)
+    shadow = _blurred(np.maximum(shadow, surface.part), 0.028 / scene.pixel)
+    light = (1 - 0.80 * shadow) * np.where(radius < COLLAR, np.float32(0.72), np.float32(1))
+    wall = _cover(BORE - radius, scene.pixel) * np.exp(-np.abs(BORE - radius) / 0.028)
+    facing = np.clip(-(scene.x * lamp[0] + scene.y * lamp[1]) / (radius + 1e-6), 0, 1)
+    wall = wall * (0.05 + 0.42 * facing**2)
+    return _belt(scene, rng) * light[..., None] + wall[..., None] * _bgr(STEEL)
 
 
 def _expose(image: Field, scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Lens and sensor: uneven light, white balance, blur, noise, tone curve."""
     size = scene.shape[0]
-    row, column = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
+    across = np.linspace(-1, 1, size, dtype=np.float32)
+    column, row = across[np.newaxis, :], across[:, np.newaxis]
     tilt_x, tilt_y = rng.normal(-0.10, 0.03), rng.normal(-0.11, 0.03)
     light = rng.normal(1.0, 0.03) * (1 + tilt_x * column + tilt_y * row) * (1 - 0.07 * (column**2 + row**2))
-    image = image * light[..., None] * rng.normal((1.02, 1.0, 0.985), 0.006).astype(np.float32)
-    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(0.3, 0.62 * size / 320))
-    image += rng.standard_normal(image.shape, dtype=np.float32) * np.sqrt(0.00002 + 0.00016 * np.clip(image, 0, 1))
+    balance = rng.normal((1.02, 1.0, 0.985), 0.006).astype(np.float32)
+    image = _blurred(image * light[..., None] * balance, max(0.3, 0.62 * size / 320))
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    image = image + noise * np.sqrt(0.00002 + 0.00016 * np.clip(image, 0, 1))
     image = np.clip(1.30 * image, 0, None)
-    image = image * (1 + image * 0.16) / (1 + image * 0.34)  # a shoulder, so that glints do not burn out
+    image = image * (1 + 0.16 * image) / (1 + 0.34 * image)  # a shoulder, so that glints do not burn out
     return (np.clip(image, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+
+
+def _bgr(colour: tuple[float, float, float]) -> Field:
+    return np.array(colour, dtype=np.float32)
+
+
+def _blurred(field: Field, sigma: float, sigma_y: float = 0) -> Field:
+    """Gaussian blur; `sigma_y` is the same as `sigma` unless it is told."""
+    return np.asarray(cv2.GaussianBlur(field.astype(np.float32), (0, 0), sigmaX=sigma, sigmaY=sigma_y))
 
 
 def _rounded_square(x: Field, y: Field) -> Field:
@@ -318,15 +368,14 @@ def _lettering(scene: Scene) -> Field:
     """The part number, stamped above the lower edge."""
     plate = np.zeros((1040, 1040), dtype=np.uint8)  # 400 pixels for each unit
     cv2.putText(plate, "SE-40 7A", (372, 872), cv2.FONT_HERSHEY_SIMPLEX, 1.9, 255, 10, cv2.LINE_AA)
-    return _on_part(scene, cv2.GaussianBlur(plate.astype(np.float32) / 255, (0, 0), 1.5))
+    return _on_part(scene, _blurred(plate / np.float32(255), 1.5))
 
 
 def _brush_marks(scene: Scene, rng: np.random.Generator) -> Field:
     """Long marks from left to right, mean 0, variance about 1."""
     size = scene.shape[0]
     rough = rng.standard_normal((size, size), dtype=np.float32)
-    fine = cv2.GaussianBlur(rough, (0, 0), sigmaX=0.10 * size, sigmaY=0.55)
-    broad = cv2.GaussianBlur(rough.T.copy(), (0, 0), sigmaX=0.12 * size, sigmaY=2.5)
+    fine, broad = _blurred(rough, 0.10 * size, 0.55), _blurred(rough.T, 0.12 * size, 2.5)
     return _on_part(scene, 0.85 * fine / fine.std() + 0.5 * broad / broad.std())
 
 
@@ -343,9 +392,9 @@ def _belt(scene: Scene, rng: np.random.Generator) -> Field:
     phase_x, phase_y = rng.uniform(0, 2 * np.pi, size=2)
     weave = np.sin(column * 2 * np.pi / 7 + phase_x) * np.sin(row * 2 * np.pi / 7 + phase_y)
     rough = rng.standard_normal((size, size), dtype=np.float32)
-    worn = cv2.GaussianBlur(rough, (0, 0), sigmaX=size / 12, sigmaY=size / 26)
+    worn = _blurred(rough, size / 12, size / 26)
     shade = 1 + 0.14 * weave + 0.10 * rough + 0.11 * worn / worn.std()
-    return np.asarray(np.clip(shade, 0.2, None)[..., None] * np.float32(BELT), dtype=np.float32)
+    return np.asarray(np.clip(shade, 0.2, None)[..., None] * _bgr(BELT), dtype=np.float32)
 
 
 def _dust(scene: Scene, rng: np.random.Generator) -> Field:
@@ -354,7 +403,7 @@ def _dust(scene: Scene, rng: np.random.Generator) -> Field:
     specks = np.zeros(scene.shape, dtype=np.float32)
     rows, columns = rng.integers(0, size, size=(2, 14))
     specks[rows, columns] = rng.uniform(-0.5, 0.35, size=14)
-    return 1 + cv2.GaussianBlur(specks, (0, 0), 0.6)
+    return 1 + _blurred(specks, 0.6)
 
 
 # Defects
@@ -406,17 +455,14 @@ def _stain(scene: Scene, rng: np.random.Generator) -> Flaw:
     """Oil or rust: a ragged brown film that dulls the metal."""
     x, y = _on_face(rng)
     size, strength = rng.uniform(0.12, 0.20), rng.uniform(0.45, 1.0)
-    ragged = cv2.resize(rng.standard_normal((16, 16), dtype=np.float32), (520, 520), interpolation=cv2.INTER_CUBIC)
-    fine = cv2.resize(rng.standard_normal((90, 90), dtype=np.float32), (520, 520), interpolation=cv2.INTER_CUBIC)
-    ragged, fine = _on_part(scene, ragged), _on_part(scene, fine)
+    ragged, fine = _cloud(scene, rng, 16), _cloud(scene, rng, 90)
     away = np.hypot(scene.x - x, (scene.y - y) * rng.uniform(0.9, 1.5)) / size
     film = 1 / (1 + np.exp(np.clip(away - 1 + 0.24 * ragged + 0.06 * fine, -2, 2) * 14))
     film *= np.exp(-(np.maximum(away - 1.4, 0) ** 2) * 30)  # keeps the blot in one piece
     film *= np.clip(0.80 + 0.18 * fine + 0.25 * (away > 0.75), 0.3, 1) * strength
     film *= _cover(-_rounded_square(scene.x, scene.y), scene.pixel)
     film *= _cover(np.hypot(scene.x, scene.y) - BORE, scene.pixel)
-    film = film.astype(np.float32)
-    absorbed = np.float32([0.86, 0.68, 0.46])  # rust keeps red
+    absorbed = _bgr((0.86, 0.68, 0.46))  # rust keeps red
     return Flaw(mask=film > 0.22 * strength, tint=1 - film[..., None] * absorbed, gloss=1 - 0.75 * film)
 
 
@@ -461,7 +507,7 @@ def _bent_edge(scene: Scene, rng: np.random.Generator) -> Flaw:
     hit = np.exp(-((sideways / width) ** 2)) * np.exp(-((np.maximum(inwards, 0) / 0.22) ** 2))
     ridge = np.exp(-((sideways / width) ** 2)) * np.exp(-(((inwards - depth - 0.06) / 0.05) ** 2))
     return Flaw(
-        mask=(hit > 0.30) & (inwards > -0.5 * scene.pixel) & (inwards < depth + 0.14),
+        mask=(hit > 0.15) & (inwards > -0.5 * scene.pixel) & (inwards < depth + 0.14),
         notch=(depth * hit * 1.05).astype(np.float32),
         height=(0.55 * depth * ridge).astype(np.float32),
     )
@@ -473,6 +519,12 @@ def _on_face(rng: np.random.Generator) -> tuple[float, float]:
     return float(out * np.cos(heading) - along * np.sin(heading)), float(
         out * np.sin(heading) + along * np.cos(heading)
     )
+
+
+def _cloud(scene: Scene, rng: np.random.Generator, grains: int) -> Field:
+    """Smooth noise with `grains` grains across the part."""
+    noise = rng.standard_normal((grains, grains), dtype=np.float32)
+    return _on_part(scene, np.asarray(cv2.resize(noise, (520, 520), interpolation=cv2.INTER_CUBIC)))
 
 
 def _from_path(scene: Scene, path: NDArray[np.float64]) -> tuple[Field, Field]:

@@ -184,7 +184,6 @@ def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
     cards = sorted(worst_first, key=lambda entry: not entry.wrong)[:MOST_CARDS]  # drops the unremarkable ones
     cards = sorted(cards, key=_worth, reverse=True)
     anchors = {id(entry): f"part-{number}" for number, entry in enumerate(cards, start=1)}
-    left_out = len(entries) - len(cards)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -198,7 +197,7 @@ def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
 <body>
 <header>
 <p class="title">{_text(header.title)}</p>
-<h1>{_text(headline(counts))}</h1>
+<h1>{_text(headline(counts)).replace(" of ", "&nbsp;of&nbsp;")}</h1>
 {_mistakes(worst_first, anchors)}
 </header>
 <main>
@@ -213,7 +212,7 @@ def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
 <section aria-labelledby="parts">
 <h2 id="parts">Parts, worst first</h2>
 {_legend()}
-{f'<p class="quiet">The {len(cards)} that matter most of {len(entries)}: wrong verdicts, then the highest scores.</p>' if left_out else ""}
+{_left_out(len(cards), len(entries))}
 <div class="cards">
 {"".join(_card(entry, anchors[id(entry)]) for entry in cards)}</div>
 </section>
@@ -230,6 +229,12 @@ def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
 </body>
 </html>
 """
+
+
+def _left_out(shown: int, entries: int) -> str:
+    if shown == entries:
+        return ""
+    return f'<p class="quiet">{shown} of {entries} parts: wrong verdicts, then the highest scores.</p>'
 
 
 def _mistakes(entries: Sequence[ReportEntry], anchors: Mapping[int, str]) -> str:
@@ -335,10 +340,11 @@ def _legend() -> str:
     alternative = (
         "Colour scale: black at 0, purple below the pixel threshold, red above it, pale yellow at 4 times and more"
     )
+    ticks = "".join(f"<span>{tick}</span>" for tick in ("0", "½", "<b>pixel threshold</b>", "2×", "4×"))
     scale = _image(legend(width=512, height=8), alternative=alternative, kind=".png")
     return f"""<figure class="legend">
 {scale}
-<div class="ticks" aria-hidden="true"><span>0</span><span>½</span><span><b>pixel threshold</b></span><span>2×</span><span>4×</span></div>
+<div class="ticks" aria-hidden="true">{ticks}</div>
 <figcaption>One colour scale for every picture: never stretched to fit. Below half the pixel threshold the picture is
 left as it is; the white contour is the threshold itself, the box is a region.</figcaption>
 </figure>

@@ -1,0 +1,57 @@
+# make demo PYTHON=python3.12                                                      another Python
+# make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"      torch without the CUDA libraries
+PYTHON ?= python3
+PIP_ARGS ?=
+DEMO ?= demo
+
+# A stamp in .venv says what it was made with and holds; it is out of date when one of the files below is newer.
+VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+ALL = .venv/installed-all-$(VERSION)
+DEV = .venv/installed-dev-$(VERSION)
+BIN = .venv/bin
+
+.PHONY: help demo test lint format lean dist clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(ALL) ## the whole way on rendered parts: draw, export, build, score; ends with where the page lies
+	$(BIN)/spade-edge demo --output '$(DEMO)'
+
+test: lint ## lint, then every test
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lean: $(DEV) ## the wheel beside numpy and onnxruntime alone, newest and oldest versions
+	$(BIN)/python tests/lean/run.py
+
+dist: $(DEV) ## sdist and wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+clean: ## remove everything that make has made, .venv too
+	rm -rf .venv dist demo .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEV) $(ALL): .venv/installed-%-$(VERSION): pyproject.toml constraints.txt __init__.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "make: expected Python 3.10 or newer as $(PYTHON), found $(or $(VERSION),none); name another with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: expected Python's venv module, found none: apt install python3-venv" >&2; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || { \
+	  echo "make: hnswlib is compiled: expected a C++ compiler, found none: apt install g++" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; \
+	  sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { \
+	  echo "make: hnswlib is compiled: expected Python.h, found none: apt install python3-dev" >&2; exit 1; }
+	@test "$$($(BIN)/python -c 'import platform; print(platform.python_version())' 2>/dev/null)" = "$(VERSION)" \
+	  || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install $(PIP_ARGS) --constraint constraints.txt --editable '.[$*]'
+	@touch $@ $(if $(filter dev,$*),$(ALL))

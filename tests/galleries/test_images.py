@@ -1,0 +1,112 @@
+"""Reading good images of every kind, and refusing what is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from spade_edge.galleries.images import find_images, read_image
+from spade_edge.runtime import DataError
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (30, 20, 3), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (30, 20), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".PNG", ".ppm", ".npy"])
+def test_lossless_colour_comes_back_as_bgr(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"ünïcode {suffix[1:]}{suffix}"
+    if suffix == ".npy":
+        np.save(path, COLOUR)
+    else:
+        path.write_bytes(cv2.imencode(suffix.lower(), COLOUR)[1].tobytes())
+    assert np.array_equal(read_image(path), COLOUR)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".pgm", ".npy"])
+def test_grey_stays_grey(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"grey{suffix}"
+    if suffix == ".npy":
+        np.save(path, GREY[:, :, None])
+    else:
+        path.write_bytes(cv2.imencode(suffix, GREY)[1].tobytes())
+    assert np.array_equal(read_image(path), GREY)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    flat = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    (tmp_path / "a.jpg").write_bytes(cv2.imencode(".jpg", flat)[1].tobytes())
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - flat).max() <= 3
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    deep = np.array([[0, 257, 65535, 1000]], np.uint16)
+    (tmp_path / "deep.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    assert read_image(tmp_path / "deep.png").tolist() == [[0, 1, 255, 3]]
+    colour = np.stack([deep] * 3, axis=-1)
+    (tmp_path / "deep.tif").write_bytes(cv2.imencode(".tif", colour)[1].tobytes())
+    assert read_image(tmp_path / "deep.tif").shape == (1, 4, 3)
+
+
+def test_alpha_is_dropped(tmp_path: Path) -> None:
+    rgba = np.dstack([COLOUR, np.zeros((30, 20), np.uint8)])
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
+    assert np.array_equal(read_image(tmp_path / "a.png"), COLOUR)
+
+
+def png() -> bytes:
+    return bytes(cv2.imencode(".png", COLOUR)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("zero.png", b""),
+        ("text.png", b"these are words, not pixels\n" * 50),
+        ("cut.png", png()[:40]),
+        ("text.jpg", b"\xff\xd8\xff not really"),
+        ("zero.npy", b""),
+        ("text.npy", b"\x93NUMPY nonsense"),
+        ("short.pgm", b"P5 4 4 255\n123"),
+        ("ascii.pgm", b"P2 1 1 255\n12\n"),
+        ("nothing.ppm", b"P6 0 5 255\n"),
+        ("deep.pgm", b"P5 1 1 65535\nab"),
+    ],
+)
+def test_what_is_no_image_is_named_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name}: expected") as caught:
+        read_image(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_that_are_no_image_are_refused(tmp_path: Path) -> None:
+    for array in (np.zeros((3, 3), np.float32), np.zeros((2, 3, 4, 5), np.uint8), np.zeros((0, 3), np.uint8)):
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(DataError, match="expected"):
+            read_image(tmp_path / "a.npy")
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="expected a .npy array"):
+        read_image(tmp_path / "pickle.npy")
+
+
+def test_folders_are_searched_in_order_and_hidden_files_are_left_out(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "sub/deep/c.tiff", ".hidden.png", ".cache/d.png", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert found == ["a.JPG", "b.png", "sub/deep/c.tiff"]
+
+
+def test_folders_without_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected images .* found none"):
+        find_images(tmp_path)
+    with pytest.raises(DataError, match="found nothing"):
+        find_images(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="found a file"):
+        find_images(tmp_path / "file")

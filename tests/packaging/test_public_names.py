@@ -1,0 +1,98 @@
+"""The names that others' code may rely on, and what each package says of itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.resources
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+import spade_edge
+
+# A name that leaves this list breaks somebody's program; one that joins it must be kept.
+PUBLIC = {
+    "spade_edge.runtime": [
+        "BundleError",
+        "DataError",
+        "DeviceError",
+        "FrameError",
+        "FrameResult",
+        "Match",
+        "ModelError",
+        "Region",
+        "Scorer",
+        "SpadeError",
+        "UsageError",
+    ],
+    "spade_edge.galleries": ["Built", "Plan", "build"],
+    "spade_edge.export": [
+        "BACKBONES",
+        "Backbone",
+        "ExportReport",
+        "Pyramid",
+        "build_pyramid",
+        "export_model",
+        "export_pyramid",
+    ],
+}
+NAMES = [(package, name) for package, names in PUBLIC.items() for name in names]
+
+
+def methods(value: type) -> Iterator[str]:
+    """The public methods and properties that a class defines itself, and __call__."""
+    for name, member in vars(value).items():
+        made_here = isinstance(member, (property, classmethod, staticmethod)) or inspect.isfunction(member)
+        if made_here and (not name.startswith("_") or name == "__call__"):
+            yield name
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_these(package: str) -> None:
+    assert sorted(importlib.import_module(package).__all__) == sorted(PUBLIC[package])
+
+
+@pytest.mark.parametrize(("package", "name"), NAMES)
+def test_every_public_name_says_what_it_is(package: str, name: str) -> None:
+    value = getattr(importlib.import_module(package), name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return  # a constant says it by its name and its type
+    text = value.__doc__ or ""
+    assert text.strip(), f"{package}.{name} has no docstring"
+    assert not text.startswith(f"{name}("), f"{package}.{name} has only the docstring that dataclass made up"
+    if inspect.isclass(value):
+        bare = [method for method in methods(value) if not (getattr(value, method).__doc__ or "").strip()]
+        assert bare == [], f"{package}.{name}: methods without a docstring"
+
+
+@pytest.mark.parametrize("package", ["spade_edge", *PUBLIC])
+def test_the_package_docstring_is_a_quickstart_that_parses(package: str) -> None:
+    text = importlib.import_module(package).__doc__ or ""
+    tree = ast.parse(quickstart(text))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module in PUBLIC]
+    assert imports, f"{package}: no indented example that imports public names"
+    for node in imports:
+        assert {name.name for name in node.names} <= set(PUBLIC[str(node.module)])
+    if package != "spade_edge":
+        assert package in {node.module for node in imports}
+    assert len(tree.body) > len(imports), f"{package}: the example uses nothing of what it imports"
+
+
+def quickstart(text: str) -> str:
+    """The indented Python of a docstring; shell commands are left out."""
+    indented = [line for line in inspect.cleandoc(text).splitlines() if line.startswith("    ") or not line.strip()]
+    return textwrap.dedent("\n".join(line for line in indented if not re.match(r"\s+spade-edge ", line)))
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (importlib.resources.files(spade_edge) / "py.typed").is_file()
+
+
+def test_the_installed_version_is_the_one_that_the_code_says() -> None:
+    assert importlib.metadata.version("spade-edge") == spade_edge.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", spade_edge.__version__)

@@ -1,0 +1,237 @@
+"""Bundles that are incomplete, altered or lie are refused by name; models that do not fit too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from spade_edge.galleries import Built
+from spade_edge.runtime import BundleError, DeviceError, ModelError, Scorer
+from spade_edge.runtime.bundle import Bundle, sha256
+from spade_edge.runtime.manifest import FILE, Manifest
+from spade_edge.runtime.model import METADATA_KEY
+from spade_edge.runtime.session import Session
+
+
+@pytest.fixture
+def copy(edge: Built, tmp_path: Path) -> Path:
+    """A bundle that may be spoilt."""
+    return Path(shutil.copytree(edge.path, tmp_path / "copy.spade"))
+
+
+def rewrite(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    value = json.loads((bundle / FILE).read_text())
+    change(value)
+    (bundle / FILE).write_text(json.dumps(value))
+
+
+def swap_payload(bundle: Path, role: str, path: Path) -> None:
+    """Put another file in a role, manifest and all, as somebody with bad intentions would."""
+    digest = sha256(path)
+    name = f"{role}-{digest[:16]}{path.suffix}"
+    shutil.copyfile(path, bundle / name)
+    entry = {"name": name, "sha256": digest, "size": path.stat().st_size}
+    rewrite(bundle, lambda value: value["files"].update({role: entry}))
+
+
+def test_the_manifest_survives_reading_and_writing(edge: Built, paper: Built) -> None:
+    for built in (edge, paper):
+        manifest = Manifest.read(built.path)
+        assert manifest == built.manifest
+        assert Manifest.from_text(manifest.to_text()) == manifest
+
+
+def test_files_are_named_after_their_content(edge: Built) -> None:
+    for role, payload in edge.manifest.files.items():
+        digest = sha256(edge.path / payload.name)
+        assert payload.sha256 == digest
+        assert payload.name.startswith(f"{role}-{digest[:16]}.")
+    assert {path.name for path in edge.path.iterdir()} == {FILE, *(p.name for p in edge.manifest.files.values())}
+
+
+@pytest.mark.parametrize(
+    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_projection", "index"]
+)
+def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, role: str) -> None:
+    path = copy / edge.manifest.files[role].name
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found none"):
+        Bundle.open(copy)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BundleError, match=f"{path.name}: expected {len(whole)} bytes, found {len(whole) - 1}"):
+        Bundle.open(copy)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BundleError, match=f"{path.name}: expected SHA-256"):
+        Bundle.open(copy)
+    path.write_bytes(whole)
+    Bundle.open(copy)
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(BundleError, match=r"expected a bundle folder with manifest\.json, found none"):
+            Bundle.open(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 2}'],
+)
+def test_a_manifest_that_is_none_is_refused(copy: Path, text: str) -> None:
+    (copy / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BundleError, match="manifest.json.*expected"):
+        Bundle.open(copy)
+
+
+LIES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "a newer field": lambda v: v.update(colour="red"),
+    "a missing field": lambda v: v.pop("threshold"),
+    "a path out of the bundle": lambda v: v["files"]["model"].update(name="../model-0123456789abcdef.onnx"),
+    "an absolute path": lambda v: v["files"]["model"].update(name="/etc/passwd"),
+    "a missing role": lambda v: v["files"].pop("index"),
+    "an extra role": lambda v: v["files"].update(more=v["files"]["index"]),
+    "a wrong size": lambda v: v["files"]["index"].update(size=5),
+    "a negative size": lambda v: v["files"]["index"].update(size=-1),
+    "a size that is none": lambda v: v["files"]["index"].update(size=True),
+    "no names": lambda v: v.update(names=[]),
+    "one name too many": lambda v: v["names"].append("more.png"),
+    "a threshold of text": lambda v: v["threshold"].update(score="5"),
+    "an unknown search": lambda v: v["matching"].update(search="best"),
+    "kappa 0": lambda v: v["matching"].update(kappa=0),
+    "another colour order": lambda v: v["model"].update(colour="RGB"),
+    "another view": lambda v: v["model"]["view"].update(size=[96, 64], resize=[96, 64]),
+    "a view of 65 pixels": lambda v: v["model"]["view"].update(size=[65, 64], resize=[65, 64]),
+    "a huge level": lambda v: v["model"]["levels"][0].update(channels=65536),
+    "no levels": lambda v: v["model"].update(levels=[]),
+    "levels upside down": lambda v: v["model"]["levels"].reverse(),
+    "an unknown profile": lambda v: v.update(profile="fast"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_manifest_that_lies_is_refused(copy: Path, lie: str) -> None:
+    rewrite(copy, LIES[lie])
+    with pytest.raises(BundleError, match="expected|unknown field") as caught:
+        Bundle.open(copy, verify="structure")
+    assert "\n" not in str(caught.value)
+
+
+def test_arrays_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Built) -> None:
+    squares = np.load(edge.path / edge.manifest.files["squares"].name)
+    wrong = {
+        "shape": squares[:, :-1],
+        "float64": squares.astype(np.float64),
+        "NaN": np.full_like(squares, np.nan),
+        "objects": np.array([object()], dtype=object),
+    }
+    for name, array in wrong.items():
+        path = tmp_path / f"{name}.npy"
+        np.save(path, array, allow_pickle=True)
+        swap_payload(copy, "squares", path)
+        with pytest.raises(BundleError, match="squares.*expected"):
+            Bundle.open(copy)
+    path = tmp_path / "archive.npy"
+    with path.open("wb") as file:
+        np.savez(file, squares=squares)
+    swap_payload(copy, "squares", path)
+    with pytest.raises(BundleError, match="squares.*expected"):
+        Bundle.open(copy)
+
+
+def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path) -> None:
+    from spade_edge.galleries.index import write_index
+
+    write_index(np.zeros((9, 64), np.float32), tmp_path / "other.hnsw")
+    swap_payload(copy, "index", tmp_path / "other.hnsw")
+    with pytest.raises(BundleError, match="expected .* found"):
+        Bundle.open(copy)
+
+
+def altered_model(edge: Built, path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(edge.path / edge.manifest.files["model"].name)
+    change(model)
+    onnx.save(model, path)
+    return path
+
+
+def test_models_that_are_no_pyramid_are_refused(edge: Built, tmp_path: Path) -> None:
+    def without_card(model: onnx.ModelProto) -> None:
+        del model.metadata_props[:]
+
+    def without_output(model: onnx.ModelProto) -> None:
+        del model.graph.output[1]
+
+    def with_other_names(model: onnx.ModelProto) -> None:
+        model.graph.output[0].name = model.graph.node[-1].output[0]
+
+    with pytest.raises(ModelError, match="expected an ONNX model written by 'spade-edge export'"):
+        Session.open(altered_model(edge, tmp_path / "a.onnx", without_card))
+    with pytest.raises(ModelError, match="expected the outputs level1, level2, level3, image, found"):
+        Session.open(altered_model(edge, tmp_path / "b.onnx", without_output))
+    with pytest.raises(ModelError, match="expected"):
+        Session.open(altered_model(edge, tmp_path / "c.onnx", with_other_names))
+    (tmp_path / "d.onnx").write_bytes(b"no model at all")
+    with pytest.raises(ModelError, match="expected an ONNX model"):
+        Session.open(tmp_path / "d.onnx")
+    with pytest.raises(ModelError, match="expected a model file, found none"):
+        Session.open(tmp_path / "absent.onnx")
+
+
+def test_a_card_that_does_not_fit_the_graph_is_refused(edge: Built, tmp_path: Path) -> None:
+    def with_card(change: Callable[[dict[str, Any]], None]) -> Callable[[onnx.ModelProto], None]:
+        def apply(model: onnx.ModelProto) -> None:
+            (prop,) = (p for p in model.metadata_props if p.key == METADATA_KEY)
+            card = json.loads(prop.value)
+            change(card)
+            prop.value = json.dumps(card)
+
+        return apply
+
+    changes: list[Callable[[dict[str, Any]], None]] = [
+        lambda c: c["levels"][0].update(channels=63),
+        lambda c: c["view"].update(size=[96, 96], resize=[96, 96]),
+        lambda c: c.update(image_channels=5),
+        lambda c: c.update(schema=2),
+        lambda c: c["levels"][0].update(stride=3),
+    ]
+    for change in changes:
+        with pytest.raises(ModelError, match="expected"):
+            Session.open(altered_model(edge, tmp_path / "m.onnx", with_card(change)))
+
+
+def test_a_bundle_with_another_model_is_refused(copy: Path, edge: Built, tmp_path: Path) -> None:
+    def other_weights(model: onnx.ModelProto) -> None:
+        (prop,) = (p for p in model.metadata_props if p.key == METADATA_KEY)
+        prop.value = prop.value.replace('"source": "random"', '"source": "elsewhere"')
+
+    swap_payload(copy, "model", altered_model(edge, tmp_path / "other.onnx", other_weights))
+    with pytest.raises(BundleError, match="expected the model that the gallery was built with"):
+        Scorer.open(copy)
+
+
+def test_a_provider_that_is_not_there_is_an_error(edge: Built) -> None:
+    with pytest.raises(DeviceError, match="expected one of the providers of this machine's onnxruntime"):
+        Scorer.open(edge.path, providers=("CUDAExecutionProvider",))
+    with pytest.raises(DeviceError, match="found none"):
+        Scorer.open(edge.path, providers=())
+
+
+def test_a_network_that_gives_nan_is_an_error(edge: Built, tmp_path: Path) -> None:
+    def poison(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            if len(tensor.dims) == 4:
+                array = onnx.numpy_helper.to_array(tensor).copy()
+                array[:] = np.nan
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+
+    session = Session.open(altered_model(edge, tmp_path / "nan.onnx", poison))
+    with pytest.raises(ModelError, match="expected finite features, found NaN or infinity"):
+        session(np.full((1, 64, 64, 3), 100, np.float32))
