@@ -106,6 +106,7 @@ def build(
     matching = PROFILES[profile] if matching is None else matching
     with staging(output) as stage:
         found = find_images(images)
+        _check_count(images, len(found))
         session = Session.open(model, threads=threads)
         card = session.card
         plan = Plan(
@@ -180,6 +181,14 @@ def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: i
     return total
 
 
+def _check_count(folder: Path, count: int) -> None:
+    if count < 2:
+        raise DataError(
+            f"{folder}: expected at least 2 good images that can be read, found {count}: "
+            "the threshold needs each scored against the others"
+        )
+
+
 def _check_room(output: Path, plan: Plan) -> None:
     views = len(plan.images) * 12 * int(np.prod(plan.card.view.size))
     free, needed = shutil.disk_usage(output.parent).free, plan.size + views
@@ -214,11 +223,7 @@ def _read(
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more of {len(plan.images)})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; mend or remove, or leave out with --skip-bad")
-    if len(used) < 2:
-        raise DataError(
-            f"{folder}: expected at least 2 good images that can be read, found {len(used)}: "
-            "the threshold needs each scored against the others"
-        )
+    _check_count(folder, len(used))
     stage.add_array("thumbnails", np.stack(thumbnails))
     return tuple(used), tuple(bad)
 

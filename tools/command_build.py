@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.matcher import EXACT, HNSW, PROFILES
+from spade_edge.tools.argument import positive
 
 if TYPE_CHECKING:
     from spade_edge.galleries import Built, Plan
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
     parser.add_argument("--projection", choices=("none",), default="none", help="embeddings as the network gives them")
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="threads of the network (default: one a core)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the network (default: one a core)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -90,7 +91,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _announce(plan: Plan, chosen: argparse.Namespace) -> None:
     print(
-        f"{chosen.images}: {len(plan.images)} images; the bundle will take {plan.size / 1e6:,.0f} MB, "
+        f"{chosen.images}: {len(plan.images)} images found; the bundle will take {plan.size / 1e6:,.0f} MB, "
         f"of which the model {chosen.model.stat().st_size / 1e6:,.0f} MB",
         file=sys.stderr,
     )
@@ -114,10 +115,4 @@ def _as_json(built: Built) -> dict[str, Any]:
 
 def _neighbours(text: str) -> int:
     """K; 0 stands for all."""
-    return 0 if text == "all" else _positive(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
+    return 0 if text == "all" else positive(text)

@@ -19,7 +19,7 @@ BELOW = {
 }
 PACKAGES = {
     "runtime": {"numpy"},
-    "export": {"numpy", "torch", "torchvision", "onnx", "onnxscript", "safetensors"},
+    "export": {"numpy", "torch", "torchvision", "onnx", "safetensors"},
     "galleries": {"numpy", "cv2", "tqdm"},
     "tools": {"numpy", "cv2", "tqdm", "onnxruntime"},
 }
