@@ -24,7 +24,8 @@ test: lint ## lint, then every test
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then echo $(BIN)/mypy; $(BIN)/mypy; \
+	else echo "mypy is left out: the types are held against numpy's newest annotations, which need Python 3.11"; fi
 
 format: $(DEV) ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -1,10 +1,12 @@
 """Build a bundle from images of good parts.
 
-from pathlib import Path
-from spade_edge.galleries import build
+    from pathlib import Path
+    from spade_edge.galleries import build
 
-built = build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
-built.manifest.threshold.score
+    built = build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
+    built.manifest.threshold.score
+
+The bundle's files are listed in `spade_edge.runtime.manifest`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The ground floor: scores camera frames with nothing but numpy and onnxruntime.
 
-from spade_edge.runtime import Scorer
+    from spade_edge.runtime import Scorer
 
-scorer = Scorer.open("part.spade")
-result = scorer(frame)              # frame: (H, W, 3) uint8 BGR, or (H, W) uint8 grey
-if result.verdict != "good":
-print(result.reason, result.regions)
+    scorer = Scorer.open("part.spade")
+    result = scorer(frame)              # frame: (H, W, 3) uint8 BGR, or (H, W) uint8 grey
+    if result.verdict != "good":
+        print(result.reason, result.regions)
+
+Errors are drawn at the top of `spade_edge.runtime.errors`.
 """
 
 from __future__ import annotations

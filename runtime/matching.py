@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.gallery import Gallery, squared_distances
 from spade_edge.runtime.hnsw import Index
-from spade_edge.runtime.pyramid import Pyramid, by_cell, enlarge, from_cells
+from spade_edge.runtime.pyramid import Pyramid, by_cell, from_cells
+from spade_edge.runtime.resample import resampling_weights
 
-TABLE = 16 << 20  # numbers in the largest table at a time: 64 MB, whatever the size of the gallery
+TABLE = 2 << 20  # numbers in a table: 8 MB, whatever the size of the gallery; larger ones leave the cache
 
 
 @dataclass(frozen=True)
@@ -59,49 +60,51 @@ def match_exactly(pyramid: Pyramid, gallery: Gallery, *, images: NDArray[np.intp
     ends = np.cumsum([level.shape[2] for level in pyramid.levels])
     parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's share of each level
     kappa = min(kappa, places * len(images))
-    found = np.zeros((kappa, places), np.intp)
+    found = np.zeros((places, kappa), np.intp)
     band = max(1, TABLE // places)
     for start in range(0, places, band):
         stop = min(start + band, places)
-        best = np.full((kappa, stop - start), np.inf, np.float32)
-        where = np.zeros((kappa, stop - start), np.intp)
+        best = np.full((stop - start, kappa), np.inf, np.float32)
         for image in images:
-            table = np.zeros((places, stop - start), np.float32)
-            table += gallery.squares[image].reshape(places, 1)
+            table = np.repeat(gallery.squares[image].reshape(1, places), stop - start, axis=0)
             for level, part in zip(gallery.levels, parts, strict=True):
                 rows, columns, channels = level.shape[1:]
-                products = level[image].reshape(-1, channels) @ part[start:stop].T
-                table += enlarge(products.reshape(rows, columns, -1), (height, width)).reshape(places, -1)
-            _keep_nearest(best, where, table, first=image * places)
-        found[:, start:stop] = where
-    found_images, positions = np.divmod(found, places)
+                products = part[start:stop] @ level[image].reshape(-1, channels).T
+                table += _enlarge_each(products.reshape(-1, rows, columns), (height, width)).reshape(-1, places)
+            _keep_nearest(best, found[start:stop], table, first=image * places)
+    found_images, positions = np.divmod(found.T, places)
     distances = np.stack(
-        [
-            squared_distances(gallery.embeddings(found_images[k], positions[k]), query)
-            for k in range(kappa)
-        ]
-    )  # fmt: skip
+        [squared_distances(gallery.embeddings(found_images[k], positions[k]), query) for k in range(kappa)]
+    )
     return _matches(distances, found_images, positions, (height, width))
+
+
+def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Enlarge each of (M, h, w) tables to a finer grid, as `pyramid.enlarge` does a level."""
+    if products.shape[1:] == grid:
+        return products
+    rows, columns = (resampling_weights(have, want) for have, want in zip(products.shape[1:], grid, strict=True))
+    return np.matmul(rows, products @ columns.T)
 
 
 def _keep_nearest(
     best: NDArray[np.float32], where: NDArray[np.intp], table: NDArray[np.float32], *, first: int
 ) -> None:
-    """Merge a table (gallery positions, queries) into the κ best so far (κ, queries), in place."""
-    kappa = len(best)
+    """Merge a table (queries, gallery positions) into the κ best so far (queries, κ), in place."""
+    kappa = best.shape[1]
     # Later images improve ever fewer queries; only those are worth a partial sort.
-    better = np.flatnonzero(table.min(axis=0) < best.max(axis=0))
-    columns = table[:, better]
-    nearest = min(kappa, len(table))
+    better = np.flatnonzero(table.min(axis=1) < best.max(axis=1))
+    rows = table[better]
+    nearest = min(kappa, rows.shape[1])
     if nearest == 1:
-        rows = columns.argmin(axis=0)[np.newaxis]
+        columns = rows.argmin(axis=1)[:, np.newaxis]
     else:
-        rows = np.argpartition(columns, nearest - 1, axis=0)[:nearest]
-    values = np.concatenate([best[:, better], np.take_along_axis(columns, rows, axis=0)])
-    places = np.concatenate([where[:, better], first + rows])
-    order = np.argsort(values, axis=0, kind="stable")[:kappa]
-    best[:, better] = np.take_along_axis(values, order, axis=0)
-    where[:, better] = np.take_along_axis(places, order, axis=0)
+        columns = np.argpartition(rows, nearest - 1, axis=1)[:, :nearest]
+    values = np.concatenate([best[better], np.take_along_axis(rows, columns, axis=1)], axis=1)
+    places = np.concatenate([where[better], first + columns], axis=1)
+    order = np.argsort(values, axis=1, kind="stable")[:, :kappa]
+    best[better] = np.take_along_axis(values, order, axis=1)
+    where[better] = np.take_along_axis(places, order, axis=1)
 
 
 def match_cells(
