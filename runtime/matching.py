@@ -46,7 +46,7 @@ def match_exactly(pyramid: Pyramid, gallery: Gallery, *, images: NDArray[np.intp
     Enlarging is linear, so it commutes with the product: a level's product with the query is taken at the level's own
     resolution and the table of products is enlarged. That saves three quarters of the arithmetic and is exact.
 
-    Memory: three tables of `TABLE` numbers and two embeddings of a view, at any size of the gallery.
+    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, at any size of the gallery.
 
     Args:
         pyramid: features of the view.
@@ -120,7 +120,7 @@ def match_cells(
 ) -> Matches:
     """Compare with the embeddings of the gallery's most similar cells.
 
-    Memory: three tables of `TABLE` numbers and two embeddings of a view, at any size of the gallery.
+    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, at any size of the gallery.
 
     Args:
         pyramid: features of the view.

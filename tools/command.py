@@ -27,6 +27,7 @@ INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # what a shell calls these
 INTERNAL_FAULT = 70
 TRACEBACK = "SPADE_EDGE_TRACEBACK"
 
+EXTRAS = {"export": "export", "build": "galleries", "score": "camera", "demo": "all"}  # what brings their packages
 COMMANDS = {
     "export": command_export,
     "build": command_build,
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     chosen = parser().parse_args(arguments)
     try:
-        with _packages_needed():
+        with _packages_of(EXTRAS[chosen.command]):
             return int(chosen.run(chosen))
     except SpadeError as problem:
         return _fail(str(problem), problem.exit_code)
@@ -91,27 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _packages_needed() -> Iterator[None]:
+def _packages_of(extra: str) -> Iterator[None]:
     """Say which extra brings a package that a command needs and this machine lacks."""
     try:
         yield
     except ModuleNotFoundError as problem:
         package = (problem.name or "").partition(".")[0]
-        extras = {
-            "torch": "export",
-            "torchvision": "export",
-            "onnx": "export",
-            "onnxscript": "export",
-            "safetensors": "export",
-            "hnswlib": "galleries",
-            "tqdm": "galleries",
-            "cv2": "camera",
-            "onnxruntime": "cpu",
-        }
-        if package not in extras:
+        if package == "spade_edge":
             raise
         raise DeviceError(
-            f"this command needs {package}, which is not installed: pip install 'spade-edge[{extras[package]}]'"
+            f"this command needs {package}, which is not installed: pip install 'spade-edge[{extra}]'"
         ) from None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +101,25 @@ def test_bands_of_a_large_view_give_the_same_result(monkeypatch: pytest.MonkeyPa
     banded = match_exactly(query, gallery, images=np.arange(3), kappa=2)
     np.testing.assert_allclose(banded.distances, whole.distances, rtol=1e-6)
     assert np.array_equal(banded.images, whole.images)
+
+
+@pytest.mark.parametrize("search", ["exact", "hnsw"])
+def test_memory_does_not_grow_with_the_gallery(search: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "TABLE", 1 << 12)
+    rng = np.random.default_rng(10)
+    peaks = []
+    for count in (4, 40):
+        pyramids = [random_pyramid(rng, THREE) for _ in range(count)]
+        gallery = gallery_of(pyramids)
+        projection = fit_key_projection(gallery, dimensions=8)
+        write_index(np.concatenate([cell_keys(p, projection) for p in pyramids]), tmp_path / "i.hnsw")
+        matching = Matching(search=search, candidates=8, ef=8)
+        matcher = Matcher(gallery, matching, index=Index.read(tmp_path / "i.hnsw"), key_projection=projection)
+        tracemalloc.start()
+        matcher.matches(pyramids[0])
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_cells_and_positions_are_read_out_of_the_levels_as_the_whole_embedding_has_them() -> None:
