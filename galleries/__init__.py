@@ -11,6 +11,6 @@ The bundle's files are listed in `spade_edge.runtime.manifest`.
 
 from __future__ import annotations
 
-from spade_edge.galleries.build import Built, Plan, build
+from spade_edge.galleries.builder import Built, Plan, build
 
 __all__ = ["Built", "Plan", "build"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from pathlib import Path
 
@@ -14,33 +16,42 @@ WITHOUT_OPENCV = (".npy", ".pgm", ".ppm")
 WITH_OPENCV = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SUFFIXES = WITH_OPENCV + WITHOUT_OPENCV
 LARGEST = 2 << 30  # bytes
+TAIL = 1024  # bytes at the end of a file in which its end mark must stand; some cameras append a little
 
 
 def find_images(folder: Path) -> tuple[Path, ...]:
-    """All image files below a folder, nested ones too, in the order of their names; hidden ones are left out.
+    """All image files below a folder, in the order of their names; links are followed, hidden names are left out.
 
     Raises:
-        DataError: the folder does not exist, cannot be read or holds no image.
+        DataError: the folder does not exist, it or one below it cannot be read, or there is no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of images, found {'a file' if folder.exists() else 'nothing'}")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+
+    def refuse(problem: OSError) -> None:
+        raise DataError(f"{problem.filename}: expected a folder that can be read, found: {problem.strerror}")
+
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name) for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
     if not found:
         raise DataError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none")
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as a frame.
 
     Sixteen-bit images are divided by 257, so 65535 becomes 255; an alpha channel is dropped; EXIF rotation is ignored,
-    as a camera on the line has none.
+    as a camera on the line has none. A file that ends early is refused; damage inside a JPEG can go unnoticed.
 
     Returns:
         (H, W, 3) uint8 BGR or (H, W) uint8 grey.
@@ -50,27 +61,35 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DeviceError: the kind of file needs OpenCV, which is not installed.
     """
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or device could last forever
+            raise DataError(f"{path}: expected an image file, found a folder, pipe or device")
         size = path.stat().st_size
         if not 0 < size <= LARGEST:
             raise DataError(f"{path}: expected an image of at most {LARGEST >> 30} GB, found {size} bytes")
         raw = path.read_bytes()
     except OSError as problem:
-        raise DataError(f"{path}: expected an image file, found none ({problem.strerror})") from None
+        raise DataError(f"{path}: expected an image file, found: {problem.strerror}") from None
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _as_frame(_decode_npy(path), path)
+        return _as_frame(_decode_npy(raw, path), path)
     if suffix in (".pgm", ".ppm"):
-        return _decode_pnm(raw, path)
+        header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
+        if header is not None:
+            return _decode_pnm(raw, header, path)
     return _as_frame(_decode(raw, path), path)
 
 
 def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
+    for start, end in ((b"\x89PNG", b"IEND"), (b"\xff\xd8", b"\xff\xd9")):
+        # Decoders fill the missing part of a JPEG with grey and go on.
+        if raw.startswith(start) and end not in raw[-TAIL:]:
+            raise DataError(f"{path}: expected a whole image, found {len(raw)} bytes without its end; is it cut off?")
     try:
         import cv2
-    except ImportError:
+    except ModuleNotFoundError:
         raise DeviceError(
-            f"{path}: reading {path.suffix or 'this'} files needs OpenCV: pip install 'spade-edge[camera]'; "
-            f"without it {', '.join(WITHOUT_OPENCV)} can be read"
+            f"{path}: reading this {path.suffix} file needs OpenCV: pip install 'spade-edge[camera]'; "
+            f"without it .npy and 8-bit binary .pgm and .ppm can be read"
         ) from None
     try:
         image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -78,21 +97,20 @@ def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
         image = None
     if image is None:
         raise DataError(f"{path}: expected an image, found {len(raw)} bytes that OpenCV cannot decode; is it damaged?")
-    return image
+    return np.asarray(image)
 
 
-def _decode_npy(path: Path) -> NDArray[np.generic]:
+def _decode_npy(raw: bytes, path: Path) -> NDArray[np.generic]:
     try:
-        image: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        image = np.load(io.BytesIO(raw), allow_pickle=False)
     except Exception as problem:  # a hostile header can make numpy raise anything
         raise DataError(f"{path}: expected a .npy array, numpy says: {problem}") from None
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"{path}: expected a .npy array, found an archive of arrays")
     return image
 
 
-def _decode_pnm(raw: bytes, path: Path) -> NDArray[np.uint8]:
-    header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
-    if header is None:
-        raise DataError(f"{path}: expected a binary 8-bit PGM or PPM (P5 or P6, largest value 255), found another kind")
+def _decode_pnm(raw: bytes, header: re.Match[bytes], path: Path) -> NDArray[np.uint8]:
     width, height, channels = int(header[2]), int(header[3]), 1 if header[1] == b"5" else 3
     if len(raw) - header.end() != width * height * channels or not width * height:
         raise DataError(

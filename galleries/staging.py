@@ -1,14 +1,19 @@
 """Writing a bundle so that nobody ever sees half of one.
 
-Files are written into a hidden folder beside the bundle. A new bundle appears by one rename. In a bundle that is there
-already, the new files are added first; then the former manifest is kept in `history/`, and one rename of
-`manifest.json` switches over. A build that dies at any point leaves what was there untouched.
+Files are written into a hidden folder: inside the bundle if there is one, else beside its place. A new bundle appears
+by one rename. In a bundle that is there already, the new files are added first; then the former manifest is kept in
+`history/`, and one rename of `manifest.json` switches over. A build that dies at any point leaves what was there
+untouched; the next one removes what it left.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +24,9 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.bundle import sha256
-from spade_edge.runtime.manifest import FILE, HISTORY, Manifest, Payload
+from spade_edge.runtime.manifest import FILE, HISTORY, NAME, Manifest, Payload
+
+PREFIX, LOCK = ".building-", "lock"
 
 
 @dataclass
@@ -68,8 +75,25 @@ def check_output(output: Path) -> None:
     """
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise UsageError(f"{output}: expected a folder for the bundle, found a file or link; choose another --output")
-    if output.is_dir() and not (output / FILE).is_file() and any(output.iterdir()):
-        raise UsageError(f"{output}: expected a bundle or an empty folder, found other files; choose another --output")
+    if output.is_dir() and not _is_manifest(output / FILE):
+        others = [
+            path.name
+            for path in output.iterdir()
+            if path.name not in (FILE, HISTORY) and not path.name.startswith(PREFIX) and not NAME.fullmatch(path.name)
+        ]
+        if others:
+            raise UsageError(
+                f"{output}: expected a bundle or an empty folder, found {min(others)!r} in it; choose another --output"
+            )
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a manifest of ours, of whatever version, and not some other program's."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and {"schema", "files", "threshold"} <= set(value)
 
 
 @contextmanager
@@ -77,19 +101,23 @@ def staging(output: Path) -> Iterator[Staging]:
     """A place to write a bundle in; it is gone afterwards, whether or not `publish` was called.
 
     Raises:
-        DataError: the folder of the bundle cannot be written.
+        DataError: the bundle cannot be written.
     """
     check_output(output)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(output)
-        folder = output.parent / f".{output.name}.building-{os.getpid()}"
-        folder.mkdir()
+        home = output if output.is_dir() else output.parent
+        home.mkdir(parents=True, exist_ok=True)
+        _sweep(home)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
+        lock = _lock(folder)
     except OSError as problem:
-        raise DataError(f"{output.parent}: expected a folder that can be written ({problem.strerror})") from None
+        raise DataError(f"{output}: expected a place that can be written, found: {problem.strerror}") from None
     try:
         yield Staging(folder)
+    except OSError as problem:
+        raise DataError(f"{output}: the bundle cannot be written: {problem.strerror or problem}") from None
     finally:
+        os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -100,45 +128,56 @@ def publish(stage: Staging, output: Path) -> Path | None:
         where the manifest of the bundle that was there is kept; None if there was none.
     """
     check_output(output)
-    for path in stage.folder.glob("scratch-*"):
+    for path in (*stage.folder.glob("scratch-*"), stage.folder / LOCK):
         path.unlink()
     _flush(stage.folder)
-    if not (output / FILE).is_file():
-        if output.is_dir():
-            output.rmdir()  # empty, as check_output has seen
+    if not output.exists():
+        stage.folder.chmod(0o755)
         stage.folder.rename(output)
         _flush(output.parent)
         return None
     for payload in stage.files.values():
         (stage.folder / payload.name).replace(output / payload.name)
-    history = output / HISTORY
-    history.mkdir(exist_ok=True)
-    former = history / f"{len(list(history.iterdir())) + 1:04d}-{sha256(output / FILE)[:16]}.json"
-    shutil.copyfile(output / FILE, former)
-    _flush(former)
+    former = None
+    if (output / FILE).is_file():
+        history = output / HISTORY
+        history.mkdir(exist_ok=True)
+        numbers = [int(path.name[:4]) for path in history.glob("[0-9][0-9][0-9][0-9]-*.json")]
+        former = history / f"{max(numbers, default=0) + 1:04d}-{sha256(output / FILE)[:16]}.json"
+        shutil.copyfile(output / FILE, former)
+        _flush(former)
+        _flush(history)
     _flush(output)
     (stage.folder / FILE).replace(output / FILE)
     _flush(output)
     return former
 
 
-def _sweep(output: Path) -> None:
-    """Remove what builds that were killed have left."""
-    for folder in output.parent.glob(f".{output.name}.building-*"):
-        process = folder.name.rpartition("-")[2]
-        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+def _lock(folder: Path) -> int:
+    """Mark a staging folder as in use, for as long as this process lives or until the descriptor is closed."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _sweep(home: Path) -> None:
+    """Remove what builds that were killed have left: staging folders that nobody holds locked."""
+    for folder in home.glob(f"{PREFIX}*"):
+        try:
+            descriptor = _lock(folder)
+        except OSError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _flush(path: Path) -> None:
-    """Ask the disk to keep a file or folder before anything that relies on it is written."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # a folder cannot be opened on every system
-        return
+    """Have the disk keep a file or folder before anything that relies on it is written."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:
-        pass
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot; a failing disk must be heard
+            raise
     finally:
         os.close(descriptor)

@@ -82,7 +82,7 @@ class Bundle:
             key_projection = _finite(path, entry, (sum(level.channels for level in card.levels), width))
             if len(index) != count * gallery.cells_per_image:
                 raise BundleError(
-                    f"{manifest.files['index'].name}: expected {count * gallery.cells_per_image} cells, "
+                    f"{path / manifest.files['index'].name}: expected {count * gallery.cells_per_image} cells, "
                     f"found {len(index)}; {REPAIR}"
                 )
         return cls(
@@ -107,13 +107,15 @@ def sha256(path: Path) -> str:
 def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
     path = bundle / payload.name
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or device could last forever
+            raise BundleError(f"{path}: expected a file of the bundle, found a folder, pipe or device; {REPAIR}")
         size = path.stat().st_size
         if size != payload.size:
             raise BundleError(f"{path}: expected {payload.size} bytes, found {size}; {REPAIR}")
         if hashes and sha256(path) != payload.sha256:
             raise BundleError(f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another: altered; {REPAIR}")
     except OSError as problem:
-        raise BundleError(f"{path}: expected a file of the bundle, found none ({problem.strerror}); {REPAIR}") from None
+        raise BundleError(f"{path}: expected a file of the bundle, found: {problem.strerror}; {REPAIR}") from None
 
 
 def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype: type[Any]) -> NDArray[Any]:
@@ -121,17 +123,17 @@ def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype:
     try:
         array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
     except Exception as problem:  # a hostile header can make numpy raise anything
-        raise BundleError(f"{payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
+        raise BundleError(f"{bundle / payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
     fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
     if not fits or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
         wanted = "x".join("any" if want is None else str(want) for want in shape)
         found = "x".join(map(str, array.shape)) + f" {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
-        raise BundleError(f"{payload.name}: expected {wanted} {np.dtype(dtype)}, found {found}; {REPAIR}")
+        raise BundleError(f"{bundle / payload.name}: expected {wanted} {np.dtype(dtype)}, found {found}; {REPAIR}")
     return array
 
 
 def _finite(bundle: Path, payload: Payload, shape: tuple[int, ...]) -> NDArray[np.float32]:
     array = _array(bundle, payload, shape, np.float32)
     if not np.isfinite(array).all():
-        raise BundleError(f"{payload.name}: expected finite numbers, found NaN or infinity; {REPAIR}")
+        raise BundleError(f"{bundle / payload.name}: expected finite numbers, found NaN or infinity; {REPAIR}")
     return array

@@ -60,8 +60,8 @@ class Index:
         try:
             raw = path.read_bytes()
         except OSError as problem:
-            raise BundleError(f"{path.name}: expected an index file, found none ({problem.strerror})") from None
-        return _parse(raw, path.name)
+            raise BundleError(f"{path}: expected an index file, found: {problem.strerror}") from None
+        return _parse(raw, str(path))
 
     def search(
         self, queries: NDArray[np.float32], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None

@@ -143,36 +143,36 @@ class Manifest:
         """
         path = bundle / FILE
         try:
-            if path.stat().st_size > LARGEST:
-                raise BundleError(f"{path}: expected a manifest of at most {LARGEST >> 20} MB, found a larger one")
+            if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+                raise BundleError(f"{path}: expected a file of at most {LARGEST >> 20} MB, found something else")
             text = path.read_bytes()
         except OSError as problem:
             raise BundleError(
-                f"{bundle}: expected a bundle folder with {FILE}, found none ({problem.strerror}); "
+                f"{bundle}: expected a bundle folder with {FILE}, found: {problem.strerror}; "
                 "'spade-edge build' makes one"
             ) from None
-        return cls.from_text(text)
+        return cls.from_text(text, source=str(path))
 
     @classmethod
-    def from_text(cls, text: str | bytes) -> Manifest:
-        """Parse a manifest.
+    def from_text(cls, text: str | bytes, *, source: str = FILE) -> Manifest:
+        """Parse a manifest; `source` is what messages call it.
 
         Raises:
             BundleError: as for `read`.
         """
-        fields = parse(text, where=FILE, error=BundleError)
+        fields = parse(text, where=source, error=BundleError)
         schema = fields.integer("schema")
         if schema != SCHEMA:
-            raise BundleError(f"{FILE}: expected schema {SCHEMA}, found {schema}; update this machine's spade-edge")
+            raise BundleError(f"{source}: expected schema {SCHEMA}, found {schema}; update this machine's spade-edge")
         created, writer = fields.text("created"), fields.text("writer")
         profile = fields.text("profile", among=tuple(PROFILES))
         departures = fields.texts("departures")
         threshold = Threshold.from_fields(fields.object("threshold"))
         try:
             matching = Matching.from_fields(fields.object("matching"))
-            model = ModelCard.from_fields(fields.object("model"), source=FILE)
+            model = ModelCard.from_fields(fields.object("model"), source=source)
         except (UsageError, ModelError) as problem:
-            raise BundleError(f"{FILE}: {problem}") from None
+            raise BundleError(f"{source}: {problem}") from None
         files = {}
         entries = fields.object("files")
         for role in entries.names():
@@ -181,7 +181,7 @@ class Manifest:
             entry.done()
             # The pattern also keeps a hostile manifest from naming a file outside the bundle.
             if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
-                raise BundleError(f"{FILE}: expected {role} named after its SHA-256, found {payload.name!r}")
+                raise BundleError(f"{source}: expected {role} named after its SHA-256, found {payload.name!r}")
             files[role] = payload
         names = fields.texts("names")
         fields.done()
@@ -197,9 +197,9 @@ class Manifest:
             files=files,
         )
         if not names:
-            raise BundleError(f"{FILE}: expected the names of one or more good images, found none")
+            raise BundleError(f"{source}: expected the names of one or more good images, found none")
         if set(files) != set(manifest.roles()):
             raise BundleError(
-                f"{FILE}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
+                f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
             )
         return manifest

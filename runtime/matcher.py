@@ -58,6 +58,19 @@ class Matching:
         if self.image_score not in (FROM_VECTORS, FROM_MAP):
             raise UsageError(f"expected image_score to be {FROM_VECTORS} or {FROM_MAP}, found {self.image_score}")
 
+    def check_cell(self, side: int) -> None:
+        """Refuse a κ that a search over cells of side x side embeddings cannot serve.
+
+        Raises:
+            UsageError: κ is larger than the number of embeddings in the candidates.
+        """
+        offered = self.candidates * side**2
+        if self.search == HNSW and self.kappa > offered:
+            raise UsageError(
+                f"expected kappa of at most {offered}, the embeddings in {self.candidates} candidates, "
+                f"found {self.kappa}; raise --candidates or use --search exact"
+            )
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -94,6 +107,7 @@ class Matcher:
 
     Raises:
         BundleError: the search needs an index and there is none.
+        UsageError: κ is larger than the number of embeddings that the search looks at.
     """
 
     def __init__(
@@ -106,6 +120,7 @@ class Matcher:
     ) -> None:
         if matching.search == HNSW and (index is None or key_projection is None):
             raise BundleError("expected an HNSW index, found none: this bundle was built with --search exact; use that")
+        matching.check_cell(gallery.side)
         self.gallery = gallery
         self.matching = matching
         self._index = index

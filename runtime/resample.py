@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+BAND = 64  # rows; a few times more or less is as fast
+
 
 @lru_cache(maxsize=64)
 def resampling_weights(source: int, target: int) -> NDArray[np.float32]:
@@ -53,14 +55,30 @@ def resample(
     """Resample both axes: `rows @ image @ columns.T` for every channel.
 
     Args:
-        image: (H, W, C), any number type; not copied when it is float32.
+        image: (H, W, C), any number type and strides.
         rows: (h, H) float32, `resampling_weights` of the first axis or rows of it.
         columns: (w, W) float32, likewise of the second.
 
     Returns:
         (h, w, C) float32.
     """
-    height, width, channels = image.shape
-    flat = np.ascontiguousarray(image, np.float32).reshape(height, width * channels)
-    shrunk = (rows @ flat).reshape(len(rows), width, channels)
-    return np.matmul(columns, shrunk)
+    across = _weigh(rows, image).transpose(1, 0, 2)  # (h, W, C) -> (W, h, C)
+    return _weigh(columns, across).transpose(1, 0, 2)  # (w, h, C) -> (h, w, C)
+
+
+def _weigh(weights: NDArray[np.float32], image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """`weights` (target, source) times an image (source, other, C), a band of the source at a time.
+
+    Only a few targets look at a band, so most of the product, which is zero, is never taken; and no more than a band
+    is ever held as float32.
+    """
+    source, *rest = image.shape
+    result = np.zeros((len(weights), int(np.prod(rest))), np.float32)
+    for start in range(0, source, BAND):
+        stop = min(start + BAND, source)
+        targets = np.flatnonzero(weights[:, start:stop].any(axis=1))
+        if len(targets):
+            part = slice(targets[0], targets[-1] + 1)
+            band = np.ascontiguousarray(image[start:stop], np.float32).reshape(stop - start, -1)
+            result[part] += weights[part, start:stop] @ band
+    return result.reshape(-1, *rest)

@@ -81,6 +81,7 @@ class Scorer:
 
         Raises:
             FrameError: the frame is of another type or shape, or empty.
+            ModelError, BundleError: the features of the frame or of the gallery are not finite.
         """
         times = [perf_counter()]
         view = self._view(frame)
@@ -91,6 +92,10 @@ class Scorer:
         times.append(perf_counter())
         heatmap = self._smoothing(matches.distances)
         score = self._matcher.image_score(pyramid, heatmap)
+        if not np.isfinite(heatmap).all():
+            raise BundleError(
+                f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
+            )
         found = blobs(heatmap, self.bundle.manifest.threshold.pixel)
         times.append(perf_counter())
 

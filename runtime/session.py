@@ -35,13 +35,21 @@ class Session:
         self._check_ports()
 
     @classmethod
-    def open(cls, path: Path, *, providers: Sequence[str] = (CPU,), threads: int | None = None) -> Session:
+    def open(
+        cls,
+        path: Path,
+        *,
+        providers: Sequence[str] = (CPU,),
+        threads: int | None = None,
+        source: str | None = None,
+    ) -> Session:
         """Load a model file.
 
         Args:
             path: the ONNX file.
             providers: onnxruntime execution providers in order of preference; the first one must be obtained.
             threads: onnxruntime's threads for one run; None leaves the choice to onnxruntime (one a core).
+            source: what messages call the model; None for the path.
 
         Raises:
             DeviceError: onnxruntime is not installed, or the first provider cannot be had on this machine.
@@ -64,20 +72,21 @@ class Session:
         options.log_severity_level = 3  # errors only: they come back as exceptions, in our words
         if threads is not None:
             options.intra_op_num_threads = threads
+        source = source or str(path)
         if not path.is_file():
-            raise ModelError(f"{path}: expected a model file, found none; 'spade-edge export' writes one")
+            raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as problem:  # onnxruntime's own classes share no base but Exception
             raise ModelError(
-                f"{path}: expected an ONNX model, onnxruntime {onnxruntime.__version__} says: {problem}"
+                f"{source}: expected an ONNX model, onnxruntime {onnxruntime.__version__} says: {problem}"
             ) from None
         if session.get_providers()[0] != providers[0]:
             raise DeviceError(
                 f"expected provider {providers[0]}, found {session.get_providers()[0]}: "
                 f"the GPU libraries do not load on this machine; ask for {CPU} to score without them"
             )
-        return cls(session, source=path.name)
+        return cls(session, source=source)
 
     def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
         """Run the network.
@@ -89,7 +98,7 @@ class Session:
             one pyramid for each view.
 
         Raises:
-            ModelError: the network fails, or its features are not finite.
+            ModelError: the network fails, or its image vector is not finite.
         """
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(self.card.outputs, {INPUT: views})

@@ -12,7 +12,7 @@ from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.resample import resample, resampling_weights
 
-LARGEST_SIDE = 32768  # a frame larger than that is a mistake, not a camera
+LARGEST_SIDE = 32766  # what OpenCV can draw on; a larger frame is a mistake, not a camera
 
 
 @dataclass(frozen=True)

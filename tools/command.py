@@ -10,6 +10,7 @@ Data goes to stdout, everything else to stderr.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from spade_edge import __version__
 from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
 from spade_edge.tools import command_build, command_demo, command_export, command_score
 
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143  # what a shell calls these ends
+INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell calls these ends
 INTERNAL_FAULT = 70
 TRACEBACK = "SPADE_EDGE_TRACEBACK"
 
@@ -63,7 +64,9 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; gives the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _settle_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     chosen = parser().parse_args(arguments)
     try:
         with _packages_of(EXTRAS[chosen.command]):
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpadeError as problem:
         return _fail(str(problem), problem.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was left half-written", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output is gone; a second failure while Python flushes it at exit would be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,10 +106,21 @@ def _packages_of(extra: str) -> Iterator[None]:
         raise DeviceError(
             f"this command needs {package}, which is not installed: pip install 'spade-edge[{extra}]'"
         ) from None
+    except ImportError as problem:  # installed, but a library under it is missing
+        raise DeviceError(f"expected the package {problem.name or ''} to load, found: {problem}") from None
+
+
+def _settle_streams() -> None:
+    """Make sure that a closed stderr or a terminal that knows only ASCII is no reason to fail."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (for the rest of the process)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)  # unlike the default, this lets half-written files be removed
+    raise SystemExit(128 + number)  # unlike the default, this lets half-written files be removed
 
 
 def _fail(message: str, code: int) -> int:

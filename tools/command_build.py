@@ -9,24 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.matcher import EXACT, HNSW, PROFILES
-from spade_edge.tools.argument import positive
+from spade_edge.tools.argument import path, positive, threads
+from spade_edge.tools.progress import progress
 
 if TYPE_CHECKING:
     from spade_edge.galleries import Built, Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, type=Path, metavar="FILE", help="what 'spade-edge export' wrote")
+    parser.add_argument("--model", required=True, type=path, metavar="FILE", help="what 'spade-edge export' wrote")
     parser.add_argument(
-        "--images", required=True, type=Path, metavar="DIR", help="images of good parts, with subfolders"
+        "--images", required=True, type=path, metavar="DIR", help="images of good parts, with subfolders"
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="BUNDLE", help="the bundle folder: part.spade")
+    parser.add_argument("--output", required=True, type=path, metavar="BUNDLE", help="the bundle folder: part.spade")
     parser.add_argument(
         "--profile",
         choices=tuple(PROFILES),
@@ -45,23 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
     parser.add_argument("--projection", choices=("none",), default="none", help="embeddings as the network gives them")
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the network (default: one a core)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="threads of the network (default: one a core)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from spade_edge.galleries import build
 
     given = {name: getattr(chosen, name) for name in ("kappa", "sigma", "search", "candidates", "ef")}
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
     if chosen.neighbours is not None:
         matching = replace(matching, neighbours=chosen.neighbours or None)
-
-    def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
-        wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit="image", file=sys.stderr, dynamic_ncols=True)
-        return wrapped
 
     built = build(
         chosen.images,

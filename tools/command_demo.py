@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spade_edge.runtime import DataError, Scorer, UsageError
 from spade_edge.runtime.manifest import Manifest
+from spade_edge.tools.argument import path
+from spade_edge.tools.progress import progress
 
 if TYPE_CHECKING:
     from spade_edge.export import ExportReport
@@ -24,15 +25,13 @@ MARK = ".spade-edge-demo"  # lies in a folder that a demo may write over
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, default=Path("spade-edge-demo"), metavar="DIR", help="where to put it")
+    parser.add_argument("--output", type=path, default=Path("spade-edge-demo"), metavar="DIR", help="where to put it")
     parser.add_argument(
         "--weights", default="imagenet", metavar="imagenet|FILE", help="of Wide-ResNet50-2 (default: imagenet)"
     )
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from spade_edge.galleries import build
     from spade_edge.tools.nearest import nearest_patch
     from spade_edge.tools.overlay import overlay
@@ -43,10 +42,6 @@ def run(chosen: argparse.Namespace) -> int:
     folder: Path = chosen.output
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: expected an empty folder or a former demo, found other files; choose --output")
-
-    def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
-        wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit="image", file=sys.stderr, dynamic_ncols=True)
-        return wrapped
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
@@ -62,7 +57,7 @@ def run(chosen: argparse.Namespace) -> int:
     scorer = Scorer.open(built.path)
     manifest = scorer.bundle.manifest
     entries, times = [], []
-    for shot in progress(open_source(str(parts / "test")), "scoring"):
+    for shot in progress(open_source(parts / "test"), "scoring"):
         result = scorer(shot.frame)
         times.append(result.milliseconds)
         entries.append(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.view import View
+from spade_edge.tools.argument import path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--resize", type=_size, metavar="SIZE", help="with --crop: size of the whole frame (paper: 256)")
     view.add_argument("--crop", type=_size, metavar="SIZE", help="the middle of the resized frame (paper: 224)")
     parser.add_argument("--precision", choices=("fp32",), default="fp32", help="arithmetic of the network")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the ONNX file to write")
+    parser.add_argument("--output", required=True, type=path, metavar="FILE", help="the ONNX file to write")
     parser.add_argument("--json", action="store_true", help="print the model card as JSON instead of a table")
 
 

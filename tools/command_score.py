@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -18,30 +18,30 @@ from typing import Any
 
 import numpy as np
 
-from spade_edge.runtime import FrameError, FrameResult, Scorer, UsageError
+from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer, UsageError
 from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.argument import positive
-from spade_edge.tools.sources import Shot, open_source
+from spade_edge.tools.argument import path, threads
+from spade_edge.tools.sources import Images, Shot, Video, open_source
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", required=True, type=Path, help="what 'spade-edge build' wrote")
-    parser.add_argument("source", metavar="SOURCE", help="a folder (nested ones too), an image or a video file")
-    parser.add_argument("--heatmaps", type=Path, metavar="DIR", help="write each heat map as float32 .npy, raw")
-    parser.add_argument("--overlays", type=Path, metavar="DIR", help="write frames under their heat maps, as .png")
+    parser.add_argument("--bundle", required=True, type=path, help="what 'spade-edge build' wrote")
+    parser.add_argument("source", type=path, metavar="SOURCE", help="a folder with its subfolders, an image or a video")
+    parser.add_argument("--heatmaps", type=path, metavar="DIR", help="write each heat map as float32 .npy, raw")
+    parser.add_argument("--overlays", type=path, metavar="DIR", help="write frames under their heat maps, as .png")
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
     parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the network (default: one a core)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="threads of the network (default: one a core)")
 
 
 def run(chosen: argparse.Namespace) -> int:
     source = open_source(chosen.source)
     for folder in (chosen.heatmaps, chosen.overlays):
         if folder is not None:
-            _check_names(source.names(), folder)
+            _check_folder(folder, source)
     scorer = Scorer.open(
         chosen.bundle, providers=(PROVIDERS[chosen.provider],), threads=chosen.threads, search=chosen.search
     )
@@ -50,14 +50,19 @@ def run(chosen: argparse.Namespace) -> int:
     times = []
     for shot in source:
         result, line = _judge(scorer, shot)
-        print(json.dumps(line, allow_nan=False, ensure_ascii=False), flush=True)
+        print(
+            json.dumps(
+                line,
+                allow_nan=False,
+            ),
+            flush=True,
+        )
         verdicts[line["verdict"]] += 1
         if result is None:
             continue
         times.append(result.milliseconds["total"])
         if chosen.heatmaps is not None:
-            path = _beside(chosen.heatmaps, shot.name, ".npy")
-            np.save(path, result.heatmap, allow_pickle=False)
+            np.save(_beside(chosen.heatmaps, shot.name, ".npy"), result.heatmap, allow_pickle=False)
         if chosen.overlays is not None:
             _write_overlay(scorer, shot, result, _beside(chosen.overlays, shot.name, ".png"))
     _summary(scorer, verdicts, times)
@@ -86,16 +91,32 @@ def _judge(scorer: Scorer, shot: Shot) -> tuple[FrameResult | None, dict[str, An
     return None, line | {"verdict": CANNOT_JUDGE, "reason": fault, "regions": [], "nearest": [], "milliseconds": {}}
 
 
-def _check_names(names: Iterable[str], folder: Path) -> None:
-    """Before anything is scored, refuse a folder that is a file and frames whose outputs would overwrite each other."""
+def _check_folder(folder: Path, source: Images | Video) -> None:
+    """Before anything is scored, refuse a folder to write to that would cost somebody a file.
+
+    Raises:
+        UsageError: it is a file, holds the frames themselves, or two frames would be written to one name.
+        DataError: it cannot be written.
+    """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: expected a folder to write to, found a file")
+    if folder.resolve() == source.folder.resolve() or (
+        source.nested and folder.resolve().is_relative_to(source.folder.resolve())
+    ):
+        raise UsageError(f"{folder}: expected a folder outside the frames, found it among them; choose another")
     seen: dict[PurePosixPath, str] = {}
-    for name in names:
+    for name in source.names():
         stem = PurePosixPath(name).with_suffix("")
         if stem in seen:
             raise UsageError(f"{folder}: {seen[stem]} and {name} would be written to the same name; rename one of them")
         seen[stem] = name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise DataError(f"{folder}: expected a folder that can be written, found one that cannot; choose another")
 
 
 def _beside(folder: Path, name: str | int, suffix: str) -> Path:

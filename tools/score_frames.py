@@ -18,8 +18,8 @@ def main(bundle: str, source: str) -> int:
         return 4
     while True:
         taken, frame = camera.read()  # (H, W, 3) uint8 BGR
-        if not taken:
-            return 0
+        if not taken:  # a video has an end, a camera should not
+            return 4 if source.isdecimal() else 0
         result = scorer(frame)
         print(f"{result.verdict:7} score {result.score:8.2f} {result.milliseconds['total']:6.0f} ms", flush=True)
         for region in result.regions:

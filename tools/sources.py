@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,12 @@ class Images:
     Attributes:
         folder: what names are relative to.
         paths: the files.
+        nested: whether all that lies below the folder belongs to the source.
     """
 
     folder: Path
     paths: tuple[Path, ...]
+    nested: bool
 
     def names(self) -> tuple[str, ...]:
         return tuple(path.relative_to(self.folder).as_posix() for path in self.paths)
@@ -61,6 +64,11 @@ class Video:
     """Every frame of a video file."""
 
     path: Path
+    nested = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
 
     def names(self) -> tuple[str, ...]:
         return ()
@@ -89,22 +97,22 @@ class Video:
             capture.release()
 
 
-def open_source(source: str) -> Images | Video:
+def open_source(path: Path) -> Images | Video:
     """What a SOURCE argument stands for.
 
     Raises:
         DataError: nothing is there, or a folder without images.
     """
-    path = Path(source)
     if path.is_dir():
-        return Images(path, find_images(path))
+        return Images(path, find_images(path), nested=True)
     if not path.is_file():
-        raise DataError(f"{source}: expected a folder, an image or a video file, found nothing")
+        found = "something else" if os.path.lexists(path) else "nothing"
+        raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
     if path.suffix.lower() in SUFFIXES:
-        return Images(path.parent, (path,))
+        return Images(path.parent, (path,), nested=False)
     if path.suffix.lower() in VIDEO:
         return Video(path)
     raise DataError(
-        f"{source}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
+        f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
         f"found {path.suffix or 'no suffix'}"
     )

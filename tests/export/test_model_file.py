@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ Views = NDArray[np.float32]
 Frames = Callable[..., Views]
 Oracle = Callable[[nn.Module, Views], Mapping[str, Views]]
 
-STAND_IN = Path(__file__).parents[3] / "shared/weights/wide_resnet50_2_standin_fp16.pth"
+WEIGHTS = Path(os.environ.get("SPADE_EDGE_TEST_WEIGHTS", ""))
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -102,14 +103,14 @@ def test_export_model_with_a_weights_file(
     np.testing.assert_allclose(image, expected["level3"].mean((2, 3)), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.skipif(not STAND_IN.is_file(), reason="needs the stand-in weights in ../shared")
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="SPADE_EDGE_TEST_WEIGHTS names no weights of wide_resnet50_2")
 def test_wide_resnet50_2_with_fp16_weights_of_the_truncated_network(
     tmp_path: Path, network: Callable[[str], nn.Module], small: View, frames: Frames, oracle: Oracle
 ) -> None:
-    report = export_model(tmp_path / "m.onnx", weights=STAND_IN, view=small)
+    report = export_model(tmp_path / "m.onnx", weights=WEIGHTS, view=small)
     assert report.card.backbone == "wide_resnet50_2"
     whole = network("wide_resnet50_2")
-    state = torch.load(STAND_IN, weights_only=True)
+    state = torch.load(WEIGHTS, weights_only=True)
     missing = whole.load_state_dict({name: x.float() for name, x in state.items()}, strict=False).missing_keys
     assert {name.split(".")[0] for name in missing} == {"layer4", "fc"}
     expected = oracle(whole, frames(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,13 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert read_image(tmp_path / "deep.tif").shape == (1, 4, 3)
 
 
+def test_other_kinds_of_pnm_go_to_opencv(tmp_path: Path) -> None:
+    (tmp_path / "ascii.pgm").write_bytes(b"P2 2 1 255\n12 13\n")
+    (tmp_path / "deep.pgm").write_bytes(b"P5 1 1 65535\n\xff\xff")
+    assert read_image(tmp_path / "ascii.pgm").tolist() == [[12, 13]]
+    assert read_image(tmp_path / "deep.pgm").tolist() == [[255]]
+
+
 def test_alpha_is_dropped(tmp_path: Path) -> None:
     rgba = np.dstack([COLOUR, np.zeros((30, 20), np.uint8)])
     (tmp_path / "a.png").write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
@@ -67,13 +75,13 @@ def png() -> bytes:
         ("zero.png", b""),
         ("text.png", b"these are words, not pixels\n" * 50),
         ("cut.png", png()[:40]),
+        ("half.png", png()[:-600]),
+        ("half.jpg", bytes(cv2.imencode(".jpg", np.tile(COLOUR, (9, 9, 1)))[1].tobytes())[:-2000]),
         ("text.jpg", b"\xff\xd8\xff not really"),
         ("zero.npy", b""),
         ("text.npy", b"\x93NUMPY nonsense"),
         ("short.pgm", b"P5 4 4 255\n123"),
-        ("ascii.pgm", b"P2 1 1 255\n12\n"),
         ("nothing.ppm", b"P6 0 5 255\n"),
-        ("deep.pgm", b"P5 1 1 65535\nab"),
     ],
 )
 def test_what_is_no_image_is_named_in_one_line(tmp_path: Path, name: str, content: bytes) -> None:
@@ -88,6 +96,10 @@ def test_arrays_that_are_no_image_are_refused(tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", array)
         with pytest.raises(DataError, match="expected"):
             read_image(tmp_path / "a.npy")
+    with (tmp_path / "archive.npy").open("wb") as file:
+        np.savez(file, GREY)
+    with pytest.raises(DataError, match="found an archive"):
+        read_image(tmp_path / "archive.npy")
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="expected a .npy array"):
         read_image(tmp_path / "pickle.npy")
@@ -100,6 +112,22 @@ def test_folders_are_searched_in_order_and_hidden_files_are_left_out(tmp_path: P
         path.touch()
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert found == ["a.JPG", "b.png", "sub/deep/c.tiff"]
+
+
+def test_links_are_followed_and_what_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    cv2.imwrite(str(tmp_path / "elsewhere" / "a.png"), GREY)
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "loop").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "broken.png").symlink_to(tmp_path / "absent")
+    (tmp_path / "images" / "device.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    found = find_images(tmp_path / "images")
+    assert [path.name for path in found] == ["broken.png", "device.png", "a.png", "pipe.png"]
+    for name in ("broken.png", "device.png", "pipe.png"):
+        with pytest.raises(DataError, match="expected an image file, found"):
+            read_image(tmp_path / "images" / name)
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:

@@ -48,13 +48,11 @@ def main() -> None:
         results = [check(folder, "newest", sys.executable, newest)]
         python = find_python("3.10", "3.11")
         if python is None:
-            say("SKIPPED the oldest versions: expected python3.10 or python3.11 on this machine, found neither")
-        else:
-            results.append(check(folder, "oldest", python, oldest))
+            sys.exit("lean: the oldest versions need python3.10 or python3.11, found neither; install one of them")
+        results.append(check(folder, "oldest", python, oldest))
     largest = max(result["largest"] for result in results)
-    many = "1 environment" if len(results) == 1 else f"{len(results)} environments"
     print(
-        f"lean: {many}, {results[0]['frames']} scores and heat maps in each, identical to 1e-5 "
+        f"lean: {len(results)} environments, {results[0]['frames']} scores and heat maps in each, identical to 1e-5 "
         f"(largest difference {largest:.1e}), {time.monotonic() - started:.0f} s"
     )
 

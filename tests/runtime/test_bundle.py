@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, r
     path = copy / edge.manifest.files[role].name
     whole = path.read_bytes()
     path.unlink()
-    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found none"):
+    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found: No such file"):
         Bundle.open(copy)
     path.write_bytes(whole[:-1])
     with pytest.raises(BundleError, match=f"{path.name}: expected {len(whole)} bytes, found {len(whole) - 1}"):
@@ -77,7 +78,7 @@ def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, r
 
 def test_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(BundleError, match=r"expected a bundle folder with manifest\.json, found none"):
+        with pytest.raises(BundleError, match=r"expected a bundle folder with manifest\.json, found: No such file"):
             Bundle.open(path)
 
 
@@ -215,6 +216,28 @@ def test_a_bundle_with_another_model_is_refused(copy: Path, edge: Built, tmp_pat
     swap_payload(copy, "model", altered_model(edge, tmp_path / "other.onnx", other_weights))
     with pytest.raises(BundleError, match="expected the model that the gallery was built with"):
         Scorer.open(copy)
+
+
+def test_pipes_and_devices_in_a_bundle_do_not_hang(copy: Path, edge: Built) -> None:
+    path = copy / edge.manifest.files["squares"].name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(BundleError, match="found a folder, pipe or device"):
+        Bundle.open(copy)
+    (copy / FILE).unlink()
+    for target in ("/dev/zero", "/dev/null"):
+        (copy / FILE).symlink_to(target)
+        with pytest.raises(BundleError, match="found something else"):
+            Bundle.open(copy)
+        (copy / FILE).unlink()
+
+
+def test_levels_of_nan_are_an_error_and_no_verdict(copy: Path, tmp_path: Path, edge: Built, good_images: Path) -> None:
+    level = np.load(edge.path / edge.manifest.files["level1"].name)
+    np.save(tmp_path / "nan.npy", np.full_like(level, np.nan))
+    swap_payload(copy, "level1", tmp_path / "nan.npy")
+    with pytest.raises(BundleError, match="expected finite distances"):
+        Scorer.open(copy)(np.load(good_images / "1.npy"))
 
 
 def test_a_provider_that_is_not_there_is_an_error(edge: Built) -> None:

@@ -242,6 +242,15 @@ def test_searching_without_an_index_is_refused() -> None:
         Matcher(gallery, Matching())
 
 
+def test_more_neighbours_than_the_search_looks_at_are_refused(
+    indexed: tuple[list[Pyramid], Gallery, Index, NDArray[np.float32]],
+) -> None:
+    _, gallery, index, projection = indexed
+    Matcher(gallery, Matching(candidates=2, kappa=32), index=index, key_projection=projection)
+    with pytest.raises(UsageError, match="expected kappa of at most 32"):
+        Matcher(gallery, Matching(candidates=2, kappa=33), index=index, key_projection=projection)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

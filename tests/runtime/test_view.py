@@ -56,7 +56,7 @@ def test_the_papers_crop_is_the_middle() -> None:
         np.zeros(5, np.uint8),
         np.zeros((5, 5, 3), np.float32),
         np.zeros((5, 5, 3), np.uint16),
-        np.zeros((1, 32769), np.uint8),
+        np.zeros((1, 32767), np.uint8),
         [[1, 2], [3, 4]],
         None,
     ],

@@ -178,8 +178,8 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
     state["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
     torch.save(state, tmp / "nan.pth")
     (tmp / "collide").mkdir()
-    cv2.imwrite(str(tmp / "collide" / "a.png"), np.zeros((9, 9), np.uint8))
-    cv2.imwrite(str(tmp / "collide" / "a.bmp"), np.zeros((9, 9), np.uint8))
+    for suffix in (".png", ".bmp"):
+        cv2.imwrite(str(tmp / "collide" / f"a{suffix}"), np.zeros((9, 9), np.uint8))
     build = ["build", "--model", model, "--output", tmp / "new.spade", "--images"]
     export = ["export", "--output", tmp / "new.onnx", "--backbone", "resnet18", "--weights"]
     score = ["score", "--bundle"]
@@ -206,14 +206,31 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "no model": (3, ["build", "--model", tmp / "no", "--images", good, "--output", tmp / "n.spade"], "found none"),
         "truncated": (3, [*score, tmp / "truncated.spade", frames], "expected"),
         "altered": (3, [*score, tmp / "altered.spade", frames], "SHA-256"),
-        "missing": (3, [*score, tmp / "missing.spade", frames], "found none"),
+        "missing": (3, [*score, tmp / "missing.spade", frames], "No such file"),
         "no bundle": (3, [*score, tmp / "empty", frames], "expected a bundle"),
         "no source": (3, [*score, edge.path, tmp / "absent"], "found nothing"),
-        "empty source": (3, [*score, edge.path, tmp / "empty"], "expected images"),
+        "source without images": (3, [*score, edge.path, tmp / "empty"], "expected images"),
         "source of another kind": (3, [*score, edge.path, weights], "found .pth"),
         "score threads": (2, [*score, edge.path, frames, "--threads", -1], "--threads"),
         "colliding names": (2, [*score, edge.path, tmp / "collide", "--heatmaps", tmp / "m"], "the same name"),
         "heat maps into a file": (2, [*score, edge.path, frames, "--heatmaps", weights], "found a file"),
+        "heat maps over the frames": (
+            2,
+            [*score, edge.path, tmp / "collide", "--heatmaps", tmp / "collide"],
+            "outside",
+        ),
+        "overlays among the frames": (2, [*score, edge.path, frames, "--overlays", frames / "sub" / "x"], "outside"),
+        "overlay over its frame": (2, [*score, edge.path, frames / "flaw.png", "--overlays", frames], "outside"),
+        "bundle among the images": (
+            2,
+            ["build", "--model", model, "--images", good, "--output", good / "b"],
+            "outside",
+        ),
+        "empty source": (2, [*score, edge.path, ""], "expected a path"),
+        "empty folder name": (2, [*build, ""], "expected a path"),
+        "too many threads": (2, [*build, good, "--threads", 3_000_000_000], "at most 1024"),
+        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 256"),
+        "model is a folder": (3, [*build, good, "--model", tmp / "words"], "found a folder"),
         "no GPU": (4, [*score, edge.path, frames, "--provider", "cuda"], "CUDAExecutionProvider"),
         "weights with NaN": (3, [*export, tmp / "nan.pth"], "nan.pth"),
         "weights absent": (3, [*export, tmp / "absent.pth"], "absent.pth"),
@@ -285,16 +302,17 @@ def test_a_missing_package_is_named_with_its_extra(
 
 
 def test_a_reader_that_goes_away_is_no_fault(edge: Built, frames: Path) -> None:
-    line = f"{sys.executable} -m spade_edge.tools.command score --bundle {edge.path} '{frames}' | head -c 1"
+    score = f"{sys.executable} -m spade_edge.tools.command score --bundle {edge.path} '{frames}'"
+    line = f"set -o pipefail; {score} | head -c 1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert done.stdout == "{"
+    assert done.stdout == "{" and done.returncode == 141
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
 def test_interrupting_a_build_leaves_nothing(model: Path, good_images: Path, tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom spade_edge.galleries import build as _\nimport spade_edge.galleries.build as b\n"
-        "def stop(*a, **k): raise KeyboardInterrupt\nsys.modules['spade_edge.galleries.build'].leave_one_out = stop\n"
+        "import sys\nfrom spade_edge.galleries import build as _\nimport spade_edge.galleries.builder as b\n"
+        "def stop(*a, **k): raise KeyboardInterrupt\nsys.modules['spade_edge.galleries.builder'].leave_one_out = stop\n"
         "from spade_edge.tools.command import main\nsys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
@@ -303,6 +321,23 @@ def test_interrupting_a_build_leaves_nothing(model: Path, good_images: Path, tmp
     )  # fmt: skip
     assert done.returncode == 130 and "interrupted" in done.stderr and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", ["build --help", "score --bundle {bundle} {frames}"])
+def test_a_terminal_that_knows_only_ascii_and_a_closed_stderr(edge: Built, frames: Path, arguments: str) -> None:
+    line = arguments.format(bundle=edge.path, frames=f"'{frames}'")
+    for environment, end in (
+        ({"PYTHONIOENCODING": "ascii"}, ""),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0"}, ""),
+        ({}, "2>&-"),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m spade_edge.tools.command {line} {end}"],
+            capture_output=True, text=True, check=False, env=os.environ | environment,
+        )  # fmt: skip
+        assert done.returncode in (0, 1) and "Traceback" not in done.stderr
+        if "score" in arguments:
+            assert len([json.loads(text) for text in done.stdout.splitlines()]) == 4
 
 
 def test_every_command_and_option_has_help(capsys: Capture) -> None:

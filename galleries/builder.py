@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from spade_edge import __version__
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index import index_bytes, write_index
 from spade_edge.galleries.keys import DIMENSIONS, fit_key_projection
-from spade_edge.galleries.staging import Staging, publish, staging
+from spade_edge.galleries.staging import Staging, check_output, publish, staging
 from spade_edge.galleries.threshold import leave_one_out
-from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer
+from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
 from spade_edge.runtime.gallery import Gallery, cell_keys, squared_lengths
 from spade_edge.runtime.heatmap import Smoothing
 from spade_edge.runtime.hnsw import Index
@@ -104,11 +105,20 @@ def build(
         DeviceError: a package is missing.
     """
     matching = PROFILES[profile] if matching is None else matching
+    check_output(output)
+    output = output.resolve()  # "." has no folder beside it
+    if output.is_relative_to(images.resolve()):
+        raise UsageError(
+            f"{output}: expected a bundle outside the images, found it among them; choose another --output"
+        )
+    found = find_images(images)
+    _check_count(images, len(found))
     with staging(output) as stage:
-        found = find_images(images)
-        _check_count(images, len(found))
-        session = Session.open(model, threads=threads)
+        # Opened from its copy: weights that lie outside the model's file are not part of a bundle and are missed here.
+        copy = stage.add("model", _copied(model, stage))
+        session = Session.open(copy, threads=threads, source=str(model))
         card = session.card
+        matching.check_cell(card.levels[-1].stride // card.levels[0].stride)
         plan = Plan(
             images=found,
             card=card,
@@ -119,12 +129,12 @@ def build(
         announce(plan)
         _check_room(output, plan)
 
-        stage.add("model", Path(shutil.copyfile(model, stage.scratch("model.onnx"))))
         used, skipped = _read(stage, plan, images, skip_bad, progress)
         gallery = _extract(stage, session, used, progress)
         matcher = _matcher(stage, gallery, matching, progress)
         smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma)
         threshold = leave_one_out(matcher, smoothing, progress=lambda items: progress(items, "leave-one-out"))
+        _check_variation(images, gallery, threshold)
         manifest = Manifest(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             writer=f"spade-edge {__version__}",
@@ -189,6 +199,24 @@ def _check_count(folder: Path, count: int) -> None:
         )
 
 
+def _copied(model: Path, stage: Staging) -> Path:
+    if not model.is_file():
+        found = "a folder" if model.is_dir() else "none"
+        raise ModelError(f"{model}: expected a model file, found {found}; 'spade-edge export' writes one")
+    try:
+        return Path(shutil.copyfile(model, stage.scratch("model.onnx")))
+    except PermissionError as problem:
+        raise ModelError(f"{model}: expected a model file that can be read, found: {problem.strerror}") from None
+
+
+def _check_variation(folder: Path, gallery: Gallery, threshold: Threshold) -> None:
+    if threshold.pixel <= 1e-9 * float(gallery.squares.mean()):
+        raise DataError(
+            f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
+            "to the network: every other frame would be a defect; is the camera frozen or covered?"
+        )
+
+
 def _check_room(output: Path, plan: Plan) -> None:
     views = len(plan.images) * 12 * int(np.prod(plan.card.view.size))
     free, needed = shutil.disk_usage(output.parent).free, plan.size + views
@@ -213,13 +241,18 @@ def _read(
     with stage.scratch("views").open("wb") as file:
         for path in progress(plan.images, "reading images"):
             try:
+                name = path.relative_to(folder).as_posix()
+                name.encode()
                 seen = view(read_image(path))
+            except UnicodeEncodeError:
+                bad.append(f"{path}: expected a file name in UTF-8, found another encoding; rename it")
+                continue
             except (DataError, FrameError) as problem:
                 bad.append(str(problem))
                 continue
             seen.tofile(file)
             thumbnails.append(np.rint(resample(seen, rows=rows, columns=columns)).astype(np.uint8))
-            used.append(path.relative_to(folder).as_posix())
+            used.append(name)
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more of {len(plan.images)})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; mend or remove, or leave out with --skip-bad")
@@ -236,6 +269,8 @@ def _extract(stage: Staging, session: Session, names: tuple[str, ...], progress:
     shapes["images"] = shapes.pop("image")
     paths = {role: stage.scratch(f"{role}.npy") for role in shapes}
     arrays = {role: open_memmap(paths[role], "w+", np.float32, shape) for role, shape in shapes.items()}
+    for path in paths.values():
+        _reserve(path)
     views = np.memmap(stage.scratch("views"), np.float32, "r", shape=(count, *card.view.size, 3))
     for i in progress(range(count), "extracting features"):
         (pyramid,) = session(np.asarray(views[i : i + 1]))
@@ -256,6 +291,13 @@ def _extract(stage: Staging, session: Session, names: tuple[str, ...], progress:
         images=mapped["images"],
         names=names,
     )
+
+
+def _reserve(path: Path) -> None:
+    """Take the room of a mapped file now: a disk that fills later would end the process without a word (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _matcher(stage: Staging, gallery: Gallery, matching: Matching, progress: Progress) -> Matcher:

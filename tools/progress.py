@@ -1,0 +1,15 @@
+"""A bar on stderr for long loops, with rate and time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """Wrap the items of a loop."""
+    from tqdm import tqdm
+
+    wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit="image", file=sys.stderr, dynamic_ncols=True)
+    return wrapped
