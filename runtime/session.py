@@ -70,6 +70,8 @@ class Session:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they come back as exceptions, in our words
+        # Idle onnxruntime threads would spin on the cores that numpy's products need next, and the other way round.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         source = source or str(path)
