@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.matcher import EXACT, HNSW, PROFILES
 from spade_edge.tools.argument import path, positive, threads
-from spade_edge.tools.progress import progress
 
 if TYPE_CHECKING:
     from spade_edge.galleries import Built, Plan
@@ -50,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import build
+    from spade_edge.tools.progress import progress
 
     given = {name: getattr(chosen, name) for name in ("kappa", "sigma", "search", "candidates", "ef")}
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})

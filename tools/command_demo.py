@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from spade_edge.runtime import DataError, Scorer, UsageError
 from spade_edge.runtime.manifest import Manifest
 from spade_edge.tools.argument import path
-from spade_edge.tools.progress import progress
 
 if TYPE_CHECKING:
     from spade_edge.export import ExportReport
@@ -36,6 +35,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.nearest import nearest_patch
     from spade_edge.tools.overlay import overlay
     from spade_edge.tools.parts import write_dataset
+    from spade_edge.tools.progress import progress
     from spade_edge.tools.report import ReportEntry, ReportHeader, shrink, write_report
     from spade_edge.tools.sources import open_source
 

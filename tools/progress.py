@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from tqdm import tqdm
+
 
 def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
     """Wrap the items of a loop."""
-    from tqdm import tqdm
-
     wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit="image", file=sys.stderr, dynamic_ncols=True)
     return wrapped
