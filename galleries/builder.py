@@ -127,7 +127,7 @@ def build(
             size=bundle_bytes(card, matching, len(found), model.stat().st_size),
         )
         announce(plan)
-        _check_room(output, plan)
+        _check_room(stage, plan)
 
         used, skipped = _read(stage, plan, images, skip_bad, progress)
         gallery = _extract(stage, session, used, progress)
@@ -217,12 +217,12 @@ def _check_variation(folder: Path, gallery: Gallery, threshold: Threshold) -> No
         )
 
 
-def _check_room(output: Path, plan: Plan) -> None:
+def _check_room(stage: Staging, plan: Plan) -> None:
     views = len(plan.images) * 12 * int(np.prod(plan.card.view.size))
-    free, needed = shutil.disk_usage(output.parent).free, plan.size + views
+    free, needed = shutil.disk_usage(stage.folder).free, plan.size + views
     if needed > free:
         raise DataError(
-            f"{output.parent}: expected {needed / 1e6:,.0f} MB of free disk, found {free / 1e6:,.0f} MB; "
+            f"{stage.folder.parent}: expected {needed / 1e6:,.0f} MB of free disk, found {free / 1e6:,.0f} MB; "
             "free some, or use fewer images or another --output"
         )
 
@@ -318,7 +318,7 @@ def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | No
     """Open the finished bundle as a device will, and score a good image with it."""
     result = Scorer.open(stage.folder, threads=threads)(read_image(image))
     # The image is in the gallery, so it lies near itself: not above what the others reach when they are left out.
-    if not np.isfinite(result.score) or not np.isfinite(result.heatmap).all() or result.score > threshold.score:
+    if not np.isfinite(result.score) or result.score > threshold.score:
         raise BundleError(
             f"expected the new bundle to find {image.name} good, found score {result.score:.4g}; not written"
         )

@@ -24,7 +24,7 @@ def write_index(keys: NDArray[np.float32], path: Path) -> None:
     """
     try:
         import hnswlib
-    except ImportError:
+    except ModuleNotFoundError:
         raise DeviceError(
             "expected hnswlib, found none: pip install 'spade-edge[galleries]' (it compiles: a C++ compiler and "
             "Python's headers are needed)"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,10 @@ class Index:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @cached_property
+    def _squares(self) -> NDArray[np.float32]:
+        return np.einsum("nd,nd->n", self.vectors, self.vectors)
+
     @classmethod
     def read(cls, path: Path) -> Index:
         """Read an index file.
@@ -83,10 +88,9 @@ class Index:
         if allowed is not None and allowed.sum() <= FEW:
             nodes, distances = self._look_at_each(queries, np.flatnonzero(allowed), count)
         else:
-            squares = np.einsum("nd,nd->n", self.vectors, self.vectors)
             rows = max(1, CHUNK // len(self))
             parts = [
-                self._walk(queries[start : start + rows], squares, max(ef, count), allowed)
+                self._walk(queries[start : start + rows], max(ef, count), allowed)
                 for start in range(0, len(queries), rows)
             ]
             nodes = np.concatenate([nodes[:, :count] for nodes, _ in parts])
@@ -96,8 +100,7 @@ class Index:
     def _look_at_each(
         self, queries: NDArray[np.float32], nodes: NDArray[np.intp], count: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        vectors = self.vectors[nodes]
-        table = np.einsum("nd,nd->n", vectors, vectors) - 2 * queries @ vectors.T
+        table = self._squares[nodes] - 2 * queries @ self.vectors[nodes].T
         count = min(count, len(nodes))
         best = np.argpartition(table, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(table, best, axis=1), axis=1, kind="stable")
@@ -107,14 +110,12 @@ class Index:
 
     def _starts(self, queries: NDArray[np.float32]) -> NDArray[np.intp]:
         """The seed nearest to each query: where its walk starts."""
-        vectors = self.vectors[self.seeds]
-        table = np.einsum("nd,nd->n", vectors, vectors) - 2 * queries @ vectors.T
+        table = self._squares[self.seeds] - 2 * queries @ self.vectors[self.seeds].T
         return self.seeds[table.argmin(axis=1)]
 
     def _walk(
         self,
         queries: NDArray[np.float32],
-        squares: NDArray[np.float32],
         ef: int,
         allowed: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -157,7 +158,7 @@ class Index:
             repeated[row, order[:, 1:]] = ordered[:, 1:] == ordered[:, :-1]
             fresh &= ~repeated
             products = np.matmul(self.vectors[near], queries[active][:, :, None])[:, :, 0]
-            distances = squares[near] - 2 * products + query_squares[active, None]
+            distances = self._squares[near] - 2 * products + query_squares[active, None]
             distances = np.where(fresh, np.maximum(distances, 0), np.inf).astype(np.float32)
 
             found[active], found_at[active] = _merge(

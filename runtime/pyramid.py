@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,18 @@ class Pyramid:
         return rows, columns
 
     def embedding(self) -> NDArray[np.float32]:
-        """Concatenate the levels at every position of the finest grid: (h, w, sum of C) float32.
+        """Concatenate the levels at every position of the finest grid: (h, w, sum of C) float32, read-only.
 
         Levels have equal weight; coarser ones are enlarged bilinearly, half-pixel centres (the paper names no method).
         """
-        return np.concatenate([enlarge(level, self.grid) for level in self.levels], axis=-1)
+        return self._embedding
+
+    @cached_property
+    def _embedding(self) -> NDArray[np.float32]:
+        # Kept, as both a frame's keys and its matching need it, and enlarging costs more than either.
+        embedding = np.concatenate([enlarge(level, self.grid) for level in self.levels], axis=-1)
+        embedding.flags.writeable = False
+        return embedding
 
 
 def enlarge(level: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:

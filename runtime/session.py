@@ -57,7 +57,7 @@ class Session:
         """
         try:
             import onnxruntime
-        except ImportError:
+        except ModuleNotFoundError:
             raise DeviceError(
                 "expected onnxruntime, found none: pip install 'spade-edge[cpu]', or 'spade-edge[gpu]' for x86-64 with "
                 "an NVIDIA GPU; on a Jetson install NVIDIA's own onnxruntime-gpu wheel"

@@ -50,13 +50,7 @@ def run(chosen: argparse.Namespace) -> int:
     times = []
     for shot in source:
         result, line = _judge(scorer, shot)
-        print(
-            json.dumps(
-                line,
-                allow_nan=False,
-            ),
-            flush=True,
-        )
+        print(json.dumps(line, allow_nan=False), flush=True)
         verdicts[line["verdict"]] += 1
         if result is None:
             continue
