@@ -41,7 +41,8 @@ def run(chosen: argparse.Namespace) -> int:
 
     folder: Path = chosen.output
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: expected an empty folder or a former demo, found other files; choose --output")
+        found = "other files" if folder.is_dir() else "a file"
+        raise UsageError(f"{folder}: expected an empty folder or a former demo, found {found}; choose --output")
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
