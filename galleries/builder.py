@@ -1,4 +1,4 @@
-"""The way of a gallery: good images → views → network → levels → keys and index → threshold → bundle."""
+"""The way of a gallery: good images → views → network → codes and keys → index → threshold → bundle."""
 
 from __future__ import annotations
 
@@ -12,24 +12,29 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
 
 from spade_edge import __version__
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index import index_bytes, write_index
-from spade_edge.galleries.keys import DIMENSIONS, fit_key_projection
+from spade_edge.galleries.keys import DIMENSIONS, fit_coding
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
 from spade_edge.galleries.threshold import leave_one_out
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
-from spade_edge.runtime.gallery import Gallery, cell_keys, squared_lengths
+from spade_edge.runtime.coding import Coder
+from spade_edge.runtime.gallery import CodedGallery, Features, Gallery, squared_lengths
 from spade_edge.runtime.heatmap import Smoothing
-from spade_edge.runtime.hnsw import Index
-from spade_edge.runtime.manifest import Manifest, Threshold
-from spade_edge.runtime.matcher import HNSW, PROFILES, Matcher, Matching
+from spade_edge.runtime.hnsw import Index, Walk
+from spade_edge.runtime.manifest import Manifest, Scales, Threshold
+from spade_edge.runtime.matcher import CODES, PROFILES, Matcher, Matching
 from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.resample import resample, resampling_weights
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.view import View
+from spade_edge.runtime.viewer import Viewer
 
+FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the good images that the coding is fitted to
 THUMBNAIL = 2  # a thumbnail has half the view's pixels along each axis
 
 
@@ -94,7 +99,7 @@ def build(
         profile: "edge" or "paper".
         matching: parameters; None for the profile's own.
         skip_bad: leave out images that cannot be read instead of stopping.
-        threads: onnxruntime's threads; None for one a core.
+        threads: of all work but the index, which one thread builds; None for one a core.
         announce: called once with the plan before the work starts.
         progress: wraps each long loop's items, with its label; e.g. tqdm.
 
@@ -129,10 +134,14 @@ def build(
         announce(plan)
         _check_room(stage, plan)
 
-        used, skipped = _read(stage, plan, images, skip_bad, progress)
-        gallery = _extract(stage, session, used, progress)
-        matcher = _matcher(stage, gallery, matching, progress)
-        smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma)
+        used, skipped = _read(stage, plan, images, skip_bad, progress, threads=threads)
+        if matching.projection == CODES:
+            coded, walk = _extract_codes(stage, session, used, threads, progress)
+            matcher = Matcher(coded, matching, search=walk, threads=threads)
+        else:
+            matcher = Matcher(_extract(stage, session, used, progress), matching, threads=threads)
+        gallery = matcher.gallery
+        smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma, threads=threads)
         threshold = leave_one_out(matcher, smoothing, progress=lambda items: progress(items, "leave-one-out"))
         _check_variation(images, gallery, threshold)
         manifest = Manifest(
@@ -144,6 +153,7 @@ def build(
             model=card,
             names=used,
             threshold=threshold,
+            scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
             files=dict(stage.files),
         )
         stage.add_manifest(manifest)
@@ -168,6 +178,8 @@ def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
         found.append("image score from the map (paper: from image vectors)")
     elif card.image_level != 4:
         found.append(f"image vector from level {card.image_level} (paper: level 4)")
+    if matching.projection != paper.projection:
+        found.append("features as 7-bit codes (paper: float32)")
     if matching.search != paper.search:
         found.append("HNSW search over cells (paper: exact)")
     for name in ("neighbours", "kappa", "sigma"):
@@ -179,15 +191,15 @@ def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
 
 def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int) -> int:
     """Size of a bundle of `count` images, to within a percent."""
-    numbers = sum(int(np.prod(shape)) for shape in card.output_shapes().values())
-    numbers += int(np.prod(card.grid(card.levels[0])))  # squares
+    features = sum(int(np.prod(card.output_shapes()[level.output])) for level in card.levels)
+    embeddings = int(np.prod(card.grid(card.levels[0])))
     thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
-    total = model_bytes + count * (4 * numbers + thumbnail)
-    if matching.search == HNSW:
-        width = sum(level.channels for level in card.levels)
-        dimensions = min(DIMENSIONS, width)
-        total += 4 * width * dimensions
-        total += index_bytes(count * int(np.prod(card.grid(card.levels[-1]))), dimensions)
+    coded = matching.projection == CODES
+    total = model_bytes + count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
+    if coded:
+        cells = int(np.prod(card.grid(card.levels[-1])))
+        dimensions = min(DIMENSIONS, features // cells)
+        total += features // cells * dimensions + index_bytes(count * cells, dimensions)
     return total
 
 
@@ -209,8 +221,8 @@ def _copied(model: Path, stage: Staging) -> Path:
         raise ModelError(f"{model}: expected a model file that can be read, found: {problem.strerror}") from None
 
 
-def _check_variation(folder: Path, gallery: Gallery, threshold: Threshold) -> None:
-    if threshold.pixel <= 1e-9 * float(gallery.squares.mean()):
+def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> None:
+    if threshold.pixel <= 1e-9 * float(gallery.squares_of(0).mean()):
         raise DataError(
             f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
             "to the network: every other frame would be a defect; is the camera frozen or covered?"
@@ -228,13 +240,14 @@ def _check_room(stage: Staging, plan: Plan) -> None:
 
 
 def _read(
-    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress
+    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress, *, threads: int | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Read every image once, before the long work, so that all bad ones are named at the start.
 
     Leaves the views in the staging folder; gives the names that were read and the complaints about the others.
     """
     view, used, bad = plan.card.view, [], []
+    viewer = Viewer(view, threads=threads)
     small = tuple(side // THUMBNAIL for side in view.size)
     rows, columns = (resampling_weights(side, target) for side, target in zip(view.size, small, strict=True))
     thumbnails = []
@@ -243,7 +256,7 @@ def _read(
             try:
                 name = path.relative_to(folder).as_posix()
                 name.encode()
-                seen = view(read_image(path))
+                seen = viewer(read_image(path))
             except UnicodeEncodeError:
                 bad.append(f"{path}: expected a file name in UTF-8, found another encoding; rename it")
                 continue
@@ -261,57 +274,115 @@ def _read(
     return tuple(used), tuple(bad)
 
 
+def _extract_codes(
+    stage: Staging, session: Session, names: tuple[str, ...], threads: int | None, progress: Progress
+) -> tuple[CodedGallery, Walk]:
+    """Run the network over the views, one by one as on the line; write codes and index."""
+    card, count = session.card, len(names)
+    some = min(count, MOST, max(FEWEST, int(count * FITTED)))
+    fitted = np.unique(np.linspace(0, count - 1, some).round().astype(int)).tolist()
+    features = _Pyramids(stage, session, names)
+    known = {i: features(i) for i in progress(fitted, "fitting the coding")}
+    coding = fit_coding(list(known.values()), card)
+    coder = Coder(card, coding, threads=threads)
+
+    cells = int(np.prod(card.grid(card.levels[-1])))
+    places = (card.levels[-1].stride // card.levels[0].stride) ** 2
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
+    arrays.create("squares", (count * cells, places), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
+    keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
+    for i in progress(range(count), "extracting features"):
+        pyramid = known.pop(i) if i in known else features(i)
+        coded = coder([pyramid])
+        for level, codes in zip(card.levels, coded.levels, strict=True):
+            arrays[level.output][i] = codes[0]
+        arrays["images"][i] = pyramid.image
+        own = slice(i * cells, (i + 1) * cells)
+        arrays["squares"][own] = coder.windows(coded).squares
+        keys[own] = coded.keys
+    mapped = arrays.finish()
+    stage.add_array("key_weights", coding.key_weights)
+    scratch = stage.scratch("index.hnsw")
+    for _ in progress(range(1), "indexing cells"):
+        write_index(keys, scratch)
+    gallery = CodedGallery(
+        card=card,
+        levels=tuple(mapped[level.output] for level in card.levels),
+        images=mapped["images"],
+        names=names,
+        coding=coding,
+        squares=mapped["squares"],
+    )
+    return gallery, Walk(Index.read(stage.add("index", scratch)), threads=threads)
+
+
 def _extract(stage: Staging, session: Session, names: tuple[str, ...], progress: Progress) -> Gallery:
     """Run the network over the views, one by one as on the line, and write what it says."""
     card, count = session.card, len(names)
-    shapes = {role: (count, *shape) for role, shape in card.output_shapes().items()}
-    shapes["squares"] = (count, *card.grid(card.levels[0]))
-    shapes["images"] = shapes.pop("image")
-    paths = {role: stage.scratch(f"{role}.npy") for role in shapes}
-    arrays = {role: open_memmap(paths[role], "w+", np.float32, shape) for role, shape in shapes.items()}
-    for path in paths.values():
-        _reserve(path)
-    views = np.memmap(stage.scratch("views"), np.float32, "r", shape=(count, *card.view.size, 3))
+    features = _Pyramids(stage, session, names)
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, *card.grid(level), level.channels), np.float32)
+    arrays.create("squares", (count, *card.grid(card.levels[0])), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
     for i in progress(range(count), "extracting features"):
-        (pyramid,) = session(np.asarray(views[i : i + 1]))
-        for level, features in zip(card.levels, pyramid.levels, strict=True):
-            arrays[level.output][i] = features
+        pyramid = features(i)
+        for level, values in zip(card.levels, pyramid.levels, strict=True):
+            arrays[level.output][i] = values
         arrays["images"][i] = pyramid.image
         arrays["squares"][i] = squared_lengths(pyramid)
-        if not np.isfinite(arrays["squares"][i]).all():
-            raise ModelError(f"the model gives features that are not finite for {names[i]}; export it again")
-    for array in arrays.values():
-        array.flush()
-    del arrays, views
-    kept = {role: stage.add(role, path) for role, path in paths.items()}
-    mapped = {role: np.load(path, mmap_mode="r", allow_pickle=False) for role, path in kept.items()}
+    mapped = arrays.finish()
     return Gallery(
+        card=card,
         levels=tuple(mapped[level.output] for level in card.levels),
-        squares=mapped["squares"],
         images=mapped["images"],
         names=names,
+        squares=mapped["squares"],
     )
 
 
-def _reserve(path: Path) -> None:
-    """Take the room of a mapped file now: a disk that fills later would end the process without a word (SIGBUS)."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+class _Pyramids:
+    """The features of the views that `_read` left in the staging folder."""
+
+    def __init__(self, stage: Staging, session: Session, names: tuple[str, ...]) -> None:
+        shape = (len(names), *session.card.view.size, 3)
+        self._views = np.memmap(stage.scratch("views"), np.float32, "r", shape=shape)
+        self._session = session
+        self._names = names
+
+    def __call__(self, image: int) -> Pyramid:
+        (pyramid,) = self._session(np.asarray(self._views[image : image + 1]))
+        if not all(np.isfinite(level.sum(dtype=np.float64)) for level in pyramid.levels):
+            raise ModelError(f"the model gives features that are not finite for {self._names[image]}; export it again")
+        return pyramid
 
 
-def _matcher(stage: Staging, gallery: Gallery, matching: Matching, progress: Progress) -> Matcher:
-    """Index the gallery where the search needs it."""
-    if matching.search != HNSW:
-        return Matcher(gallery, matching)
-    projection = fit_key_projection(gallery)
-    keys = np.concatenate(
-        [cell_keys(gallery.pyramid(i), projection) for i in progress(range(len(gallery)), "indexing cells")]
-    )
-    scratch = stage.scratch("index.hnsw")
-    write_index(keys, scratch)
-    stage.add_array("key_projection", projection)
-    return Matcher(gallery, matching, index=Index.read(stage.add("index", scratch)), key_projection=projection)
+class _Arrays(dict[str, NDArray[Any]]):
+    """Arrays of a bundle, written row by row to files whose room is taken at the start."""
+
+    def __init__(self, stage: Staging) -> None:
+        super().__init__()
+        self._stage = stage
+        self._paths: dict[str, Path] = {}
+
+    def create(self, role: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
+        path = self._paths[role] = self._stage.scratch(f"{role}.npy")
+        self[role] = open_memmap(path, "w+", dtype, shape)
+        # Take the room now: a disk that fills later would end the process without a word (SIGBUS).
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """Take the files into the bundle; gives the arrays, mapped for reading."""
+        for array in self.values():
+            array.flush()  # type: ignore[attr-defined]
+        self.clear()
+        kept = {role: self._stage.add(role, path) for role, path in self._paths.items()}
+        return {role: np.load(path, mmap_mode="r", allow_pickle=False) for role, path in kept.items()}
 
 
 def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | None) -> None:

@@ -1,31 +1,122 @@
-"""The projection that turns a cell's mean embedding into the short key it is found by.
+"""Fitting the coding: steps from the range of good features, and the key that a cell is found by.
 
-Principal directions of the good cells' means: what the walk through the index needs is to tell good cells apart, and
-that is where they vary. The distance of Eq. 3 is never taken in it, so nothing a defect shows is lost here.
+A key has 64 numbers for the 7,168 features of a cell. What it keeps are the principal directions of the good cells,
+seen in quarters: the mean of a cell counts in full, how its four quarters differ from that mean counts half. The mean
+alone finds a cell of a fine texture at any phase, so that few positions in it fit; quarters in full insist on the phase
+and give away distance. No distance is ever taken from a key, so nothing that a defect shows is lost here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.gallery import Gallery
-from spade_edge.runtime.pyramid import by_cell
+from spade_edge.runtime.coding import LARGEST, Coding
+from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.pyramid import Pyramid, by_cell
 
 DIMENSIONS = 64
-IMAGES = 100  # good images that the directions are fitted to, evenly spaced: 19,600 cells at 224x224
+DETAIL = 0.5  # weight of the quarters' differences from their mean; measured in docs/architecture.md
+MARGIN = 0.25  # of the range of the good features; what lies beyond is coded as the end of the range
+ROUNDS = 4  # of subspace iteration
+SEED = 0
 
 
-def fit_key_projection(gallery: Gallery, *, dimensions: int = DIMENSIONS) -> NDArray[np.float32]:
-    """Fit the projection: (sum of C, D) float32 with orthonormal columns, D at most `dimensions`."""
-    images = np.unique(np.linspace(0, len(gallery) - 1, IMAGES).round().astype(int))
-    width = sum(level.shape[3] for level in gallery.levels)
-    total, products, count = np.zeros(width), np.zeros((width, width)), 0
-    for image in images:
-        means = by_cell(gallery.pyramid(int(image)).embedding(), gallery.side).mean(axis=1)
-        total += means.sum(axis=0)
-        products += means.T @ means
-        count += len(means)
-    covariance = products / count - np.outer(total, total) / count**2
-    _, directions = np.linalg.eigh(covariance)  # ascending
-    return np.ascontiguousarray(directions[:, ::-1][:, :dimensions], np.float32)
+def fit_coding(pyramids: Sequence[Pyramid], card: ModelCard, *, dimensions: int = DIMENSIONS) -> Coding:
+    """Fit to the features of some good images.
+
+    Args:
+        pyramids: features of at least one view.
+        card: of the model they come from.
+        dimensions: D, of a key; fewer where there are not as many cells or features.
+    """
+    lowest, steps = [], []
+    for i in range(len(card.levels)):
+        low = min(float(p.levels[i].min()) for p in pyramids)
+        high = max(float(p.levels[i].max()) for p in pyramids)
+        margin = MARGIN * (high - low)
+        lowest.append(0.0 if low >= 0 else low - margin / 2)  # after a ReLU nothing is ever below 0
+        steps.append(max((high + margin - lowest[-1]) / LARGEST, 1e-12))
+    seen = np.concatenate([_quarters(p, card) for p in pyramids])  # (cells, G)
+    directions = _principal(seen, min(dimensions, *seen.shape))
+    # Turned at random, so that every number of a key varies as much: one step then serves all.
+    turn, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((directions.shape[1],) * 2))
+    directions = directions @ turn
+    keys = (seen - seen.mean(axis=0)) @ directions
+    half = LARGEST // 2 + 1
+    directions *= (half - 1) / max(float(np.abs(keys).max()) * (1 + MARGIN), 1e-12)
+    weights = _of_record(directions, card, steps)
+    offset = half - (seen.mean(axis=0) - _origin(card, lowest)) @ directions
+    scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / LARGEST
+    return Coding(
+        lowest=np.array(lowest, np.float32),
+        steps=np.array(steps, np.float32),
+        key_weights=np.rint(weights / scale).astype(np.int8),
+        key_scale=scale.astype(np.float32),
+        key_offset=offset.astype(np.float32),
+    )
+
+
+def _principal(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The first principal directions of (n, G) vectors, (G, count), by subspace iteration (Halko et al. 2011)."""
+    centred = vectors - vectors.mean(axis=0)
+    basis = np.random.default_rng(SEED).standard_normal((vectors.shape[1], min(count + 16, *vectors.shape)))
+    for _ in range(ROUNDS):
+        basis, _ = np.linalg.qr(centred.T @ (centred @ basis.astype(np.float32)))
+    small = centred @ basis.astype(np.float32)
+    _, turn = np.linalg.eigh(small.T @ small)  # ascending
+    return np.asarray(basis @ turn[:, ::-1][:, :count], np.float32)
+
+
+def _shape(card: ModelCard) -> list[tuple[int, int, int, float]]:
+    """For each level: span, quarters along a side, channels, weight of a quarter (root of the embeddings it covers)."""
+    side = card.levels[-1].stride // card.levels[0].stride
+    shape = []
+    for level in card.levels:
+        span = card.levels[-1].stride // level.stride
+        quarters = 2 if span % 2 == 0 else 1
+        shape.append((span, quarters, level.channels, side / quarters))
+    return shape
+
+
+def _quarters(pyramid: Pyramid, card: ModelCard) -> NDArray[np.float32]:
+    """Weighted means over quarters of each cell, (cells, G) float32."""
+    parts = []
+    for features, (span, quarters, channels, weight) in zip(pyramid.levels, _shape(card), strict=True):
+        by = by_cell(features, span) if span > 1 else features.reshape(-1, 1, channels)
+        wide = span // quarters
+        means = (
+            by.reshape(-1, quarters, wide, quarters, wide, channels)
+            .mean(axis=(2, 4))
+            .reshape(-1, quarters**2, channels)
+        )
+        mean = means.mean(axis=1, keepdims=True)
+        parts.append(((mean + (means - mean) * DETAIL) * weight).reshape(len(means), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _of_record(directions: NDArray[np.float32], card: ModelCard, steps: Sequence[float]) -> NDArray[np.float32]:
+    """From directions in quarters (G, D) to the same in a cell's record of codes (F, D): `_quarters`, transposed."""
+    parts, start = [], 0
+    for (span, quarters, channels, weight), step in zip(_shape(card), steps, strict=True):
+        stop = start + quarters**2 * channels
+        part = directions[start:stop].reshape(quarters**2, channels, -1)
+        mean = part.mean(axis=0, keepdims=True)
+        part = (mean + (part - mean) * DETAIL).reshape(quarters, quarters, channels, -1)
+        wide = span // quarters
+        part = part.repeat(wide, axis=0).repeat(wide, axis=1) * (weight * step / wide**2)
+        parts.append(part.reshape(span**2 * channels, -1))
+        start = stop
+    return np.ascontiguousarray(np.concatenate(parts), np.float32)
+
+
+def _origin(card: ModelCard, lowest: Sequence[float]) -> NDArray[np.float32]:
+    """What `_quarters` gives for a view whose codes are all 0: every feature is the lowest of its level."""
+    return np.concatenate(
+        [
+            np.full(quarters**2 * channels, low * weight, np.float32)
+            for (_, quarters, channels, weight), low in zip(_shape(card), lowest, strict=True)
+        ]
+    )

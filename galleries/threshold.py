@@ -35,9 +35,10 @@ def leave_one_out(
     scores, peaks = {}, []
     for image in progress(mapped.tolist()):
         pyramid = gallery.pyramid(image)
-        heatmap = smoothing(matcher.matches(pyramid, allowed=others[image]).distances)
+        (matches,) = matcher.matches([pyramid], allowed=others[image])
+        heatmap = smoothing(matches.distances)
         peaks.append(float(heatmap.max()))
-        scores[image] = peaks[-1]
+        scores[image] = matcher.image_score(pyramid, heatmap)
     if not from_map:
         scores = {i: matcher.vector_score(gallery.images[i], allowed=others[i]) for i in range(len(gallery))}
     ordered = tuple(scores[i] for i in range(len(gallery)))

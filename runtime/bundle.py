@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import BundleError, UsageError
-from spade_edge.runtime.gallery import Gallery
+from spade_edge.runtime.gallery import CodedGallery, Features, Gallery
 from spade_edge.runtime.hnsw import Index
 from spade_edge.runtime.manifest import Manifest, Payload
-from spade_edge.runtime.matcher import HNSW
 
 VERIFY = ("hashes", "structure")
 REPAIR = "copy the bundle anew or build it again"
@@ -27,18 +26,16 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: what it says of itself.
-        gallery: embeddings of the good images.
+        gallery: features of the good images.
         thumbnails: (N, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
-        index: over the cells' keys; None for exact search.
-        key_projection: (sum of C, D) float32; goes with the index.
+        index: over the cells' keys; None with projection "none".
     """
 
     path: Path
     manifest: Manifest
-    gallery: Gallery
+    gallery: Features
     thumbnails: NDArray[np.uint8]
     index: Index | None
-    key_projection: NDArray[np.float32] | None
 
     @property
     def model(self) -> Path:
@@ -63,36 +60,55 @@ class Bundle:
         for payload in manifest.files.values():
             _check(path, payload, hashes=verify == "hashes")
         card, count = manifest.model, len(manifest.names)
-        grid = card.grid(card.levels[0])
-        levels = tuple(
-            _array(path, manifest.files[level.output], (count, *card.grid(level), level.channels), np.float32)
-            for level in card.levels
-        )
-        gallery = Gallery(
-            levels=levels,
-            squares=_finite(path, manifest.files["squares"], (count, *grid)),
-            images=_finite(path, manifest.files["images"], (count, card.image_channels)),
-            names=manifest.names,
-        )
-        index, key_projection = None, None
-        if manifest.matching.search == HNSW:
-            entry = manifest.files["key_projection"]
-            index = Index.read(path / manifest.files["index"].name)
-            width = index.vectors.shape[1]
-            key_projection = _finite(path, entry, (sum(level.channels for level in card.levels), width))
-            if len(index) != count * gallery.cells_per_image:
-                raise BundleError(
-                    f"{path / manifest.files['index'].name}: expected {count * gallery.cells_per_image} cells, "
-                    f"found {len(index)}; {REPAIR}"
-                )
+        images = _finite(path, manifest.files["images"], (count, card.image_channels))
+        index = None
+        if manifest.scales is None:
+            gallery: Features = Gallery(
+                card=card,
+                levels=tuple(
+                    _array(path, manifest.files[level.output], (count, *card.grid(level), level.channels), np.float32)
+                    for level in card.levels
+                ),
+                images=images,
+                names=manifest.names,
+                squares=_finite(path, manifest.files["squares"], (count, *card.grid(card.levels[0]))),
+            )
+        else:
+            gallery, index = _coded(path, manifest, images)
         return cls(
             path=path,
             manifest=manifest,
             gallery=gallery,
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             index=index,
-            key_projection=key_projection,
         )
+
+
+def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, Index]:
+    assert manifest.scales is not None  # noqa: S101  (the caller looked)
+    card, count, files = manifest.model, len(manifest.names), manifest.files
+    cells = int(np.prod(card.grid(card.levels[-1])))
+    places = int(np.prod(card.grid(card.levels[0]))) // cells
+    index = Index.read(path / files["index"].name)
+    if len(index) != count * cells or index.keys.shape[1] != len(manifest.scales.key_scale):
+        raise BundleError(
+            f"{path / files['index'].name}: expected {count * cells} cells with keys of "
+            f"{len(manifest.scales.key_scale)} numbers, found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
+        )
+    record = sum(card.levels[-1].stride ** 2 // level.stride**2 * level.channels for level in card.levels)
+    weights = _array(path, files["key_weights"], (record, index.keys.shape[1]), np.int8)
+    gallery = CodedGallery(
+        card=card,
+        levels=tuple(
+            _array(path, files[level.output], (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
+            for level in card.levels
+        ),
+        images=images,
+        names=manifest.names,
+        coding=manifest.scales.coding(np.asarray(weights)),
+        squares=_finite(path, files["squares"], (count * cells, places)),
+    )
+    return gallery, index
 
 
 def sha256(path: Path) -> str:

@@ -45,6 +45,10 @@ class Fields:
         value = self._take(name, "a whole number or null", lambda v: v is None or whole(v))
         return None if value is None else int(value)
 
+    def nothing(self, name: str) -> None:
+        """Take a null."""
+        self._take(name, "null", lambda v: v is None)
+
     def flag(self, name: str) -> bool:
         return bool(self._take(name, "true or false", lambda v: isinstance(v, bool)))
 

@@ -1,33 +1,39 @@
 """The embeddings of the good images, kept as the network's own levels and enlarged only where they are looked at.
 
-Storing levels instead of embeddings keeps everything in a quarter of the bytes: at 224x224, a Wide-ResNet50-2
-embedding has 3,136 x 1,792 numbers an image, its three levels have 1.4 million.
+Storing levels instead of embeddings keeps everything in a quarter of the numbers: at 224x224, a Wide-ResNet50-2
+embedding has 3,136 x 1,792 numbers an image, its three levels have 1.4 million. `Gallery` keeps them as the network
+gave them, in float32; `CodedGallery` in codes, a byte each.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.pyramid import Pyramid, by_cell, cell_side
+from spade_edge.runtime.coding import Coding
+from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.pyramid import Pyramid, from_cells
 from spade_edge.runtime.resample import resampling_weights
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Embeddings of N good images.
+class Features(ABC):
+    """Features of N good images, however they are kept.
 
     Attributes:
-        levels: finest first, each (N, h, w, C) float32, usually memory-mapped.
-        squares: (N, h, w) float32, squared length of every embedding on the finest grid.
+        card: of the model they come from.
+        levels: finest first, an array a level, usually memory-mapped.
         images: (N, C) float32, image vectors.
         names: N file names, relative to the folder they were read from.
     """
 
-    levels: tuple[NDArray[np.float32], ...]
-    squares: NDArray[np.float32]
+    card: ModelCard
+    levels: tuple[NDArray[Any], ...]
     images: NDArray[np.float32]
     names: tuple[str, ...]
 
@@ -37,21 +43,30 @@ class Gallery:
     @property
     def grid(self) -> tuple[int, int]:
         """Positions of the finest level, (rows, columns)."""
-        rows, columns = self.squares.shape[1:]
-        return rows, columns
+        return self.card.grid(self.card.levels[0])
 
     @property
     def side(self) -> int:
         """Positions of the finest grid along one side of a cell."""
-        return cell_side([level.shape[1:3] for level in self.levels])
+        return self.card.levels[-1].stride // self.card.levels[0].stride
 
     @property
     def cells_per_image(self) -> int:
-        return int(np.prod(self.levels[-1].shape[1:3]))
+        return int(np.prod(self.card.grid(self.card.levels[-1])))
 
+    @abstractmethod
     def pyramid(self, image: int) -> Pyramid:
         """A good image as if it had just left the network."""
-        return Pyramid(levels=tuple(np.asarray(level[image]) for level in self.levels), image=self.images[image])
+
+    @abstractmethod
+    def squares_of(self, image: int) -> NDArray[np.float32]:
+        """Squared length of each embedding of an image: (h, w) float32."""
+
+    @abstractmethod
+    def _at(
+        self, level: int, images: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Features of a level at single places: (M, C) float32."""
 
     def nearest_images(self, image: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
         """The K good images most like a frame, nearest first (the paper's stage 1).
@@ -77,73 +92,89 @@ class Gallery:
         """
         rows, columns = np.divmod(positions, self.grid[1])
         parts = []
-        for level in self.levels:
-            above, below, lower = _taps(level.shape[1], self.grid[0])
-            left, right, further = _taps(level.shape[2], self.grid[1])
-            part: NDArray[np.float32] = np.zeros((len(images), level.shape[3]), np.float32)
+        for number, level in enumerate(self.card.levels):
+            height, width = self.card.grid(level)
+            above, below, lower = _taps(height, self.grid[0])
+            left, right, further = _taps(width, self.grid[1])
+            part: NDArray[np.float32] = np.zeros((len(images), level.channels), np.float32)
             for row, row_share in ((above, 1 - lower), (below, lower)):
                 for column, column_share in ((left, 1 - further), (right, further)):
                     share = row_share[rows] * column_share[columns]
                     seen = np.flatnonzero(share)  # the finest level has one neighbour, not four
-                    part[seen] += share[seen, None] * level[images[seen], row[rows[seen]], column[columns[seen]]]
+                    part[seen] += share[seen, None] * self._at(
+                        number, images[seen], row[rows[seen]], column[columns[seen]]
+                    )
             parts.append(part)
         return np.concatenate(parts, axis=1)
 
-    def cells(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:
-        """All embeddings of some cells.
 
-        Args:
-            cells: (M,) cell numbers: image * cells_per_image + row * columns + column.
+@dataclass(frozen=True)
+class Gallery(Features):
+    """Features in float32, as the network gave them: `levels` are (N, h, w, C) float32.
 
-        Returns:
-            (M, side * side, sum of C) float32, positions row by row.
-        """
-        images, within = np.divmod(cells, self.cells_per_image)
-        rows, columns = np.divmod(within, self.levels[-1].shape[2])
-        parts = []
-        for level in self.levels:
-            step = self.grid[0] // level.shape[1]  # finest positions to one of this level
-            span = self.side // step  # positions of this level along a cell
-            if step == 1:
-                around, weights = np.arange(span), None
-            else:
-                # Bilinear enlarging looks one position past the cell on each side; at the border the edge repeats.
-                around = np.arange(-1, span + 1)
-                weights = resampling_weights(len(around), len(around) * step)[step : step + self.side]
-            at_rows = np.clip(rows[:, None] * span + around, 0, level.shape[1] - 1)
-            at_columns = np.clip(columns[:, None] * span + around, 0, level.shape[2] - 1)
-            part = level[images[:, None, None], at_rows[:, :, None], at_columns[:, None, :]]
-            if weights is not None:
-                part = np.matmul(weights, part.reshape(len(cells), len(around), -1))
-                part = np.matmul(weights, part.reshape(len(cells), self.side, len(around), -1))
-            parts.append(part.reshape(len(cells), self.side**2, -1))
-        return np.concatenate(parts, axis=2)
+    Attributes:
+        squares: (N, h, w) float32, squared length of every embedding on the finest grid.
+    """
 
-    def cell_squares(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Squared lengths of the embeddings of some cells: (M, side * side) float32."""
-        images, within = np.divmod(cells, self.cells_per_image)
-        rows, columns = np.divmod(within, self.levels[-1].shape[2])
-        along = np.arange(self.side)
-        at_rows = rows[:, None, None] * self.side + along[:, None]
-        at_columns = columns[:, None, None] * self.side + along
-        return self.squares[images[:, None, None], at_rows, at_columns].reshape(len(cells), -1)
+    squares: NDArray[np.float32]
+
+    def pyramid(self, image: int) -> Pyramid:
+        return Pyramid(levels=tuple(np.asarray(level[image]) for level in self.levels), image=self.images[image])
+
+    def squares_of(self, image: int) -> NDArray[np.float32]:
+        return self.squares[image]
+
+    def _at(
+        self, level: int, images: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        return np.asarray(self.levels[level][images, rows, columns], np.float32)
+
+
+@dataclass(frozen=True)
+class CodedGallery(Features):
+    """Features in codes: `levels` are (N, positions, C) uint8, row by row, the finest cell by cell.
+
+    Attributes:
+        coding: what the codes stand for.
+        squares: (N * cells, side * side) float32, squared length of every embedding, its lowest features being 0.
+    """
+
+    coding: Coding
+    squares: NDArray[np.float32]
+
+    def pyramid(self, image: int) -> Pyramid:
+        levels = []
+        for number, level in enumerate(self.card.levels):
+            codes = np.asarray(self.levels[number][image])
+            if number == 0 and self.side > 1:
+                codes = codes[self._by_row]
+            values = codes.astype(np.float32) * self.coding.steps[number] + self.coding.lowest[number]
+            levels.append(values.reshape(*self.card.grid(level), level.channels))
+        return Pyramid(levels=tuple(levels), image=self.images[image])
+
+    def squares_of(self, image: int) -> NDArray[np.float32]:
+        return squared_lengths(self.pyramid(image))
+
+    def _at(
+        self, level: int, images: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        positions = rows * self.card.grid(self.card.levels[level])[1] + columns
+        if level == 0 and self.side > 1:
+            positions = self._by_row[positions]
+        codes = self.levels[level][images, positions].astype(np.float32)
+        return np.asarray(codes * self.coding.steps[level] + self.coding.lowest[level], np.float32)
+
+    @cached_property
+    def _by_row(self) -> NDArray[np.intp]:
+        """For each position of the finest grid, row by row, its place in cell order."""
+        order = np.arange(int(np.prod(self.grid))).reshape(-1, self.side**2)
+        return from_cells(order, self.side, self.grid).ravel()
 
 
 def squared_distances(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared L2 distance of each of (..., C) vectors to the query, by difference: exact where it is near zero."""
     difference = vectors - query
     return np.einsum("...c,...c->...", difference, difference)
-
-
-def cell_keys(pyramid: Pyramid, projection: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a cell is found by: the mean of its embeddings, projected to (cells, D) float32.
-
-    Args:
-        pyramid: features of a view.
-        projection: (sum of C, D) float32.
-    """
-    side = cell_side([level.shape[:2] for level in pyramid.levels])
-    return by_cell(pyramid.embedding(), side).mean(axis=1) @ projection
 
 
 def squared_lengths(pyramid: Pyramid) -> NDArray[np.float32]:

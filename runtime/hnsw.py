@@ -14,46 +14,74 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.engine import Kernel
 from spade_edge.runtime.errors import BundleError
+from spade_edge.runtime.graph import Graph
 
 HEADER = struct.Struct("<6QiI3QdQ")
-BEAM = 8  # nodes a query opens in one round: wide enough that a round is one large gather and one product
-CHUNK = 64 << 20  # bytes of the table of visited nodes
-SEEDS = 4096  # size of a layer up to which all of it is looked at for a start
-LARGEST = 1e15  # a coordinate whose square and sums still fit float32
-FEW = 16384  # allowed nodes up to which looking at each of them beats walking the graph
+LARGEST = 127  # of a coordinate
+DIMENSIONS = 64  # at most: a squared distance and a column number then fit 31 bits
+SEEDS = 32768  # size of a layer up to which all of it is looked at for starts
+STARTS = 8  # for each query, the best of so many parts of that layer
+BEAM = 8  # nodes that a query opens in one round
+ROUNDS = 4  # at most, or as many as open the list once; what few queries go on to find is not worth the wait
+PATIENCE = 8  # a walk goes on while some of the best 1 / PATIENCE of its list are not open
+FEW = 32768  # allowed nodes up to which looking at each of them beats walking the graph
+BLOCK = 1024  # nodes whose distances are looked at together: their numbers fit COLUMN_BITS
+COLUMN_BITS = 10
+FAR = 1 << 20  # beyond every squared distance of two keys
+# An entry of a list is one whole number, so that sorting a list orders it by distance:
+# distance << 32 | node << 1 | closed. Distances in lists lack the square of the query, which is the same for all.
+CLOSED = np.int64(1)
+NOTHING = np.int64(np.iinfo(np.int64).max)  # an empty place
+
+
+class Search(Protocol):
+    """What finds the nearest keys: `Walk`, or another one that is handed to `Scorer.open`."""
+
+    def __call__(
+        self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find the `count` nearest keys of each query.
+
+        Args:
+            queries: (Q, D) uint8, 0 to 127.
+            count: how many to find.
+            ef: length of the list of best keys kept during the search; raised to `count` if smaller.
+            allowed: (n,) bool, the labels that may be found; None for all.
+
+        Returns:
+            labels and squared distances, (Q, count) int64 each, nearest first; label -1 where there are fewer.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Index:
-    """A graph over n vectors.
+    """A graph over n keys.
 
     Attributes:
-        vectors: (n, D) float32, in the file's order, which is not that of the labels.
-        labels: (n,) int64, what the builder calls each vector.
-        links: (n, maxM0) int32, neighbours in layer 0; -1 where there is none.
-        seeds: (S,) int64, nodes from which the best is taken to start a walk: all of the lowest upper layer that is
+        keys: (n, D) uint8, 0 to 127, in the file's order, which is not that of the labels.
+        labels: (n,) int64, what the builder calls each key.
+        links: (n, maxM0) int32, neighbours in layer 0; n where there is none.
+        seeds: (S,) int64, nodes from which the best are taken to start a walk: all of the lowest upper layer that is
             small enough to look through. The paper descends through the upper layers link by link; one product over
-            a layer finds a better start in less time.
+            a layer finds better starts in less time.
     """
 
-    vectors: NDArray[np.float32]
+    keys: NDArray[np.uint8]
     labels: NDArray[np.int64]
     links: NDArray[np.int32]
     seeds: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.vectors)
-
-    @cached_property
-    def _squares(self) -> NDArray[np.float32]:
-        return np.einsum("nd,nd->n", self.vectors, self.vectors)
+        return len(self.keys)
 
     @classmethod
     def read(cls, path: Path) -> Index:
@@ -68,125 +96,176 @@ class Index:
             raise BundleError(f"{path}: expected an index file, found: {problem.strerror}") from None
         return _parse(raw, str(path))
 
-    def search(
-        self, queries: NDArray[np.float32], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Find the nearest vectors, approximately: the best `ef` that a walk over the graph meets.
 
-        Args:
-            queries: (Q, D) float32.
-            count: how many to find for each query; at most as many as are allowed.
-            ef: length of the list of best vectors kept during the walk; raised to `count` if smaller.
-            allowed: (n,) bool, the labels that may be found; others are walked over but never found.
+class Walk:
+    """Best-first search over the graph, all queries in step.
 
-        Returns:
-            labels (Q, count) int64 and squared distances (Q, count) float32, nearest first. Where a walk finds fewer
-            than `count`, the label is -1 and the distance infinite.
-        """
-        if allowed is not None:
-            allowed = allowed[self.labels]
-        if allowed is not None and allowed.sum() <= FEW:
-            nodes, distances = self._look_at_each(queries, np.flatnonzero(allowed), count)
+    Each round every query opens the `BEAM` nearest nodes of its list that are not open yet, and looks at their
+    neighbours. Algorithm 2 of the paper opens all of the `ef` best, one by one; opening several at once finds as good
+    ones when it stops at the best eighth, or after a few rounds. A round is one gather, one product of bytes and a few
+    sorts of short lists, whatever the number of queries. Distances are whole numbers, so a node met twice has the same
+    distance twice, lies beside itself in a sorted list and is dropped there: no table of visited nodes is needed, and
+    the cost hardly grows with the index.
+
+    Args:
+        index: the graph.
+        threads: of onnxruntime; None for one a core.
+    """
+
+    def __init__(self, index: Index, *, threads: int | None) -> None:
+        self.index = index
+        count = len(index)
+        # Node n stands for "no link": far from everything, linked to itself.
+        self._keys = np.concatenate([index.keys, np.zeros((1, index.keys.shape[1]), np.uint8)])
+        self._squares = _squares(self._keys)
+        self._squares[-1] = FAR
+        self._links = np.concatenate([index.links, np.full((1, index.links.shape[1]), count, np.int32)])
+        self._each = Kernel(_each_graph(), threads=threads)
+        self._all = Kernel(_all_graph(), threads=threads)
+        # Parts of seeds, in portions whose column numbers fit COLUMN_BITS.
+        portion = -(-min(len(index.seeds), STARTS * BLOCK) // STARTS) * STARTS
+        seeds = np.concatenate([index.seeds, np.full(-len(index.seeds) % portion, count)])
+        self._seeds = [
+            (part.reshape(STARTS, -1), self._keys[part], self._squares[part][:, np.newaxis])
+            for part in seeds.reshape(-1, portion)
+        ]
+        self._columns = np.tile(np.arange(portion // STARTS, dtype=np.int32), STARTS)[:, np.newaxis]
+
+    def __call__(
+        self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find the nearest keys, approximately; see `Search`. What a filter forbids is walked over, never found."""
+        permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
+        if permitted is not None and np.count_nonzero(permitted) <= FEW:
+            found = self._look_at_each(queries, np.flatnonzero(permitted), count)
         else:
-            rows = max(1, CHUNK // len(self))
-            parts = [
-                self._walk(queries[start : start + rows], max(ef, count), allowed)
-                for start in range(0, len(queries), rows)
-            ]
-            nodes = np.concatenate([nodes[:, :count] for nodes, _ in parts])
-            distances = np.concatenate([distances[:, :count] for _, distances in parts])
-        return np.where(nodes < 0, -1, self.labels[nodes]), distances
+            found = self._walk(queries, max(ef, count), permitted)[:, :count]
+        found = np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=NOTHING)
+        known = found != NOTHING
+        labels = self.index.labels[np.where(known, _node(found), 0)]
+        return np.where(known, labels, -1), (found >> 32) + _squares(queries)[:, np.newaxis]
 
-    def _look_at_each(
-        self, queries: NDArray[np.float32], nodes: NDArray[np.intp], count: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        table = self._squares[nodes] - 2 * queries @ self.vectors[nodes].T
-        count = min(count, len(nodes))
-        best = np.argpartition(table, count - 1, axis=1)[:, :count]
-        order = np.argsort(np.take_along_axis(table, best, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)
-        squares = np.einsum("qd,qd->q", queries, queries)[:, None]
-        return nodes[best], np.maximum(np.take_along_axis(table, best, axis=1) + squares, 0)
+    def _look_at_each(self, queries: NDArray[np.uint8], nodes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Exhaustive search among some nodes: (Q, at most `count`) entries, nearest first."""
+        best = [np.full((len(queries), 1), NOTHING)]
+        for start in range(0, len(nodes), BLOCK):
+            block = nodes[start : start + BLOCK]
+            (products,) = self._all(left=queries, right=self._keys[block].view(np.int8))  # (Q, block)
+            best.append(_entries(products, self._squares[block], block[np.newaxis], count))
+        merged = np.concatenate(best, axis=1)
+        merged.sort(axis=1)
+        return merged[:, :count]
 
-    def _starts(self, queries: NDArray[np.float32]) -> NDArray[np.intp]:
-        """The seed nearest to each query: where its walk starts."""
-        table = self._squares[self.seeds] - 2 * queries @ self.vectors[self.seeds].T
-        return self.seeds[table.argmin(axis=1)]
+    def _starts(self, queries: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The seed nearest to each query in each part of the seeds: (Q, parts) entries."""
+        parts = []
+        for seeds, keys, squares in self._seeds:  # (STARTS, m), (STARTS * m, D), (STARTS * m, 1)
+            (products,) = self._all(left=keys, right=queries.view(np.int8))
+            first = _numbered(products, squares, self._columns).reshape(*seeds.shape, -1).min(axis=1)  # (STARTS, Q)
+            parts.append(_as_entries(first, np.take_along_axis(seeds, first & BLOCK - 1, axis=1)))
+        return np.concatenate(parts).T
 
-    def _walk(
-        self,
-        queries: NDArray[np.float32],
-        ef: int,
-        allowed: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Best-first search in layer 0, all queries in step: (Q, ef) nodes and squared distances, nearest first.
+    def _walk(self, queries: NDArray[np.uint8], ef: int, permitted: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """Walk in layer 0: (Q, ef) entries, nearest first."""
+        turned = queries[:, :, np.newaxis].view(np.int8)
+        width = max(ef, BEAM, STARTS)
+        beam = max(1, min(BEAM, ef, BLOCK // self._links.shape[1]))
+        pool = _merged(np.full((len(queries), width), NOTHING), self._starts(queries))
+        found = None if permitted is None else np.where(permitted[_node(pool) % len(permitted)], pool, NOTHING)
+        active = np.arange(len(queries))
+        for _ in range(max(ROUNDS, -(-ef // beam))):
+            here = pool[active]
+            closed = (here[:, :ef] & CLOSED != 0) & (here[:, :ef] != NOTHING)
+            working = closed[:, : -(-ef // PATIENCE)].any(axis=1)
+            if not working.all():
+                active, here, closed = active[working], here[working], closed[working]
+            if not len(active):
+                break
+            columns = np.where(closed, np.arange(ef), width)  # of the nearest closed entries; `width` stands for none
+            columns = np.partition(columns, beam - 1, axis=1)[:, :beam]
+            rows, places = np.nonzero(columns < width)
+            nodes = np.full(columns.shape, len(self.index))
+            nodes[rows, places] = _node(here[rows, columns[rows, places]])
+            here[rows, columns[rows, places]] &= ~CLOSED
 
-        Each round every query opens its `BEAM` nearest unopened nodes and looks at their neighbours. A query is done
-        when its nearest unopened node is farther than the worst of its `ef` best, as in the paper's algorithm 2.
-        """
-        width = ef + BEAM  # an unopened node beyond the ef best is never opened, unless a filter thins them out
-        if allowed is not None:
-            width += ef * 4
-        count, rows = len(queries), np.arange(len(queries))[:, None]
-        query_squares = np.einsum("qd,qd->q", queries, queries)
-        visited = np.zeros((count, len(self) + 1), bool)  # the last column stands for "no link"
-        start = self._starts(queries)
-        difference = self.vectors[start] - queries
-        found = np.full((count, ef), -1, np.intp)
-        found_at = np.full((count, ef), np.inf, np.float32)
-        open_ = np.full((count, width), -1, np.intp)
-        open_at = np.full((count, width), np.inf, np.float32)
-        open_[:, 0] = start
-        open_at[:, 0] = np.einsum("qd,qd->q", difference, difference)
-        visited[rows[:, 0], start] = True
-        visited[:, -1] = True
-        keep = np.ones(count, bool) if allowed is None else allowed[start]
-        found[keep, 0], found_at[keep, 0] = start[keep], open_at[keep, 0]
-
-        active = np.arange(count)
-        while len(active):
-            row = np.arange(len(active))[:, None]
-            nodes, at = open_[active, :BEAM], open_at[active, :BEAM]
-            nodes = np.where(at <= found_at[active, -1:], nodes, -1)
-            near = np.where(nodes[:, :, None] < 0, -1, self.links[nodes]).reshape(len(active), -1)
-            # A node may be a neighbour of several opened ones: keep its first mention only.
-            fresh = ~visited[active[:, None], near]
-            visited[active[:, None], near] = True
-            order = np.argsort(near, axis=1, kind="stable")
-            ordered = np.take_along_axis(near, order, axis=1)
-            repeated = np.zeros_like(fresh)
-            repeated[row, order[:, 1:]] = ordered[:, 1:] == ordered[:, :-1]
-            fresh &= ~repeated
-            products = np.matmul(self.vectors[near], queries[active][:, :, None])[:, :, 0]
-            distances = self._squares[near] - 2 * products + query_squares[active, None]
-            distances = np.where(fresh, np.maximum(distances, 0), np.inf).astype(np.float32)
-
-            found[active], found_at[active] = _merge(
-                found[active],
-                found_at[active],
-                near,
-                distances if allowed is None else np.where(allowed[near], distances, np.inf),
-            )
-            open_[active], open_at[active] = _merge(
-                np.pad(open_[active, BEAM:], ((0, 0), (0, BEAM)), constant_values=-1),
-                np.pad(open_at[active, BEAM:], ((0, 0), (0, BEAM)), constant_values=np.inf),
-                near,
-                distances,
-            )
-            nearest = open_at[active, 0]
-            active = active[np.isfinite(nearest) & (nearest <= found_at[active, -1])]
-        found[~np.isfinite(found_at)] = -1
-        return found, found_at
+            near = self._links.take(nodes, axis=0).reshape(len(active), -1)
+            (products,) = self._each(left=self._keys.take(near, axis=0), right=turned[active])
+            squares = self._squares.take(near)
+            if found is not None and permitted is not None:
+                allowed = np.where(permitted.take(near), squares, FAR)
+                found[active] = _merged(found[active], _entries(products[:, :, 0].copy(), allowed, near, 2 * width))
+            pool[active] = _merged(here, _entries(products[:, :, 0], squares, near, 2 * width))
+        return (pool if found is None else found)[:, :ef] | CLOSED
 
 
-def _merge(
-    nodes: NDArray[np.intp], at: NDArray[np.float32], new: NDArray[np.int32], new_at: NDArray[np.float32]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Merge two lists of nodes per query, keeping the nearest of both, as many as the first list has."""
-    nodes, at = np.concatenate([nodes, new], axis=1), np.concatenate([at, new_at], axis=1)
-    width = nodes.shape[1] - new.shape[1]
-    order = np.argsort(at, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(nodes, order, axis=1), np.take_along_axis(at, order, axis=1)
+def _squares(keys: NDArray[np.uint8]) -> NDArray[np.int32]:
+    wide = keys.astype(np.int32)
+    return np.einsum("nd,nd->n", wide, wide)
+
+
+def _node(entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    return entries >> 1 & 0x7FFFFFFF
+
+
+def _numbered(products: NDArray[np.int32], squares: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Distances (less the square of the query) with a column number in the last bits, in the memory of `products`."""
+    products *= -2
+    products += squares
+    products <<= COLUMN_BITS
+    products |= columns
+    return products
+
+
+def _entries(
+    products: NDArray[np.int32], squares: NDArray[np.int32], nodes: NDArray[Any], count: int
+) -> NDArray[np.int64]:
+    """The `count` nearest of some nodes, in any order.
+
+    Args:
+        products: (Q, m) of queries and keys, m up to BLOCK; overwritten.
+        squares: of the keys, (Q, m) or (m,).
+        nodes: (Q, m) or (1, m).
+        count: how many.
+    """
+    numbered = _numbered(products, squares, np.arange(products.shape[1], dtype=np.int32))
+    if count < numbered.shape[1]:  # 32 bits are parted far faster than 64
+        numbered = np.partition(numbered, count - 1, axis=1)[:, :count]
+    columns = numbered & BLOCK - 1
+    return _as_entries(numbered, nodes[0][columns] if len(nodes) == 1 else np.take_along_axis(nodes, columns, axis=1))
+
+
+def _as_entries(numbered: NDArray[np.int32], nodes: NDArray[Any]) -> NDArray[np.int64]:
+    distances = (numbered >> COLUMN_BITS).astype(np.int64)
+    return np.where(distances < FAR, distances << 32 | nodes.astype(np.int64) << 1 | CLOSED, NOTHING)
+
+
+def _merged(best: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The nearest of two lists per query, each node once, as many as the first list has."""
+    merged = np.concatenate([best, new], axis=1)
+    merged.sort(axis=1)
+    # The same node has the same distance, so it lies beside itself; an open entry comes first and stays.
+    again = merged[:, 1:] >> 1 == merged[:, :-1] >> 1
+    merged[:, 1:][again] = NOTHING
+    merged.sort(axis=1)
+    return merged[:, : best.shape[1]]
+
+
+def _each_graph() -> Graph:
+    """(Q, m, D) uint8 by (Q, D, 1) int8: each query with keys of its own."""
+    graph = Graph()
+    left = graph.input("left", np.uint8, ("queries", "keys", "dimensions"))
+    right = graph.input("right", np.int8, ("queries", "dimensions", 1))
+    graph.output("products", graph.node("MatMulInteger", left, right), np.int32)
+    return graph
+
+
+def _all_graph() -> Graph:
+    """(m, D) uint8 by (n, D) int8, transposed: all with all."""
+    graph = Graph()
+    left = graph.input("left", np.uint8, ("left", "dimensions"))
+    right = graph.node("Transpose", graph.input("right", np.int8, ("right", "dimensions")), perm=(1, 0))
+    graph.output("products", graph.node("MatMulInteger", left, right), np.int32)
+    return graph
 
 
 def _parse(raw: bytes, name: str) -> Index:
@@ -199,7 +278,7 @@ def _parse(raw: bytes, name: str) -> Index:
     dimension = (label_at - vector_at) // 4
     if start != 0 or vector_at != 4 + 4 * max_m0 or label_at <= vector_at or (label_at - vector_at) % 4:
         raise refuse("an hnswlib header", "sizes that do not fit together")
-    if record != label_at + 8 or not 1 <= m <= max_m <= max_m0 <= 4096 or dimension > 65536:
+    if record != label_at + 8 or not 1 <= m <= max_m <= max_m0 <= 4096 or dimension > DIMENSIONS:
         raise refuse("an hnswlib header", "sizes that do not fit together")
     if not 0 < count < 2**31 or HEADER.size + count * record > len(raw):
         raise refuse(f"room for {count} records of {record} bytes", f"a file of {len(raw)} bytes")
@@ -219,9 +298,10 @@ def _parse(raw: bytes, name: str) -> Index:
         raw,
         HEADER.size,
     )
-    vectors = np.ascontiguousarray(records["vector"], np.float32)
-    if not (np.abs(vectors) < LARGEST).all():  # NaN is not smaller either
-        raise refuse(f"finite vectors below {LARGEST:g}", "NaN, infinity or larger ones")
+    vectors = records["vector"]
+    keys = np.clip(np.nan_to_num(vectors), 0, LARGEST).astype(np.uint8)
+    if not np.array_equal(keys, vectors):  # NaN and infinity, too
+        raise refuse(f"coordinates that are whole numbers from 0 to {LARGEST}", "others")
     if records["deleted"].any():
         raise refuse("no deleted records", f"{int((records['deleted'] != 0).sum())}")
     if not np.array_equal(np.sort(records["label"]), np.arange(count, dtype=np.uint64)):
@@ -236,17 +316,15 @@ def _parse(raw: bytes, name: str) -> Index:
     if highest and entry not in layers[-1]:
         raise refuse(f"the entry point {entry} in the highest layer", "it elsewhere")
     seeds = next((list(layer) for layer in layers if 0 < len(layer) <= SEEDS), [entry])
-    return Index(
-        vectors=vectors, labels=records["label"].astype(np.int64), links=links, seeds=np.array(seeds, np.int64)
-    )
+    return Index(keys=keys, labels=records["label"].astype(np.int64), links=links, seeds=np.array(seeds, np.int64))
 
 
 def _links(counts: NDArray[np.uint16], neighbours: NDArray[np.uint32], nodes: int) -> NDArray[np.int32] | None:
-    """Neighbours as (n, maxM0) int32 with -1 where there is none; None if a count or link cannot be."""
+    """Neighbours as (n, maxM0) int32 with n where there is none; None if a count or link cannot be."""
     used = np.arange(neighbours.shape[1]) < counts[:, None]
     if counts.max() > neighbours.shape[1] or (used & (neighbours >= nodes)).any():
         return None
-    return np.where(used, neighbours, np.uint32(0xFFFFFFFF)).view(np.int32)
+    return np.where(used, neighbours, np.uint32(nodes)).astype(np.int32)
 
 
 def _layers(raw: bytes, at: int, count: int, max_m: int, highest: int) -> tuple[list[dict[int, list[int]]] | None, int]:

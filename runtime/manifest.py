@@ -11,15 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.coding import Coding
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
 from spade_edge.runtime.fields import Fields, parse
-from spade_edge.runtime.matcher import HNSW, PROFILES, Matching
+from spade_edge.runtime.matcher import CODES, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
 
 FILE = "manifest.json"
 HISTORY = "history"
-SCHEMA = 1
+SCHEMA = 2
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
+
+LARGEST_SCALE = 1e12  # of a feature; its squares and their sums fit float32
 
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -79,6 +85,53 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """What codes and keys stand for; see `spade_edge.runtime.coding.Coding`.
+
+    Attributes:
+        lowest, steps: a number a level.
+        key_scale, key_offset: a number a dimension of the keys.
+    """
+
+    lowest: tuple[float, ...]
+    steps: tuple[float, ...]
+    key_scale: tuple[float, ...]
+    key_offset: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(values) for name, values in vars(self).items()}
+
+    @classmethod
+    def of(cls, coding: Coding) -> Scales:
+        """Exact: every float32 is a float64."""
+        values = (coding.lowest, coding.steps, coding.key_scale, coding.key_offset)
+        return cls(*(tuple(map(float, value)) for value in values))
+
+    def coding(self, key_weights: NDArray[np.int8]) -> Coding:
+        """Together with the weights, the coding."""
+        values = (self.lowest, self.steps, self.key_scale, self.key_offset)
+        lowest, steps, key_scale, key_offset = (np.array(value, np.float32) for value in values)
+        return Coding(lowest=lowest, steps=steps, key_weights=key_weights, key_scale=key_scale, key_offset=key_offset)
+
+    @classmethod
+    def from_fields(cls, fields: Fields, *, levels: int, coded: bool, source: str) -> Scales | None:
+        if not coded:
+            fields.nothing("scales")
+            return None
+        own = fields.object("scales")
+        scales = cls(*(own.numbers(name) for name in ("lowest", "steps", "key_scale", "key_offset")))
+        own.done()
+        keys = len(scales.key_scale)
+        if not len(scales.lowest) == len(scales.steps) == levels or not 1 <= keys == len(scales.key_offset):
+            raise BundleError(
+                f"{source}: expected scales for {levels} levels and for each number of a key, found others"
+            )
+        if min(scales.steps) <= 0 or max(map(abs, (*scales.lowest, *scales.steps, *scales.key_scale))) > LARGEST_SCALE:
+            raise BundleError(f"{source}: expected scales from 0 to {LARGEST_SCALE:g}, found others")
+        return scales
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of `manifest.json`.
 
@@ -91,7 +144,8 @@ class Manifest:
         model: the card of the model inside.
         names: file names of the good images.
         threshold: the verdict's.
-        files: role to payload: model, level1 …, squares, images, thumbnails; key_projection and index for hnsw.
+        scales: of the codes; None with projection "none".
+        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index.
     """
 
     created: str
@@ -102,12 +156,13 @@ class Manifest:
     model: ModelCard
     names: tuple[str, ...]
     threshold: Threshold
+    scales: Scales | None
     files: dict[str, Payload]
 
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
         levels = tuple(level.output for level in self.model.levels)
-        search = ("key_projection", "index") if self.matching.search == HNSW else ()
+        search = ("key_weights", "index") if self.matching.projection == CODES else ()
         return ("model", *levels, "squares", "images", "thumbnails", *search)
 
     @property
@@ -126,6 +181,7 @@ class Manifest:
             "departures": list(self.departures),
             "threshold": self.threshold.to_json(),
             "model": self.model.to_json(),
+            "scales": None if self.scales is None else self.scales.to_json(),
             "files": {
                 role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
                 for role, payload in self.files.items()
@@ -163,7 +219,10 @@ class Manifest:
         fields = parse(text, where=source, error=BundleError)
         schema = fields.integer("schema")
         if schema != SCHEMA:
-            raise BundleError(f"{source}: expected schema {SCHEMA}, found {schema}; update this machine's spade-edge")
+            raise BundleError(
+                f"{source}: expected schema {SCHEMA}, found {schema}; "
+                + ("build the bundle again" if schema < SCHEMA else "update this machine's spade-edge")
+            )
         created, writer = fields.text("created"), fields.text("writer")
         profile = fields.text("profile", among=tuple(PROFILES))
         departures = fields.texts("departures")
@@ -173,6 +232,7 @@ class Manifest:
             model = ModelCard.from_fields(fields.object("model"), source=source)
         except (UsageError, ModelError) as problem:
             raise BundleError(f"{source}: {problem}") from None
+        scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
         files = {}
         entries = fields.object("files")
         for role in entries.names():
@@ -194,6 +254,7 @@ class Manifest:
             model=model,
             names=names,
             threshold=threshold,
+            scales=scales,
             files=files,
         )
         if not names:

@@ -2,9 +2,10 @@
 
     d(y, p) = 1/κ · Σ over the κ nearest f in G of ‖f − F(y, p)‖²
 
-Two ways to find the nearest: `match_exactly` looks at every embedding of the gallery, `match_cells` asks an HNSW index
-for the cells that resemble and looks at every embedding of those. Both rank by ‖f‖² − 2⟨f, F(y, p)⟩, matrix products,
-and then take the distance of what they found by difference: a product form rounds badly where distances are small.
+Two ways to find the nearest: `match_exactly` looks at every embedding of the gallery; `match_cells` looks at every
+embedding of some cells of it, which an HNSW index found to resemble. Both rank by ‖f‖² − 2⟨f, F(y, p)⟩, matrix
+products. A product form rounds badly where distances are small, so `match_exactly` then takes the distance of what it
+found by difference, and `match_cells` has products of whole numbers, which do not round.
 """
 
 from __future__ import annotations
@@ -15,32 +16,90 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.gallery import Gallery, squared_distances
-from spade_edge.runtime.hnsw import Index
-from spade_edge.runtime.pyramid import Pyramid, by_cell, from_cells
-from spade_edge.runtime.resample import resampling_weights
+from spade_edge.runtime.cells import CellComparison
+from spade_edge.runtime.coding import Windows
+from spade_edge.runtime.gallery import CodedGallery, Features, squared_distances
+from spade_edge.runtime.pyramid import Pyramid, from_cells
+from spade_edge.runtime.resample import Product, resampling_weights
 
 TABLE = 2 << 20  # numbers in a table: 8 MB, whatever the size of the gallery; larger ones leave the cache
 
 
 @dataclass(frozen=True)
-class Matches:
+class Place:
+    """An embedding of the gallery.
+
+    Attributes:
+        image: number of the good image.
+        position: in its finest grid, row by row.
+        distance: squared, from the position of the view that it was found for.
+    """
+
+    image: int
+    position: int
+    distance: float
+
+
+@dataclass(frozen=True)
+class ExactMatches:
     """What was found for every position of the finest grid.
 
     Attributes:
         distances: (h, w) float32, d(y, p).
         images: (h, w), number of the good image that holds the nearest embedding.
         positions: (h, w), its position in that image's finest grid, row by row.
-        nearest: (h, w) float32, the squared distance to it (κ = 1).
+        near: (h, w) float32, the squared distance to it (κ = 1).
     """
 
     distances: NDArray[np.float32]
     images: NDArray[np.intp]
     positions: NDArray[np.intp]
-    nearest: NDArray[np.float32]
+    near: NDArray[np.float32]
+
+    def nearest(self, row: int, column: int) -> Place:
+        """The nearest embedding of one position."""
+        at = row, column
+        return Place(int(self.images[at]), int(self.positions[at]), float(self.near[at]))
 
 
-def match_exactly(pyramid: Pyramid, gallery: Gallery, *, images: NDArray[np.intp], kappa: int) -> Matches:
+@dataclass(frozen=True)
+class CellMatches:
+    """What was found for every position of the finest grid; where it lies is worked out when it is asked for.
+
+    Attributes:
+        distances: (h, w) float32, d(y, p).
+        gallery: where it was found.
+        candidates: (cells, T), the gallery's cells that were looked into; -1 for none.
+        table: (cells, T * side * side, side * side) float32, distances less `squares`.
+        squares: (cells, side * side) float32, squared lengths of the view's embeddings.
+    """
+
+    distances: NDArray[np.float32]
+    gallery: CodedGallery
+    candidates: NDArray[np.int64]
+    table: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+    def nearest(self, row: int, column: int) -> Place:
+        """The nearest embedding of one position."""
+        side, width = self.gallery.side, self.gallery.grid[1]
+        cell = row // side * (width // side) + column // side
+        within = row % side * side + column % side
+        found = int(self.table[cell, :, within].argmin())
+        distance = max(0.0, float(self.table[cell, found, within] + self.squares[cell, within]))
+        candidate, place = divmod(found, side**2)
+        image, there = divmod(int(self.candidates[cell, candidate]), self.gallery.cells_per_image)
+        top, left = divmod(there, width // side)
+        position = (top * side + place // side) * width + left * side + place % side
+        return Place(image, position, distance)
+
+
+Matches = ExactMatches | CellMatches
+
+
+def match_exactly(
+    pyramid: Pyramid, gallery: Features, *, images: NDArray[np.intp], kappa: int, product: Product = np.matmul
+) -> ExactMatches:
     """Compare with every embedding of some good images.
 
     Enlarging is linear, so it commutes with the product: a level's product with the query is taken at the level's own
@@ -53,6 +112,7 @@ def match_exactly(pyramid: Pyramid, gallery: Gallery, *, images: NDArray[np.intp
         gallery: where to look.
         images: (K,) image numbers, at least one: the paper's K nearest, or all.
         kappa: κ, at least 1; all embeddings if there are fewer.
+        product: what multiplies matrices.
     """
     height, width = pyramid.grid
     places = height * width
@@ -66,25 +126,39 @@ def match_exactly(pyramid: Pyramid, gallery: Gallery, *, images: NDArray[np.intp
         stop = min(start + band, places)
         best = np.full((stop - start, kappa), np.inf, np.float32)
         for image in images:
-            table = np.repeat(gallery.squares[image].reshape(1, places), stop - start, axis=0)
-            for level, part in zip(gallery.levels, parts, strict=True):
-                rows, columns, channels = level.shape[1:]
-                products = part[start:stop] @ level[image].reshape(-1, channels).T
-                table += _enlarge_each(products.reshape(-1, rows, columns), (height, width)).reshape(-1, places)
+            table = np.repeat(gallery.squares_of(image).reshape(1, places), stop - start, axis=0)
+            for level, part in zip(gallery.pyramid(image).levels, parts, strict=True):
+                rows, columns, channels = level.shape
+                products = product(part[start:stop], level.reshape(-1, channels).T)
+                table += _enlarge_each(products.reshape(-1, rows, columns), (height, width), product).reshape(
+                    -1, places
+                )
             _keep_nearest(best, found[start:stop], table, first=image * places)
     found_images, positions = np.divmod(found.T, places)
     distances = np.stack(
         [squared_distances(gallery.embeddings(found_images[k], positions[k]), query) for k in range(kappa)]
     )
-    return _matches(distances, found_images, positions, (height, width))
+    first = distances.argmin(axis=0)[np.newaxis]
+
+    def nearest(values: NDArray[np.generic]) -> NDArray[Any]:
+        return np.take_along_axis(values, first, axis=0).reshape(height, width)
+
+    return ExactMatches(
+        distances=distances.mean(axis=0).reshape(height, width),  # Eq. 3
+        images=nearest(found_images),
+        positions=nearest(positions),
+        near=nearest(distances),
+    )
 
 
-def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int], product: Product) -> NDArray[np.float32]:
     """Enlarge each of (M, h, w) tables to a finer grid, as `pyramid.enlarge` does a level."""
     if products.shape[1:] == grid:
         return products
     rows, columns = (resampling_weights(have, want) for have, want in zip(products.shape[1:], grid, strict=True))
-    return np.matmul(rows, products @ columns.T)
+    across = product(products.reshape(-1, columns.shape[1]), columns.T).reshape(len(products), -1, grid[1])
+    down = product(across.transpose(0, 2, 1).reshape(-1, rows.shape[1]), rows.T)
+    return down.reshape(len(products), grid[1], grid[0]).transpose(0, 2, 1)
 
 
 def _keep_nearest(
@@ -108,84 +182,38 @@ def _keep_nearest(
 
 
 def match_cells(
-    pyramid: Pyramid,
-    gallery: Gallery,
+    seen: Windows,
+    view: int,
+    gallery: CodedGallery,
     *,
-    index: Index,
-    keys: NDArray[np.float32],
-    allowed: NDArray[np.bool_] | None,
-    candidates: int,
-    ef: int,
+    candidates: NDArray[np.int64],
+    comparison: CellComparison,
     kappa: int,
-) -> Matches:
-    """Compare with the embeddings of the gallery's most similar cells.
+) -> CellMatches:
+    """Compare with every embedding of some cells of the gallery.
 
-    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, at any size of the gallery.
+    Memory: a table of T * side² numbers for each position, and the codes of the candidates once, whatever the size of
+    the gallery.
 
     Args:
-        pyramid: features of the view.
+        seen: some views.
+        view: which of them.
         gallery: where to look.
-        index: over the keys of all cells, labelled with cell numbers.
-        keys: (cells, D) float32, what the view's cells are found by (`cell_keys`).
-        allowed: (N,) bool, images that may be matched; None for all.
-        candidates: T, cells of the gallery to look into for each cell of the view.
-        ef: length of the index's list of best keys.
+        candidates: (cells, T), the gallery's cells to look into for each cell of the view; -1 for none.
+        comparison: of cells.
         kappa: κ of Eq. 3, at least 1; all embeddings of the candidates if there are fewer.
     """
-    side = gallery.side
-    query = by_cell(pyramid.embedding(), side)
-    permitted = None if allowed is None else np.repeat(allowed, gallery.cells_per_image)
-    candidates = min(candidates, len(index) if permitted is None else int(permitted.sum()))
-    found, _ = index.search(keys, count=candidates, ef=ef, allowed=permitted)
-    found = np.where(found < 0, found[:, :1], found)  # a walk that found fewer: look into its best cell again
-    kappa = min(kappa, candidates * side**2)
-    shape = (len(query), kappa, side**2)
-    distances, cells = np.empty(shape, np.float32), np.empty(shape, np.intp)
-    within = np.empty(shape, np.intp)
-    chunk = max(1, TABLE // (candidates * side**2 * query.shape[2]))
-    for start in range(0, len(query), chunk):
-        part = slice(start, start + chunk)
-        cells_here, at = np.unique(found[part], return_inverse=True)
-        at = at.reshape(found[part].shape)
-        embeddings = gallery.cells(cells_here)
-        squares = gallery.cell_squares(cells_here)
-        offered = embeddings[at].reshape(*at.shape[:1], -1, query.shape[2])  # (chunk, T * side², sum of C)
-        table = -2 * np.matmul(offered, query[part].transpose(0, 2, 1))
-        table += squares[at].reshape(len(at), -1, 1)
-        if kappa == 1:
-            rows = table.argmin(axis=1)[:, np.newaxis]
-        else:
-            rows = np.argpartition(table, kappa - 1, axis=1)[:, :kappa]
-        cells[part] = np.take_along_axis(found[part], (rows // side**2).reshape(len(at), -1), axis=1).reshape(
-            rows.shape
-        )
-        within[part] = rows % side**2
-        for k in range(kappa):
-            nearest = np.take_along_axis(offered, rows[:, k, :, np.newaxis], axis=1)
-            difference = nearest - query[part]
-            distances[part, k] = np.einsum("...c,...c->...", difference, difference)
-    images, cell = np.divmod(cells, gallery.cells_per_image)
-    row, column = np.divmod(cell, gallery.grid[1] // side)
-    positions = (row * side + within // side) * gallery.grid[1] + column * side + within % side
-
-    def over_grid(values: NDArray[Any]) -> NDArray[Any]:
-        return np.stack([from_cells(values[:, k], side, pyramid.grid).ravel() for k in range(kappa)])
-
-    return _matches(over_grid(distances), over_grid(images), over_grid(positions), pyramid.grid)
-
-
-def _matches(
-    distances: NDArray[np.float32], images: NDArray[np.intp], positions: NDArray[np.intp], grid: tuple[int, int]
-) -> Matches:
-    """From the κ nearest of every position, (κ, places) each, to what is told of them."""
-    first = distances.argmin(axis=0)[np.newaxis]
-
-    def nearest(values: NDArray[Any]) -> NDArray[Any]:
-        return np.take_along_axis(values, first, axis=0).reshape(grid)
-
-    return Matches(
-        distances=distances.mean(axis=0).reshape(grid),  # Eq. 3
-        images=nearest(images),
-        positions=nearest(positions),
-        nearest=nearest(distances),
+    cells = gallery.cells_per_image
+    nearest, table = comparison(seen, view, levels=gallery.levels, squares=gallery.squares, candidates=candidates)
+    squares = seen.squares[view * cells : (view + 1) * cells]
+    if kappa > 1:
+        few = min(kappa, int((candidates >= 0).sum(axis=1).min()) * gallery.side**2)
+        best = np.partition(table, few - 1, axis=1)[:, :few] + squares[:, np.newaxis]
+        nearest = np.maximum(best, 0).mean(axis=1)  # Eq. 3
+    return CellMatches(
+        distances=from_cells(nearest, gallery.side, gallery.grid),
+        gallery=gallery,
+        candidates=candidates,
+        table=table,
+        squares=squares,
     )

@@ -6,12 +6,15 @@ repeated) where it grows, applied in float32 and never rounded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 BAND = 64  # rows; a few times more or less is as fast
+
+Product = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]  # of matrices: np.matmul, say
 
 
 @lru_cache(maxsize=64)

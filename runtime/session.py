@@ -1,4 +1,4 @@
-"""The network on an onnxruntime session: views in, pyramids out. The only module that imports onnxruntime."""
+"""The network on an onnxruntime session: views in, pyramids out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.engine import CPU, onnxruntime, open_session
 from spade_edge.runtime.errors import DeviceError, ModelError
 from spade_edge.runtime.model import INPUT, ModelCard
 from spade_edge.runtime.pyramid import Pyramid
-
-CPU = "CPUExecutionProvider"
 
 
 class Session:
@@ -55,33 +54,21 @@ class Session:
             DeviceError: onnxruntime is not installed, or the first provider cannot be had on this machine.
             ModelError: the file is not a model that can be run here.
         """
-        try:
-            import onnxruntime
-        except ModuleNotFoundError:
-            raise DeviceError(
-                "expected onnxruntime, found none: pip install 'spade-edge[cpu]', or 'spade-edge[gpu]' for x86-64 with "
-                "an NVIDIA GPU; on a Jetson install NVIDIA's own onnxruntime-gpu wheel"
-            ) from None
-        offered = onnxruntime.get_available_providers()
+        package = onnxruntime()
+        offered = package.get_available_providers()
         if not providers or providers[0] not in offered:
             raise DeviceError(
                 f"expected one of the providers of this machine's onnxruntime ({', '.join(offered)}), "
                 f"found {', '.join(providers) or 'none'}"
             )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only: they come back as exceptions, in our words
-        # Idle onnxruntime threads would spin on the cores that numpy's products need next, and the other way round.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads is not None:
-            options.intra_op_num_threads = threads
         source = source or str(path)
         if not path.is_file():
             raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            session = open_session(str(path), providers=providers, threads=threads)
         except Exception as problem:  # onnxruntime's own classes share no base but Exception
             raise ModelError(
-                f"{source}: expected an ONNX model, onnxruntime {onnxruntime.__version__} says: {problem}"
+                f"{source}: expected an ONNX model, onnxruntime {package.__version__} says: {problem}"
             ) from None
         if session.get_providers()[0] != providers[0]:
             raise DeviceError(

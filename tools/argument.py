@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
 
 def positive(text: str) -> int:
     """A whole number from 1, as an argparse type."""
@@ -26,3 +28,11 @@ def path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected a path, found {text!r}")
     return Path(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """(height, width) from "WIDTHxHEIGHT" or one number."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT or one number, found {text!r}")
+    return int(parts[-1]), int(parts[0])

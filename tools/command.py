@@ -22,17 +22,24 @@ from typing import NoReturn
 
 from spade_edge import __version__
 from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
-from spade_edge.tools import command_build, command_demo, command_export, command_score
+from spade_edge.tools import command_bench, command_build, command_demo, command_export, command_score
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell calls these ends
 INTERNAL_FAULT = 70
 TRACEBACK = "SPADE_EDGE_TRACEBACK"
 
-EXTRAS = {"export": "export", "build": "galleries", "score": "camera", "demo": "all"}  # what brings their packages
+EXTRAS = {
+    "export": "export",
+    "build": "galleries",
+    "score": "camera",
+    "bench": "camera",
+    "demo": "all",
+}  # what brings their packages
 COMMANDS = {
     "export": command_export,
     "build": command_build,
     "score": command_score,
+    "bench": command_bench,
     "demo": command_demo,
 }
 

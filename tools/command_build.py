@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from spade_edge.runtime.matcher import EXACT, HNSW, PROFILES
+from spade_edge.runtime.matcher import CODES, EXACT, HNSW, NONE, PROFILES
 from spade_edge.tools.argument import path, positive, threads
 
 if TYPE_CHECKING:
@@ -36,12 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kappa", type=int, metavar="κ", help="nearest embeddings averaged at each position (1)")
     parser.add_argument("--sigma", type=float, metavar="σ", help="Gaussian smoothing of the map, in view pixels (4)")
+    parser.add_argument(
+        "--projection",
+        choices=(CODES, NONE),
+        help="codes (edge): every feature in a byte; none (paper): as the network gives them, 4 times the size",
+    )
     parser.add_argument("--search", choices=(HNSW, EXACT), help="how to find the nearest embeddings (edge: hnsw)")
     parser.add_argument(
-        "--candidates", type=int, metavar="T", help="hnsw: gallery cells looked into for each cell of a frame (16)"
+        "--candidates", type=int, metavar="T", help="hnsw: gallery cells looked into for each cell of a frame (8)"
     )
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
-    parser.add_argument("--projection", choices=("none",), default="none", help="embeddings as the network gives them")
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of the network (default: one a core)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -51,7 +55,9 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import build
     from spade_edge.tools.progress import progress
 
-    given = {name: getattr(chosen, name) for name in ("kappa", "sigma", "search", "candidates", "ef")}
+    given = {name: getattr(chosen, name) for name in ("kappa", "sigma", "projection", "search", "candidates", "ef")}
+    if given["projection"] == NONE and given["search"] is None:
+        given["search"] = EXACT
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
     if chosen.neighbours is not None:
         matching = replace(matching, neighbours=chosen.neighbours or None)

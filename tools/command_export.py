@@ -11,7 +11,7 @@ import json
 
 from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.view import View
-from spade_edge.tools.argument import path
+from spade_edge.tools.argument import path, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="level whose global average is the image vector; the paper's is 4 (default: the last of --levels)",
     )
     view = parser.add_argument_group("view, as WIDTHxHEIGHT or one number for both; sides are multiples of 32")
-    view.add_argument("--input", type=_size, metavar="SIZE", help="the whole frame at this size (default: 224x224)")
-    view.add_argument("--resize", type=_size, metavar="SIZE", help="with --crop: size of the whole frame (paper: 256)")
-    view.add_argument("--crop", type=_size, metavar="SIZE", help="the middle of the resized frame (paper: 224)")
+    view.add_argument("--input", type=size, metavar="SIZE", help="the whole frame at this size (default: 224x224)")
+    view.add_argument("--resize", type=size, metavar="SIZE", help="with --crop: size of the whole frame (paper: 256)")
+    view.add_argument("--crop", type=size, metavar="SIZE", help="the middle of the resized frame (paper: 224)")
     parser.add_argument("--precision", choices=("fp32",), default="fp32", help="arithmetic of the network")
     parser.add_argument("--output", required=True, type=path, metavar="FILE", help="the ONNX file to write")
     parser.add_argument("--json", action="store_true", help="print the model card as JSON instead of a table")
@@ -84,11 +84,3 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected numbers with commas between, found {text!r}") from None
-
-
-def _size(text: str) -> tuple[int, int]:
-    """(height, width) from "WIDTHxHEIGHT" or one number."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT or one number, found {text!r}")
-    return int(parts[-1]), int(parts[0])

@@ -21,10 +21,8 @@ import numpy as np
 from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer, UsageError
 from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.argument import path, threads
+from spade_edge.tools.argument import PROVIDERS, path, threads
 from spade_edge.tools.sources import Images, Shot, Video, open_source
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlays", type=path, metavar="DIR", help="write frames under their heat maps, as .png")
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
     parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
-    parser.add_argument("--threads", type=threads, metavar="N", help="threads of the network (default: one a core)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -1,0 +1,83 @@
+"""Frames to network inputs, on onnxruntime: what `View` does with numpy, several times faster.
+
+For each size of frame that comes, one small graph is made and kept: groups of target rows are cut out of the frame with
+the few source rows that they look at, made float32 and multiplied by their weights; then the columns likewise. Good
+images and frames go through the same graphs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.engine import Kernel
+from spade_edge.runtime.graph import FLOAT, Graph
+from spade_edge.runtime.resample import resampling_weights
+from spade_edge.runtime.view import View, checked
+
+GROUP = 16  # targets taken together; half or twice as many are as fast
+SIZES = 8  # of frames that are remembered
+
+
+class Viewer:
+    """Resamples frames to the input of a network.
+
+    Args:
+        view: what is seen of a frame.
+        threads: of onnxruntime; None for one a core.
+    """
+
+    def __init__(self, view: View, *, threads: int | None) -> None:
+        self.view = view
+        self._kernel = lru_cache(maxsize=SIZES)(
+            lambda height, width, channels: Kernel(_graph(view, height, width, channels), threads=threads)
+        )
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Resample a frame; arguments, result and errors are those of `View`."""
+        frame = checked(frame)
+        height, width, channels = frame.shape
+        (seen,) = self._kernel(height, width, channels)(frame=np.ascontiguousarray(frame).reshape(height, -1))
+        return seen
+
+
+def _graph(view: View, height: int, width: int, channels: int) -> Graph:
+    graph = Graph()
+    rows, columns = (
+        resampling_weights(source, target)[start : start + side]
+        for source, target, start, side in zip((height, width), view.resize, view.offset, view.size, strict=True)
+    )
+    pixels = graph.input("frame", np.uint8, (height, width * channels))
+    bands = []
+    for targets, sources in _groups(rows):
+        band = graph.node("Cast", _cut(graph, pixels, sources, axis=0), to=FLOAT)
+        bands.append(graph.node("MatMul", graph.constant(rows[targets, sources]), band))
+    across = graph.node("Concat", *bands, axis=0)
+    bands = []
+    for targets, sources in _groups(columns):
+        # Channels lie beside each other in a row: each keeps to itself.
+        weights = np.kron(columns[targets, sources].T, np.eye(channels, dtype=np.float32))
+        wide = slice(sources.start * channels, sources.stop * channels)
+        bands.append(graph.node("MatMul", _cut(graph, across, wide, axis=1), graph.constant(weights)))
+    seen = graph.reshape(graph.node("Concat", *bands, axis=1), *view.size, channels)
+    if channels == 1:
+        seen = graph.node("Concat", seen, seen, seen, axis=2)
+    graph.output("view", seen, np.float32)
+    return graph
+
+
+def _groups(weights: NDArray[np.float32]) -> list[tuple[slice, slice]]:
+    """Neighbouring targets, and the sources that they look at."""
+    groups = []
+    for start in range(0, len(weights), GROUP):
+        targets = slice(start, min(start + GROUP, len(weights)))
+        seen = np.flatnonzero(weights[targets].any(axis=0))
+        groups.append((targets, slice(int(seen[0]), int(seen[-1]) + 1)))
+    return groups
+
+
+def _cut(graph: Graph, value: str, part: slice, *, axis: int) -> str:
+    limits = (graph.constant(np.array([number], np.int64)) for number in (part.start, part.stop, axis))
+    return str(graph.node("Slice", value, *limits))
