@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from time import perf_counter
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from spade_edge import __version__
+from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index import index_bytes, write_index
-from spade_edge.galleries.keys import DIMENSIONS, fit_coding
+from spade_edge.galleries.keys import DIMENSIONS
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
 from spade_edge.galleries.threshold import leave_one_out
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
-from spade_edge.runtime.coding import Coder
-from spade_edge.runtime.gallery import CodedGallery, Features, Gallery, squared_lengths
+from spade_edge.runtime.gallery import CodedGallery, Features
 from spade_edge.runtime.heatmap import Smoothing
 from spade_edge.runtime.hnsw import Index, Walk
 from spade_edge.runtime.manifest import Manifest, Scales, Threshold
 from spade_edge.runtime.matcher import CODES, PROFILES, Matcher, Matching
 from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.resample import resample, resampling_weights
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
 
-FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the good images that the coding is fitted to
 THUMBNAIL = 2  # a thumbnail has half the view's pixels along each axis
 
 
@@ -66,15 +62,17 @@ class Built:
         manifest: its contents.
         skipped: images that could not be read, with the reason.
         former: where the manifest of the bundle that was there before is kept.
+        seconds: time by step: "reading" the images, "features" with "network" as the part that onnxruntime took for
+            it, "index", "calibration" (the threshold), "checking" the bundle.
     """
 
     path: Path
     manifest: Manifest
     skipped: tuple[str, ...]
     former: Path | None
+    seconds: Mapping[str, float]
 
 
-Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 Announce = Callable[[Plan], None]
 
 
@@ -134,15 +132,24 @@ def build(
         announce(plan)
         _check_room(stage, plan)
 
+        clock = _Clock()
         used, skipped = _read(stage, plan, images, skip_bad, progress, threads=threads)
+        clock.lap("reading")
+        pyramids = Pyramids(session, stage.scratch("views"), used)
+        search: Walk | None = None
+        gallery: Features
         if matching.projection == CODES:
-            coded, walk = _extract_codes(stage, session, used, threads, progress)
-            matcher = Matcher(coded, matching, search=walk, threads=threads)
+            gallery, keys = extract_codes(stage, pyramids, threads=threads, progress=progress)
+            clock.lap("features")
+            search = Walk(_index(stage, keys, progress), threads=threads)
         else:
-            matcher = Matcher(_extract(stage, session, used, progress), matching, threads=threads)
-        gallery = matcher.gallery
+            gallery = extract_levels(stage, pyramids, progress=progress)
+            clock.lap("features")
+        matcher = Matcher(gallery, matching, search=search, threads=threads)
+        clock.lap("index")
         smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma, threads=threads)
         threshold = leave_one_out(matcher, smoothing, progress=lambda items: progress(items, "leave-one-out"))
+        clock.lap("calibration")
         _check_variation(images, gallery, threshold)
         manifest = Manifest(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -159,7 +166,9 @@ def build(
         stage.add_manifest(manifest)
         _verify(stage, images / used[0], threshold, threads)
         former = publish(stage, output)
-    return Built(path=output, manifest=manifest, skipped=skipped, former=former)
+        clock.lap("checking")
+    seconds = clock.seconds | {"network": pyramids.seconds}
+    return Built(path=output, manifest=manifest, skipped=skipped, former=former, seconds=seconds)
 
 
 def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
@@ -274,115 +283,23 @@ def _read(
     return tuple(used), tuple(bad)
 
 
-def _extract_codes(
-    stage: Staging, session: Session, names: tuple[str, ...], threads: int | None, progress: Progress
-) -> tuple[CodedGallery, Walk]:
-    """Run the network over the views, one by one as on the line; write codes and index."""
-    card, count = session.card, len(names)
-    some = min(count, MOST, max(FEWEST, int(count * FITTED)))
-    fitted = np.unique(np.linspace(0, count - 1, some).round().astype(int)).tolist()
-    features = _Pyramids(stage, session, names)
-    known = {i: features(i) for i in progress(fitted, "fitting the coding")}
-    coding = fit_coding(list(known.values()), card)
-    coder = Coder(card, coding, threads=threads)
-
-    cells = int(np.prod(card.grid(card.levels[-1])))
-    places = (card.levels[-1].stride // card.levels[0].stride) ** 2
-    arrays = _Arrays(stage)
-    for level in card.levels:
-        arrays.create(level.output, (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
-    arrays.create("squares", (count * cells, places), np.float32)
-    arrays.create("images", (count, card.image_channels), np.float32)
-    keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
-    for i in progress(range(count), "extracting features"):
-        pyramid = known.pop(i) if i in known else features(i)
-        coded = coder([pyramid])
-        for level, codes in zip(card.levels, coded.levels, strict=True):
-            arrays[level.output][i] = codes[0]
-        arrays["images"][i] = pyramid.image
-        own = slice(i * cells, (i + 1) * cells)
-        arrays["squares"][own] = coder.windows(coded).squares
-        keys[own] = coded.keys
-    mapped = arrays.finish()
-    stage.add_array("key_weights", coding.key_weights)
+def _index(stage: Staging, keys: NDArray[np.uint8], progress: Progress) -> Index:
     scratch = stage.scratch("index.hnsw")
     for _ in progress(range(1), "indexing cells"):
         write_index(keys, scratch)
-    gallery = CodedGallery(
-        card=card,
-        levels=tuple(mapped[level.output] for level in card.levels),
-        images=mapped["images"],
-        names=names,
-        coding=coding,
-        squares=mapped["squares"],
-    )
-    return gallery, Walk(Index.read(stage.add("index", scratch)), threads=threads)
+    return Index.read(stage.add("index", scratch))
 
 
-def _extract(stage: Staging, session: Session, names: tuple[str, ...], progress: Progress) -> Gallery:
-    """Run the network over the views, one by one as on the line, and write what it says."""
-    card, count = session.card, len(names)
-    features = _Pyramids(stage, session, names)
-    arrays = _Arrays(stage)
-    for level in card.levels:
-        arrays.create(level.output, (count, *card.grid(level), level.channels), np.float32)
-    arrays.create("squares", (count, *card.grid(card.levels[0])), np.float32)
-    arrays.create("images", (count, card.image_channels), np.float32)
-    for i in progress(range(count), "extracting features"):
-        pyramid = features(i)
-        for level, values in zip(card.levels, pyramid.levels, strict=True):
-            arrays[level.output][i] = values
-        arrays["images"][i] = pyramid.image
-        arrays["squares"][i] = squared_lengths(pyramid)
-    mapped = arrays.finish()
-    return Gallery(
-        card=card,
-        levels=tuple(mapped[level.output] for level in card.levels),
-        images=mapped["images"],
-        names=names,
-        squares=mapped["squares"],
-    )
+class _Clock:
+    """Seconds since the lap before."""
 
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
 
-class _Pyramids:
-    """The features of the views that `_read` left in the staging folder."""
-
-    def __init__(self, stage: Staging, session: Session, names: tuple[str, ...]) -> None:
-        shape = (len(names), *session.card.view.size, 3)
-        self._views = np.memmap(stage.scratch("views"), np.float32, "r", shape=shape)
-        self._session = session
-        self._names = names
-
-    def __call__(self, image: int) -> Pyramid:
-        (pyramid,) = self._session(np.asarray(self._views[image : image + 1]))
-        if not all(np.isfinite(level.sum(dtype=np.float64)) for level in pyramid.levels):
-            raise ModelError(f"the model gives features that are not finite for {self._names[image]}; export it again")
-        return pyramid
-
-
-class _Arrays(dict[str, NDArray[Any]]):
-    """Arrays of a bundle, written row by row to files whose room is taken at the start."""
-
-    def __init__(self, stage: Staging) -> None:
-        super().__init__()
-        self._stage = stage
-        self._paths: dict[str, Path] = {}
-
-    def create(self, role: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
-        path = self._paths[role] = self._stage.scratch(f"{role}.npy")
-        self[role] = open_memmap(path, "w+", dtype, shape)
-        # Take the room now: a disk that fills later would end the process without a word (SIGBUS).
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-    def finish(self) -> dict[str, NDArray[Any]]:
-        """Take the files into the bundle; gives the arrays, mapped for reading."""
-        for array in self.values():
-            array.flush()  # type: ignore[attr-defined]
-        self.clear()
-        kept = {role: self._stage.add(role, path) for role, path in self._paths.items()}
-        return {role: np.load(path, mmap_mode="r", allow_pickle=False) for role, path in kept.items()}
+    def lap(self, name: str) -> None:
+        now = perf_counter()
+        self.seconds[name], self._last = now - self._last, now
 
 
 def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | None) -> None:

@@ -2,8 +2,8 @@
 
 The gallery of profile `edge` keeps codes, a byte a feature, all channels of all levels: a quarter of float32, and
 products of bytes are several times faster. A level has one step; its smallest and largest value of the good images,
-with a margin, are 0 and 127. Seven bits, as some processors add pairs of 8-bit products with saturation at 16 bits; with 0
-to 127 on both sides no sum is ever cut, and every processor finds the same whole numbers.
+with a margin, are 0 and 127. Seven bits, as some processors add pairs of 8-bit products with saturation at 16 bits;
+with 0 to 127 on both sides no sum is ever cut, and every processor finds the same whole numbers.
 
 A frame is coded exactly as the gallery was, so two equal views are at distance 0.
 """

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from spade_edge import __version__
 from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
-from spade_edge.tools import command_bench, command_build, command_demo, command_export, command_score
+from spade_edge.tools import command_bench, command_build, command_demo, command_export, command_scaling, command_score
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell calls these ends
 INTERNAL_FAULT = 70
@@ -33,6 +33,7 @@ EXTRAS = {
     "build": "galleries",
     "score": "camera",
     "bench": "camera",
+    "scaling": "galleries",
     "demo": "all",
 }  # what brings their packages
 COMMANDS = {
@@ -40,6 +41,7 @@ COMMANDS = {
     "build": command_build,
     "score": command_score,
     "bench": command_bench,
+    "scaling": command_scaling,
     "demo": command_demo,
 }
 

@@ -109,6 +109,7 @@ def _as_json(built: Built) -> dict[str, Any]:
         "pixel_threshold": threshold.pixel,
         "calibrated": threshold.calibrated,
         "departures": list(built.manifest.departures),
+        "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
     }
 
 

@@ -1,0 +1,158 @@
+"""From the views of the good images to their features, on the disk and as a gallery."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from spade_edge.galleries.keys import fit_coding
+from spade_edge.galleries.staging import Staging
+from spade_edge.runtime import ModelError
+from spade_edge.runtime.coding import Coder
+from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
+from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.session import Session
+
+FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the good images that the coding is fitted to
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+class Pyramids:
+    """What the network says of views that lie in a file.
+
+    Args:
+        session: the network.
+        views: the file, (N, H, W, 3) float32 without a header.
+        names: of the images, for messages and for the gallery.
+
+    Attributes:
+        seconds: that the network has taken so far.
+    """
+
+    def __init__(self, session: Session, views: Path, names: tuple[str, ...]) -> None:
+        self.card = session.card
+        self.names = names
+        self.seconds = 0.0
+        self._views = np.memmap(views, np.float32, "r", shape=(len(names), *self.card.view.size, 3))
+        self._session = session
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __call__(self, image: int) -> Pyramid:
+        """Run the network on one view.
+
+        Raises:
+            ModelError: the features are not finite.
+        """
+        start = perf_counter()
+        (pyramid,) = self._session(np.asarray(self._views[image : image + 1]))
+        self.seconds += perf_counter() - start
+        if not all(np.isfinite(level.sum(dtype=np.float64)) for level in pyramid.levels):
+            raise ModelError(f"the model gives features that are not finite for {self.names[image]}; export it again")
+        return pyramid
+
+
+def extract_codes(
+    stage: Staging, pyramids: Pyramids, *, threads: int | None, progress: Progress
+) -> tuple[CodedGallery, NDArray[np.uint8]]:
+    """Run the network over the views, one by one as on the line, and write what it says in codes.
+
+    The coding is fitted to a tenth of the images, evenly spaced; every image is then coded as it comes, and only those
+    it was fitted to are ever held in float32.
+
+    Returns:
+        the gallery, mapped from its files, and the keys of its cells, (N * cells, D) uint8.
+    """
+    card, count = pyramids.card, len(pyramids)
+    some = min(count, MOST, max(FEWEST, int(count * FITTED)))
+    fitted = np.unique(np.linspace(0, count - 1, some).round().astype(int)).tolist()
+    known = {i: pyramids(i) for i in progress(fitted, "fitting the coding")}
+    coding = fit_coding(list(known.values()), card)
+    coder = Coder(card, coding, threads=threads)
+
+    cells = int(np.prod(card.grid(card.levels[-1])))
+    places = (card.levels[-1].stride // card.levels[0].stride) ** 2
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
+    arrays.create("squares", (count * cells, places), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
+    keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
+    for i in progress(range(count), "extracting features"):
+        pyramid = known.pop(i) if i in known else pyramids(i)
+        coded = coder([pyramid])
+        for level, codes in zip(card.levels, coded.levels, strict=True):
+            arrays[level.output][i] = codes[0]
+        arrays["images"][i] = pyramid.image
+        own = slice(i * cells, (i + 1) * cells)
+        arrays["squares"][own] = coder.windows(coded).squares
+        keys[own] = coded.keys
+    mapped = arrays.finish()
+    stage.add_array("key_weights", coding.key_weights)
+    gallery = CodedGallery(
+        card=card,
+        levels=tuple(mapped[level.output] for level in card.levels),
+        images=mapped["images"],
+        names=pyramids.names,
+        coding=coding,
+        squares=mapped["squares"],
+    )
+    return gallery, keys
+
+
+def extract_levels(stage: Staging, pyramids: Pyramids, *, progress: Progress) -> Gallery:
+    """Run the network over the views, one by one as on the line, and write what it says as it is."""
+    card, count = pyramids.card, len(pyramids)
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, *card.grid(level), level.channels), np.float32)
+    arrays.create("squares", (count, *card.grid(card.levels[0])), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
+    for i in progress(range(count), "extracting features"):
+        pyramid = pyramids(i)
+        for level, values in zip(card.levels, pyramid.levels, strict=True):
+            arrays[level.output][i] = values
+        arrays["images"][i] = pyramid.image
+        arrays["squares"][i] = squared_lengths(pyramid)
+    mapped = arrays.finish()
+    return Gallery(
+        card=card,
+        levels=tuple(mapped[level.output] for level in card.levels),
+        images=mapped["images"],
+        names=pyramids.names,
+        squares=mapped["squares"],
+    )
+
+
+class _Arrays(dict[str, NDArray[Any]]):
+    """Arrays of a bundle, written row by row to files whose room is taken at the start."""
+
+    def __init__(self, stage: Staging) -> None:
+        super().__init__()
+        self._stage = stage
+        self._paths: dict[str, Path] = {}
+
+    def create(self, role: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
+        path = self._paths[role] = self._stage.scratch(f"{role}.npy")
+        self[role] = open_memmap(path, "w+", dtype, shape)
+        # Take the room now: a disk that fills later would end the process without a word (SIGBUS).
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """Take the files into the bundle; gives the arrays, mapped for reading."""
+        for array in self.values():
+            array.flush()  # type: ignore[attr-defined]
+        self.clear()
+        kept = {role: self._stage.add(role, path) for role, path in self._paths.items()}
+        return {role: np.load(path, mmap_mode="r", allow_pickle=False) for role, path in kept.items()}
