@@ -32,7 +32,10 @@ STARTS = 8  # for each query, the best of so many parts of that layer
 BEAM = 8  # nodes that a query opens in one round
 ROUNDS = 4  # at most, or as many as open the list once; what few queries go on to find is not worth the wait
 PATIENCE = 8  # a walk goes on while some of the best 1 / PATIENCE of its list are not open
-FEW = 32768  # allowed nodes up to which looking at each of them beats walking the graph
+FEW = 16384  # nodes, or nodes that a filter allows, up to which looking at each of them beats walking the graph;
+RARE = 4  # twice as many if less than one in so many is allowed: a walk would meet too few of them
+RUN = 16  # nodes in a run
+TABLE = 4 << 20  # distances in a table, 16 MB
 BLOCK = 1024  # nodes whose distances are looked at together: their numbers fit COLUMN_BITS
 COLUMN_BITS = 10
 FAR = 1 << 20  # beyond every squared distance of two keys
@@ -134,24 +137,41 @@ class Walk:
     def __call__(
         self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find the nearest keys, approximately; see `Search`. What a filter forbids is walked over, never found."""
+        """Find the nearest keys; see `Search`. Few are all looked at; else what a filter forbids is walked over."""
         permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
-        if permitted is not None and np.count_nonzero(permitted) <= FEW:
-            found = self._look_at_each(queries, np.flatnonzero(permitted), count)
+        known = len(self.index) if permitted is None else int(np.count_nonzero(permitted))
+        if known <= FEW or (known <= 2 * FEW and known * RARE < len(self.index)):
+            nodes = np.arange(known) if permitted is None else np.flatnonzero(permitted)
+            found = self._look_at_each(queries, nodes, count)
         else:
             found = self._walk(queries, max(ef, count), permitted)[:, :count]
         found = np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=NOTHING)
-        known = found != NOTHING
-        labels = self.index.labels[np.where(known, _node(found), 0)]
-        return np.where(known, labels, -1), (found >> 32) + _squares(queries)[:, np.newaxis]
+        there = found != NOTHING
+        labels = self.index.labels[np.where(there, _node(found), 0)]
+        return np.where(there, labels, -1), (found >> 32) + _squares(queries)[:, np.newaxis]
 
     def _look_at_each(self, queries: NDArray[np.uint8], nodes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-        """Exhaustive search among some nodes: (Q, at most `count`) entries, nearest first."""
+        """Exhaustive search among some nodes: (Q, at most `count`) entries, nearest first.
+
+        The `count` nearest lie in the `count` runs of `RUN` nodes whose nearest is nearest: a minimum over runs is far
+        faster than looking for more than one.
+        """
         best = [np.full((len(queries), 1), NOTHING)]
-        for start in range(0, len(nodes), BLOCK):
-            block = nodes[start : start + BLOCK]
-            (products,) = self._all(left=queries, right=self._keys[block].view(np.int8))  # (Q, block)
-            best.append(_entries(products, self._squares[block], block[np.newaxis], count))
+        every = np.arange(len(queries))[:, np.newaxis, np.newaxis]
+        size = min(max(TABLE // len(queries) // RUN, 1), BLOCK) * RUN
+        for start in range(0, len(nodes), size):
+            block = nodes[start : start + size]
+            block = np.append(block, np.full(-len(block) % RUN, len(self.index)))  # the last run, filled up
+            (distances,) = self._all(left=self._keys[block], right=queries.view(np.int8))
+            distances *= -2
+            distances += self._squares[block, np.newaxis]
+            runs = distances.reshape(-1, RUN, len(queries))
+            numbered = np.ascontiguousarray(runs.min(axis=1).T) << COLUMN_BITS | np.arange(len(runs), dtype=np.int32)
+            few = min(count, len(runs))
+            chosen = np.partition(numbered, few - 1, axis=1)[:, :few] & BLOCK - 1
+            near = runs[chosen[:, :, np.newaxis], np.arange(RUN), every].reshape(len(queries), -1).astype(np.int64)
+            there = block.reshape(-1, RUN)[chosen].reshape(len(queries), -1)
+            best.append(np.where(near < FAR, near << 32 | there << 1 | CLOSED, NOTHING))
         merged = np.concatenate(best, axis=1)
         merged.sort(axis=1)
         return merged[:, :count]
@@ -217,21 +237,20 @@ def _numbered(products: NDArray[np.int32], squares: NDArray[np.int32], columns: 
 
 
 def _entries(
-    products: NDArray[np.int32], squares: NDArray[np.int32], nodes: NDArray[Any], count: int
+    products: NDArray[np.int32], squares: NDArray[np.int32], nodes: NDArray[np.int32], count: int
 ) -> NDArray[np.int64]:
     """The `count` nearest of some nodes, in any order.
 
     Args:
         products: (Q, m) of queries and keys, m up to BLOCK; overwritten.
-        squares: of the keys, (Q, m) or (m,).
-        nodes: (Q, m) or (1, m).
+        squares: (Q, m), of the keys.
+        nodes: (Q, m).
         count: how many.
     """
     numbered = _numbered(products, squares, np.arange(products.shape[1], dtype=np.int32))
     if count < numbered.shape[1]:  # 32 bits are parted far faster than 64
         numbered = np.partition(numbered, count - 1, axis=1)[:, :count]
-    columns = numbered & BLOCK - 1
-    return _as_entries(numbered, nodes[0][columns] if len(nodes) == 1 else np.take_along_axis(nodes, columns, axis=1))
+    return _as_entries(numbered, np.take_along_axis(nodes, numbered & BLOCK - 1, axis=1))
 
 
 def _as_entries(numbered: NDArray[np.int32], nodes: NDArray[Any]) -> NDArray[np.int64]:
