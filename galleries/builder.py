@@ -133,7 +133,7 @@ def build(
         _check_room(stage, plan)
 
         clock = _Clock()
-        used, skipped = _read(stage, plan, images, skip_bad, progress, threads=threads)
+        used, skipped = _read(stage, plan, images, skip_bad, progress)
         clock.lap("reading")
         pyramids = Pyramids(session, stage.scratch("views"), used)
         search: Walk | None = None
@@ -231,7 +231,7 @@ def _copied(model: Path, stage: Staging) -> Path:
 
 
 def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> None:
-    if threshold.pixel <= 1e-9 * float(gallery.squares_of(0).mean()):
+    if threshold.pixel <= 1e-6 * float(gallery.squares_of(0).mean()):
         raise DataError(
             f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
             "to the network: every other frame would be a defect; is the camera frozen or covered?"
@@ -249,14 +249,14 @@ def _check_room(stage: Staging, plan: Plan) -> None:
 
 
 def _read(
-    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress, *, threads: int | None
+    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Read every image once, before the long work, so that all bad ones are named at the start.
 
     Leaves the views in the staging folder; gives the names that were read and the complaints about the others.
     """
     view, used, bad = plan.card.view, [], []
-    viewer = Viewer(view, threads=threads)
+    viewer = Viewer(view)
     small = tuple(side // THUMBNAIL for side in view.size)
     rows, columns = (resampling_weights(side, target) for side, target in zip(view.size, small, strict=True))
     thumbnails = []

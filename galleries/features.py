@@ -48,16 +48,10 @@ class Pyramids:
         return len(self.names)
 
     def __call__(self, image: int) -> Pyramid:
-        """Run the network on one view.
-
-        Raises:
-            ModelError: the features are not finite.
-        """
+        """Run the network on one view."""
         start = perf_counter()
         (pyramid,) = self._session(np.asarray(self._views[image : image + 1]))
         self.seconds += perf_counter() - start
-        if not all(np.isfinite(level.sum(dtype=np.float64)) for level in pyramid.levels):
-            raise ModelError(f"the model gives features that are not finite for {self.names[image]}; export it again")
         return pyramid
 
 
@@ -119,6 +113,8 @@ def extract_levels(stage: Staging, pyramids: Pyramids, *, progress: Progress) ->
     arrays.create("images", (count, card.image_channels), np.float32)
     for i in progress(range(count), "extracting features"):
         pyramid = pyramids(i)
+        if not all(np.isfinite(level).all() for level in pyramid.levels):
+            raise ModelError(f"expected finite features of {pyramids.names[i]}, found others; export the model again")
         for level, values in zip(card.levels, pyramid.levels, strict=True):
             arrays[level.output][i] = values
         arrays["images"][i] = pyramid.image

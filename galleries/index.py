@@ -13,7 +13,7 @@ from spade_edge.runtime import BundleError, DeviceError
 from spade_edge.runtime.bundle import Bundle
 
 LINKS = 12  # M of the paper: links of a node in the upper layers, twice as many in the lowest
-EF_CONSTRUCTION = 80  # more takes longer and finds nothing better; measured in docs/architecture.md
+EF_CONSTRUCTION = 60  # more takes longer and finds nothing better; measured in docs/architecture.md
 SEED = 100
 
 
@@ -66,9 +66,15 @@ class HnswlibSearch:
         self._index.set_ef(max(ef, known))
         permitted = None if allowed is None else (lambda label: bool(allowed[label]))
         threads = -1 if allowed is None else 1  # a filter is called back in Python
-        labels, distances = self._index.knn_query(
-            queries.astype(np.float32), k=known, filter=permitted, num_threads=threads
-        )
+        try:
+            labels, distances = self._index.knn_query(
+                queries.astype(np.float32), k=known, filter=permitted, num_threads=threads
+            )
+        except RuntimeError as problem:  # its walk ended before it met as many
+            raise BundleError(
+                f"expected hnswlib to find {known} cells for each cell of a frame, found fewer ({problem}); "
+                "raise --ef when building, or leave the search to the runtime"
+            ) from None
         rest = ((0, 0), (0, count - known))
         return (
             np.pad(labels.astype(np.int64), rest, constant_values=-1),

@@ -1,9 +1,9 @@
 """Fitting the coding: steps from the range of good features, and the key that a cell is found by.
 
 A key has 64 numbers for the 7,168 features of a cell. What it keeps are the principal directions of the good cells,
-seen in quarters: the mean of a cell counts in full, how its four quarters differ from that mean counts half. The mean
-alone finds a cell of a fine texture at any phase, so that few positions in it fit; quarters in full insist on the phase
-and give away distance. No distance is ever taken from a key, so nothing that a defect shows is lost here.
+seen in quarters: the mean of a cell counts in full, how its four quarters differ from that mean counts a third. The
+mean alone finds a cell of a fine texture at any phase, so that few positions in it fit; quarters in full insist on the
+phase and give away distance. No distance is ever taken from a key, so nothing that a defect shows is lost here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.pyramid import Pyramid, by_cell
 
 DIMENSIONS = 64
-DETAIL = 0.5  # weight of the quarters' differences from their mean; measured in docs/architecture.md
-MARGIN = 0.25  # of the range of the good features; what lies beyond is coded as the end of the range
+DETAIL = 0.35  # weight of the quarters' differences from their mean; measured in docs/architecture.md
+MARGIN = 0.25  # of the range of the good features, above it or half on each side; beyond, the end of the range is coded
 ROUNDS = 4  # of subspace iteration
 SEED = 0
 
@@ -38,7 +38,7 @@ def fit_coding(pyramids: Sequence[Pyramid], card: ModelCard, *, dimensions: int 
         high = max(float(p.levels[i].max()) for p in pyramids)
         margin = MARGIN * (high - low)
         lowest.append(0.0 if low >= 0 else low - margin / 2)  # after a ReLU nothing is ever below 0
-        steps.append(max((high + margin - lowest[-1]) / LARGEST, 1e-12))
+        steps.append((high + margin - lowest[-1] or 1.0) / LARGEST)  # 1: a level that says nothing of good images
     seen = np.concatenate([_quarters(p, card) for p in pyramids])  # (cells, G)
     directions = _principal(seen, min(dimensions, *seen.shape))
     # Turned at random, so that every number of a key varies as much: one step then serves all.

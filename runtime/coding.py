@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.engine import Kernel
+from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.graph import FLOAT, INT8, Graph
 from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.pyramid import Pyramid
@@ -141,12 +142,18 @@ class Coder:
         self._windows = Kernel(_windows_graph(card, coding), threads=threads)
 
     def __call__(self, pyramids: Sequence[Pyramid]) -> Coded:
-        """Code one or more views."""
+        """Code one or more views.
+
+        Raises:
+            ModelError: a feature is not finite.
+        """
         levels = (
             pyramids[0].levels[i][np.newaxis] if len(pyramids) == 1 else np.stack([p.levels[i] for p in pyramids])
             for i in range(self._count)
         )
-        *codes, keys = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
+        *codes, sums, keys = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
+        if not np.isfinite(sums).all():  # rounding would make a number of anything
+            raise ModelError("expected finite features, found NaN or infinity; export the model again")
         return Coded(levels=tuple(codes), keys=keys)
 
     def rounded(self, pyramid: Pyramid) -> Pyramid:
@@ -172,10 +179,11 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
     rows, columns = card.grid(card.levels[-1])
     zero = graph.constant(np.array(0, np.uint8))
     largest = graph.constant(np.array(LARGEST, np.uint8))
-    records = []
+    records, sums = [], []
     for i, level in enumerate(card.levels):
         (height, width), channels, span = card.grid(level), level.channels, card.levels[-1].stride // level.stride
         features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
+        sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
         if coding.lowest[i] != 0:
             features = graph.node("Sub", features, graph.constant(np.array(coding.lowest[i], np.float32)))
         codes = graph.node("QuantizeLinear", features, graph.constant(np.array(coding.steps[i], np.float32)), zero)
@@ -185,6 +193,8 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
             by_cell = graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5))
         records.append(graph.reshape(by_cell, -1, span * span * channels))
         graph.output(f"codes{i}", graph.reshape(codes if i else by_cell, -1, height * width, channels), np.uint8)
+    sums = [graph.reshape(value, 1) for value in sums]
+    graph.output("sums", graph.node("Concat", *sums, axis=0), np.float32)
     record = graph.node("Concat", *records, axis=1) if len(records) > 1 else records[0]
     keys = graph.node("Cast", graph.node("MatMulInteger", record, graph.constant(coding.key_weights)), to=FLOAT)
     keys = graph.node("Mul", keys, graph.constant(coding.key_scale))

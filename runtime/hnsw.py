@@ -158,7 +158,7 @@ class Walk:
         """
         best = [np.full((len(queries), 1), NOTHING)]
         every = np.arange(len(queries))[:, np.newaxis, np.newaxis]
-        size = min(max(TABLE // len(queries) // RUN, 1), BLOCK) * RUN
+        size = min(max(TABLE // max(1, len(queries)) // RUN, 1), BLOCK) * RUN
         for start in range(0, len(nodes), size):
             block = nodes[start : start + size]
             block = np.append(block, np.full(-len(block) % RUN, len(self.index)))  # the last run, filled up
@@ -210,11 +210,12 @@ class Walk:
 
             near = self._links.take(nodes, axis=0).reshape(len(active), -1)
             (products,) = self._each(left=self._keys.take(near, axis=0), right=turned[active])
-            squares = self._squares.take(near)
+            own, squares = products[:, :, 0], self._squares.take(near)
             if found is not None and permitted is not None:
-                allowed = np.where(permitted.take(near), squares, FAR)
-                found[active] = _merged(found[active], _entries(products[:, :, 0].copy(), allowed, near, 2 * width))
-            pool[active] = _merged(here, _entries(products[:, :, 0], squares, near, 2 * width))
+                allowed_here = permitted.take(near)
+                masked = np.where(allowed_here, own, 0), np.where(allowed_here, squares, FAR)
+                found[active] = _merged(found[active], _entries(*masked, near, 2 * width))
+            pool[active] = _merged(here, _entries(own, squares, near, 2 * width))
         return (pool if found is None else found)[:, :ef] | CLOSED
 
 
@@ -297,7 +298,7 @@ def _parse(raw: bytes, name: str) -> Index:
     dimension = (label_at - vector_at) // 4
     if start != 0 or vector_at != 4 + 4 * max_m0 or label_at <= vector_at or (label_at - vector_at) % 4:
         raise refuse("an hnswlib header", "sizes that do not fit together")
-    if record != label_at + 8 or not 1 <= m <= max_m <= max_m0 <= 4096 or dimension > DIMENSIONS:
+    if record != label_at + 8 or not 1 <= m <= max_m <= max_m0 <= BLOCK or dimension > DIMENSIONS:
         raise refuse("an hnswlib header", "sizes that do not fit together")
     if not 0 < count < 2**31 or HEADER.size + count * record > len(raw):
         raise refuse(f"room for {count} records of {record} bytes", f"a file of {len(raw)} bytes")

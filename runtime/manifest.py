@@ -25,6 +25,7 @@ HISTORY = "history"
 SCHEMA = 2
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
+SMALLEST_STEP = 1e-12
 LARGEST_SCALE = 1e12  # of a feature; its squares and their sums fit float32
 
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
@@ -126,8 +127,11 @@ class Scales:
             raise BundleError(
                 f"{source}: expected scales for {levels} levels and for each number of a key, found others"
             )
-        if min(scales.steps) <= 0 or max(map(abs, (*scales.lowest, *scales.steps, *scales.key_scale))) > LARGEST_SCALE:
-            raise BundleError(f"{source}: expected scales from 0 to {LARGEST_SCALE:g}, found others")
+        largest = max(map(abs, (*scales.lowest, *scales.steps, *scales.key_scale, *scales.key_offset)))
+        if min(scales.steps) < SMALLEST_STEP or largest > LARGEST_SCALE:
+            raise BundleError(
+                f"{source}: expected steps from {SMALLEST_STEP:g} and scales up to {LARGEST_SCALE:g}, found others"
+            )
         return scales
 
 

@@ -49,7 +49,7 @@ class Matching:
     projection: str = CODES
     search: str = HNSW
     image_score: str = FROM_MAP
-    candidates: int = 8
+    candidates: int = 12
     ef: int = 32
 
     def __post_init__(self) -> None:

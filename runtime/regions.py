@@ -28,6 +28,8 @@ def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
 
     Works on runs of neighbouring pixels in a row, of which a smooth map has few, and joins those that touch.
     """
+    if not (heatmap > threshold).any():
+        return ()
     over = np.zeros((heatmap.shape[0], heatmap.shape[1] + 2), np.int8)
     over[:, 1:-1] = heatmap > threshold
     turns = np.diff(over, axis=1)

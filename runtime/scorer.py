@@ -44,7 +44,7 @@ class Scorer:
         self.bundle = bundle
         self.matcher = matcher
         self.session = session
-        self.viewer = Viewer(session.card.view, threads=threads)
+        self.viewer = Viewer(session.card.view)
         self._view = session.card.view
         self._smoothing = Smoothing.between(
             matcher.gallery.grid, self._view.size, sigma=matcher.matching.sigma, threads=threads
@@ -80,6 +80,11 @@ class Scorer:
         if isinstance(search, str) and search not in (EXACT, HNSW):
             raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {search!r}")
         bundle = Bundle.open(Path(path), verify=verify)
+        if bundle.index is None and search not in (None, EXACT):
+            raise BundleError(
+                f"{path}: expected a bundle with an HNSW index, found one built with --projection none; "
+                f"use --search {EXACT}"
+            )
         session = Session.open(bundle.model, providers=providers, threads=threads)
         matching = bundle.manifest.matching
         if search is not None:
@@ -122,7 +127,8 @@ class Scorer:
         """
         with ThreadPoolExecutor(max_workers=1) as network:
             before = None
-            for frame in frames:
+            for given in frames:
+                frame = np.array(given)  # a source may use its memory again for the next one
                 ahead = network.submit(self._seen, [frame])
                 if before is not None:
                     yield from self._judge([before[0]], *before[1].result())

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--search", choices=(HNSW, EXACT), help="how to find the nearest embeddings (edge: hnsw)")
     parser.add_argument(
-        "--candidates", type=int, metavar="T", help="hnsw: gallery cells looked into for each cell of a frame (8)"
+        "--candidates", type=int, metavar="T", help="hnsw: gallery cells looked into for each cell of a frame (12)"
     )
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")

@@ -119,7 +119,7 @@ def frames_like(bundle: Bundle, count: int, *, size: tuple[int, int]) -> list[ND
             np.roll(thumbnail, random.integers(-4, 5, 2).tolist(), axis=(0, 1)), rows=rows, columns=columns
         )
         frame += random.normal(0, 3, (*size, 1)).astype(np.float32)
-        frames.append(np.clip(np.rint(frame), 0, 255).astype(np.uint8))
+        frames.append(np.ascontiguousarray(np.clip(np.rint(frame), 0, 255), np.uint8))
     return frames
 
 
@@ -152,14 +152,18 @@ def recall(
     exact = Scorer.open(path, threads=threads, search=EXACT, verify="structure")
     near, true, same, scores = 0.0, 0.0, 0, []
     positions = int(np.prod(scorer.matcher.gallery.grid))
+    # Frames that are in the gallery are at distance 0: what is said of them is a share of a hundredth of the threshold.
+    threshold = scorer.bundle.manifest.threshold
+    least, least_score = 0.01 * np.sqrt(threshold.pixel) * positions * len(frames), 0.01 * threshold.score
     for frame in progress(frames):
         pyramid = scorer.session(scorer.viewer(frame)[np.newaxis])
         (found,), (best,) = scorer.matcher.matches(pyramid), exact.matcher.matches(pyramid)
         near += float(np.sqrt(found.distances).sum(dtype=np.float64))
         true += float(np.sqrt(best.distances).sum(dtype=np.float64))
         same += int(np.count_nonzero(found.distances <= best.distances * (1 + 1e-4) + 1e-3))
-        scores.append(abs(scorer(frame).score / exact(frame).score - 1))
-    return Recall(len(frames), near / true - 1, same / len(frames) / positions, max(scores))
+        want = exact(frame).score
+        scores.append(abs(scorer(frame).score - want) / max(want, least_score))
+    return Recall(len(frames), (near - true) / max(true, least), same / len(frames) / positions, max(scores))
 
 
 @dataclass(frozen=True)

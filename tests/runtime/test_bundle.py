@@ -16,7 +16,8 @@ import pytest
 from spade_edge.galleries import Built
 from spade_edge.runtime import BundleError, DeviceError, ModelError, Scorer
 from spade_edge.runtime.bundle import Bundle, sha256
-from spade_edge.runtime.manifest import FILE, Manifest
+from spade_edge.runtime.gallery import CodedGallery
+from spade_edge.runtime.manifest import FILE, Manifest, Scales
 from spade_edge.runtime.model import METADATA_KEY
 from spade_edge.runtime.session import Session
 
@@ -49,16 +50,42 @@ def test_the_manifest_survives_reading_and_writing(edge: Built, paper: Built) ->
         assert Manifest.from_text(manifest.to_text()) == manifest
 
 
-def test_files_are_named_after_their_content(edge: Built) -> None:
-    for role, payload in edge.manifest.files.items():
-        digest = sha256(edge.path / payload.name)
-        assert payload.sha256 == digest
-        assert payload.name.startswith(f"{role}-{digest[:16]}.")
-    assert {path.name for path in edge.path.iterdir()} == {FILE, *(p.name for p in edge.manifest.files.values())}
+def test_files_are_named_after_their_content(edge: Built, paper: Built) -> None:
+    for built in (edge, paper):
+        for role, payload in built.manifest.files.items():
+            digest = sha256(built.path / payload.name)
+            assert payload.sha256 == digest
+            assert payload.name.startswith(f"{role}-{digest[:16]}.")
+        assert {path.name for path in built.path.iterdir()} == {FILE, *(p.name for p in built.manifest.files.values())}
+
+
+COMMON = {"model", "level1", "level2", "level3", "squares", "images", "thumbnails"}
+
+
+def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
+    coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
+    assert set(coded.manifest.files) == COMMON | {"key_weights", "index"}
+    assert set(plain.manifest.files) == COMMON
+    assert plain.index is None and plain.manifest.scales is None
+    assert [level.dtype for level in plain.gallery.levels] == [np.float32] * 3
+    assert [level.shape for level in plain.gallery.levels] == [(8, 16, 16, 64), (8, 8, 8, 128), (8, 4, 4, 256)]
+    assert [level.dtype for level in coded.gallery.levels] == [np.uint8] * 3
+    assert [level.shape for level in coded.gallery.levels] == [(8, 256, 64), (8, 64, 128), (8, 16, 256)]
+    assert isinstance(coded.gallery, CodedGallery) and coded.index is not None and coded.manifest.scales is not None
+    assert coded.gallery.squares.shape == (8 * 16, 16) and len(coded.index) == 8 * 16
+    assert coded.gallery.coding.key_weights.shape == (16 * 64 + 4 * 128 + 256, 64)
+    assert json.loads((edge.path / FILE).read_text())["schema"] == json.loads((paper.path / FILE).read_text())["schema"]
+
+
+def test_the_scales_survive_as_float32(edge: Built) -> None:
+    scales = Manifest.read(edge.path).scales
+    assert scales is not None
+    assert Scales.of(scales.coding(np.zeros((1792, 64), np.int8))) == scales
+    assert min(scales.steps) > 0 and len(scales.lowest) == 3 and len(scales.key_offset) == 64
 
 
 @pytest.mark.parametrize(
-    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_projection", "index"]
+    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_weights", "index"]
 )
 def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, role: str) -> None:
     path = copy / edge.manifest.files[role].name
@@ -84,12 +111,46 @@ def test_no_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 2}'],
+    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 3}'],
 )
 def test_a_manifest_that_is_none_is_refused(copy: Path, text: str) -> None:
     (copy / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(BundleError, match="manifest.json.*expected"):
         Bundle.open(copy)
+
+
+# As spade-edge wrote it before features were kept in codes; lists are shortened.
+SCHEMA_1 = """{
+ "schema": 1,
+ "created": "2026-01-05T10:20:30+00:00",
+ "writer": "spade-edge 0.1.0",
+ "profile": "edge",
+ "matching": {"neighbours": null, "kappa": 1, "sigma": 4.0, "search": "hnsw", "image_score": "map",
+  "candidates": 16, "ef": 32},
+ "departures": ["HNSW search over cells (paper: exact)"],
+ "threshold": {"score": 6.5, "pixel": 6.5, "method": "largest leave-one-out score of the good images",
+  "calibrated": false, "scores": [6.5, 4.25], "maps": 2},
+ "model": {"schema": 1, "backbone": "resnet18", "weights": {}, "levels": [{"number": 1, "stride": 4, "channels": 64}],
+  "image_level": 1, "image_channels": 64, "view": {"resize": [64, 64], "size": [64, 64]}, "colour": "BGR",
+  "precision": "fp32", "parity": {}},
+ "files": {"key_projection": {"name": "key_projection-0123456789abcdef.npy", "sha256": "", "size": 1}},
+ "names": ["0.png", "1.png"]
+}
+"""
+
+
+def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
+    (copy / FILE).write_text(SCHEMA_1)
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 2, found 1; build the bundle again$"):
+        Bundle.open(copy)
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 3'))
+    with pytest.raises(BundleError, match=r"expected schema 2, found 3; update this machine's spade-edge$"):
+        Bundle.open(copy)
+
+
+def scaled(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Change single lists of the scales."""
+    return lambda v: v["scales"].update(changes)
 
 
 LIES: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -114,6 +175,33 @@ LIES: dict[str, Callable[[dict[str, Any]], None]] = {
     "no levels": lambda v: v["model"].update(levels=[]),
     "levels upside down": lambda v: v["model"]["levels"].reverse(),
     "an unknown profile": lambda v: v.update(profile="fast"),
+    "no scales": lambda v: v.pop("scales"),
+    "scales null": lambda v: v.update(scales=None),
+    "scales of another kind": lambda v: v.update(scales=[1, 2, 3]),
+    "a scale missing": lambda v: v["scales"].pop("key_scale"),
+    "a scale too many": scaled(gamma=[1.0]),
+    "a level without a step": lambda v: v["scales"]["steps"].pop(),
+    "a level too many": lambda v: v["scales"]["lowest"].append(0.0),
+    "steps for no level": scaled(lowest=[], steps=[]),
+    "a step 0": lambda v: v["scales"]["steps"].__setitem__(1, 0),
+    "a negative step": lambda v: v["scales"]["steps"].__setitem__(2, -0.1),
+    "a step of text": lambda v: v["scales"]["steps"].__setitem__(0, "1"),
+    "a huge step": lambda v: v["scales"]["steps"].__setitem__(0, 1e13),
+    "a step beyond float64": lambda v: v["scales"]["steps"].__setitem__(0, 10**400),
+    "a huge lowest": lambda v: v["scales"]["lowest"].__setitem__(0, -1e13),
+    "a huge key scale": lambda v: v["scales"]["key_scale"].__setitem__(5, 1e13),
+    "a key offset too few": lambda v: v["scales"]["key_offset"].pop(),
+    "keys of another width": lambda v: [v["scales"][name].pop() for name in ("key_scale", "key_offset")],
+    "a huge key offset": lambda v: v["scales"]["key_offset"].__setitem__(0, 1e300),
+    "a step that is 0 in float32": lambda v: v["scales"]["steps"].__setitem__(0, 1e-60),
+    "keys of no width": scaled(key_scale=[], key_offset=[]),
+    "scales without codes": lambda v: v["matching"].update(projection="none", search="exact"),
+    "no codes but an index": lambda v: (v["matching"].update(projection="none", search="exact"), v.update(scales=None)),
+    "hnsw without codes": lambda v: v["matching"].update(projection="none"),
+    "a projection of schema 1": lambda v: v["matching"].update(projection="pca"),
+    "candidates 0": lambda v: v["matching"].update(candidates=0),
+    "a million candidates": lambda v: v["matching"].update(candidates=10**6),
+    "ef 0": lambda v: v["matching"].update(ef=0),
 }
 
 
@@ -147,12 +235,44 @@ def test_arrays_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Bu
         Bundle.open(copy)
 
 
-def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("role", "shape"), [("level1", (8, 256, 64)), ("level3", (8, 16, 256))])
+def test_levels_of_another_kind_are_refused(
+    copy: Path, tmp_path: Path, edge: Built, role: str, shape: tuple[int, int, int]
+) -> None:
+    codes = np.load(edge.path / edge.manifest.files[role].name)
+    assert codes.shape == shape
+    wrong = {
+        "float32": codes.astype(np.float32),
+        "signed": codes.view(np.int8),
+        "one_image_too_few": codes[1:],
+        "one_channel_too_many": np.concatenate([codes, codes[:, :, :1]], axis=2),
+        "by_row_and_column": codes.reshape(len(codes), shape[1] // 4, 4, -1),
+    }
+    for name, array in wrong.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        swap_payload(copy, role, tmp_path / f"{name}.npy")
+        with pytest.raises(BundleError, match=f"{role}-.*expected {'x'.join(map(str, shape))} uint8, found"):
+            Bundle.open(copy)
+
+
+def test_key_weights_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Built) -> None:
+    weights = np.load(edge.path / edge.manifest.files["key_weights"].name)
+    for name, array in {"uint8": weights.view(np.uint8), "narrow": weights[:, 1:], "short": weights[1:]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        swap_payload(copy, "key_weights", tmp_path / f"{name}.npy")
+        with pytest.raises(BundleError, match="key_weights.*expected 1792x64 int8, found"):
+            Bundle.open(copy)
+
+
+@pytest.mark.parametrize(("cells", "dimensions"), [(9, 64), (127, 64), (129, 64), (128, 63), (128, 8)])
+def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path, cells: int, dimensions: int) -> None:
     from spade_edge.galleries.index import write_index
 
-    write_index(np.zeros((9, 64), np.float32), tmp_path / "other.hnsw")
+    keys = np.random.default_rng(0).integers(0, 128, (cells, dimensions), dtype=np.uint8)
+    write_index(keys, tmp_path / "other.hnsw")
     swap_payload(copy, "index", tmp_path / "other.hnsw")
-    with pytest.raises(BundleError, match="expected .* found"):
+    says = f"expected 128 cells with keys of 64 numbers, found {cells} with {dimensions}"
+    with pytest.raises(BundleError, match=says):
         Bundle.open(copy)
 
 
@@ -232,12 +352,26 @@ def test_pipes_and_devices_in_a_bundle_do_not_hang(copy: Path, edge: Built) -> N
         (copy / FILE).unlink()
 
 
-def test_levels_of_nan_are_an_error_and_no_verdict(copy: Path, tmp_path: Path, edge: Built, good_images: Path) -> None:
-    level = np.load(edge.path / edge.manifest.files["level1"].name)
+def test_levels_of_nan_are_an_error_and_no_verdict(tmp_path: Path, paper: Built, good_images: Path) -> None:
+    copy = Path(shutil.copytree(paper.path, tmp_path / "copy.spade"))
+    level = np.load(paper.path / paper.manifest.files["level1"].name)
     np.save(tmp_path / "nan.npy", np.full_like(level, np.nan))
     swap_payload(copy, "level1", tmp_path / "nan.npy")
     with pytest.raises(BundleError, match="expected finite distances"):
         Scorer.open(copy)(np.load(good_images / "1.npy"))
+
+
+@pytest.mark.parametrize("role", ["squares", "images"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused_when_a_bundle_is_opened(
+    copy: Path, tmp_path: Path, edge: Built, role: str, value: float
+) -> None:
+    array = np.load(edge.path / edge.manifest.files[role].name)
+    array[3, 1] = value
+    np.save(tmp_path / "spoilt.npy", array)
+    swap_payload(copy, role, tmp_path / "spoilt.npy")
+    with pytest.raises(BundleError, match=f"{role}.*expected finite numbers"):
+        Bundle.open(copy)
 
 
 def test_a_provider_that_is_not_there_is_an_error(edge: Built) -> None:

@@ -167,6 +167,8 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         for image in ("0.npy", "1.npy"):
             shutil.copy(good / image, tmp / name)
     (tmp / "words" / "text.png").write_text("hello")
+    (tmp / "texts").mkdir()
+    (tmp / "texts" / "text.png").write_text("hello")
     for name in ("truncated", "altered", "missing"):
         shutil.copytree(edge.path, tmp / f"{name}.spade")
         path = tmp / f"{name}.spade" / edge.manifest.files["level2"].name
@@ -229,8 +231,24 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "empty source": (2, [*score, edge.path, ""], "expected a path"),
         "empty folder name": (2, [*build, ""], "expected a path"),
         "too many threads": (2, [*build, good, "--threads", 3_000_000_000], "at most 1024"),
-        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 256"),
+        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 128"),
         "model is a folder": (3, [*build, good, "--model", tmp / "words"], "found a folder"),
+        "hnsw without codes": (2, [*build, good, "--projection", "none", "--search", "hnsw"], "--search exact"),
+        "projection of another version": (2, [*build, good, "--projection", "pca"], "invalid choice"),
+        "candidates 0": (2, [*build, good, "--candidates", 0], "expected candidates from 1"),
+        "ef 0": (2, [*build, good, "--ef", 0], "expected ef from 1"),
+        "bench without a bundle": (2, ["bench"], "--bundle"),
+        "bench no bundle": (3, ["bench", "--bundle", tmp / "empty"], "expected a bundle"),
+        "bench altered": (3, ["bench", "--bundle", tmp / "altered.spade"], "SHA-256"),
+        "bench count 0": (2, ["bench", "--bundle", edge.path, "--count", 0], "--count"),
+        "bench batch of letters": (2, ["bench", "--bundle", edge.path, "--batch", "all"], "--batch"),
+        "bench size 0": (2, ["bench", "--bundle", edge.path, "--size", "0x9"], "--size"),
+        "bench size of three": (2, ["bench", "--bundle", edge.path, "--size", "9x9x3"], "--size"),
+        "bench search": (2, ["bench", "--bundle", edge.path, "--search", "hnsw"], "--search"),
+        "bench threads": (2, ["bench", "--bundle", edge.path, "--threads", 0], "--threads"),
+        "bench frames absent": (3, ["bench", "--bundle", edge.path, "--frames", tmp / "absent"], "found nothing"),
+        "bench frames none": (3, ["bench", "--bundle", edge.path, "--frames", tmp / "texts"], "expected frames"),
+        "bench no GPU": (4, ["bench", "--bundle", edge.path, "--provider", "cuda"], "CUDAExecutionProvider"),
         "no GPU": (4, [*score, edge.path, frames, "--provider", "cuda"], "CUDAExecutionProvider"),
         "weights with NaN": (3, [*export, tmp / "nan.pth"], "nan.pth"),
         "weights absent": (3, [*export, tmp / "absent.pth"], "absent.pth"),
