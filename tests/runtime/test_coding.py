@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from spade_edge.runtime import ModelError
 from spade_edge.runtime.coding import Coded, Coder, Coding, Window, windows
 from spade_edge.runtime.gallery import CodedGallery
 from spade_edge.runtime.model import Level, ModelCard
@@ -149,9 +150,14 @@ def test_keys_are_clipped_at_both_ends() -> None:
 def test_features_far_beyond_the_range_are_coded_as_its_end() -> None:
     card = CARDS["the third level alone"]
     coder = Coder(card, coding_of(card), threads=1)
-    for value, code in ((-1e9, 0), (1e9, 127), (-np.inf, 0), (np.inf, 127)):
+    for value, code in ((-1e9, 0), (1e9, 127)):
         level = np.full((4, 2, 6), value, np.float32)
         assert (coder([Pyramid(levels=(level,), image=level[0, 0])]).levels[0] == code).all()
+    for value in (-np.inf, np.inf, np.nan):
+        level = np.ones((4, 2, 6), np.float32)
+        level[1, 1, 3] = value
+        with pytest.raises(ModelError, match="finite"):
+            coder([Pyramid(levels=(level,), image=level[0, 0])])
 
 
 @each_card

@@ -193,8 +193,8 @@ def test_both_searches_agree_where_the_list_holds_the_whole_index(wide: Path, pa
     path = with_matching(wide, tmp_path / "ef.spade", ef=960)
     own, other = Scorer.open(path), Scorer.open(path, search=HnswlibSearch(path, threads=1))
     for frame in (part(80), part(81, flaw=True)):
-        # Both find the truth; only which of several equally near cells is the last of the eight may differ.
-        np.testing.assert_allclose(own(frame).heatmap, other(frame).heatmap, rtol=2e-3)
+        # Both find the truth; only which of several equally near cells is the last candidate may differ.
+        np.testing.assert_allclose(own(frame).heatmap, other(frame).heatmap, rtol=1e-2)
 
 
 @dataclass

@@ -251,7 +251,7 @@ def test_the_work_does_not_grow_with_the_gallery_but_with_the_candidates(edge: B
     scorer = Scorer.open(edge.path)
     found = work(scorer)
     assert found is not None
-    assert found.gathered == pytest.approx(16 * 8 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6)
+    assert found.gathered == pytest.approx(16 * 12 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6)
 
 
 def test_frames_to_measure_with_are_like_the_thumbnails(edge: Built) -> None:

@@ -231,7 +231,7 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "empty source": (2, [*score, edge.path, ""], "expected a path"),
         "empty folder name": (2, [*build, ""], "expected a path"),
         "too many threads": (2, [*build, good, "--threads", 3_000_000_000], "at most 1024"),
-        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 128"),
+        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 192"),
         "model is a folder": (3, [*build, good, "--model", tmp / "words"], "found a folder"),
         "hnsw without codes": (2, [*build, good, "--projection", "none", "--search", "hnsw"], "--search exact"),
         "projection of another version": (2, [*build, good, "--projection", "pca"], "invalid choice"),
