@@ -52,12 +52,10 @@ def open_session(model: str | bytes, *, providers: Sequence[str], threads: int |
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    session = package.InferenceSession(model, options, providers=list(providers))
-    _give_back_memory()
-    return session
+    return package.InferenceSession(model, options, providers=list(providers))
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Return to the system what loading a model has freed: 145 MB with Wide-ResNet50-2, which glibc would keep."""
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)

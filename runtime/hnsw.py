@@ -20,12 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.coding import LARGEST
 from spade_edge.runtime.engine import Kernel
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.graph import Graph
 
 HEADER = struct.Struct("<6QiI3QdQ")
-LARGEST = 127  # of a coordinate
 DIMENSIONS = 64  # at most: a squared distance and a column number then fit 31 bits
 SEEDS = 32768  # size of a layer up to which all of it is looked at for starts
 STARTS = 8  # for each query, the best of so many parts of that layer
@@ -162,16 +162,13 @@ class Walk:
         for start in range(0, len(nodes), size):
             block = nodes[start : start + size]
             block = np.append(block, np.full(-len(block) % RUN, len(self.index)))  # the last run, filled up
-            (distances,) = self._all(left=self._keys[block], right=queries.view(np.int8))
-            distances *= -2
-            distances += self._squares[block, np.newaxis]
-            runs = distances.reshape(-1, RUN, len(queries))
+            (products,) = self._all(left=self._keys[block], right=queries.view(np.int8))
+            runs = _distances(products, self._squares[block, np.newaxis]).reshape(-1, RUN, len(queries))
             numbered = np.ascontiguousarray(runs.min(axis=1).T) << COLUMN_BITS | np.arange(len(runs), dtype=np.int32)
             few = min(count, len(runs))
             chosen = np.partition(numbered, few - 1, axis=1)[:, :few] & BLOCK - 1
-            near = runs[chosen[:, :, np.newaxis], np.arange(RUN), every].reshape(len(queries), -1).astype(np.int64)
-            there = block.reshape(-1, RUN)[chosen].reshape(len(queries), -1)
-            best.append(np.where(near < FAR, near << 32 | there << 1 | CLOSED, NOTHING))
+            near = runs[chosen[:, :, np.newaxis], np.arange(RUN), every]
+            best.append(_as_entries(near, block.reshape(-1, RUN)[chosen]).reshape(len(queries), -1))
         merged = np.concatenate(best, axis=1)
         merged.sort(axis=1)
         return merged[:, :count]
@@ -182,7 +179,7 @@ class Walk:
         for seeds, keys, squares in self._seeds:  # (STARTS, m), (STARTS * m, D), (STARTS * m, 1)
             (products,) = self._all(left=keys, right=queries.view(np.int8))
             first = _numbered(products, squares, self._columns).reshape(*seeds.shape, -1).min(axis=1)  # (STARTS, Q)
-            parts.append(_as_entries(first, np.take_along_axis(seeds, first & BLOCK - 1, axis=1)))
+            parts.append(_as_entries(first >> COLUMN_BITS, np.take_along_axis(seeds, first & BLOCK - 1, axis=1)))
         return np.concatenate(parts).T
 
     def _walk(self, queries: NDArray[np.uint8], ef: int, permitted: NDArray[np.bool_] | None) -> NDArray[np.int64]:
@@ -228,13 +225,19 @@ def _node(entries: NDArray[np.int64]) -> NDArray[np.int64]:
     return entries >> 1 & 0x7FFFFFFF
 
 
-def _numbered(products: NDArray[np.int32], squares: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Distances (less the square of the query) with a column number in the last bits, in the memory of `products`."""
+def _distances(products: NDArray[np.int32], squares: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Distances, less the square of the query, in the memory of `products`."""
     products *= -2
     products += squares
-    products <<= COLUMN_BITS
-    products |= columns
     return products
+
+
+def _numbered(products: NDArray[np.int32], squares: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The same with a column number in the last bits."""
+    numbered = _distances(products, squares)
+    numbered <<= COLUMN_BITS
+    numbered |= columns
+    return numbered
 
 
 def _entries(
@@ -251,12 +254,12 @@ def _entries(
     numbered = _numbered(products, squares, np.arange(products.shape[1], dtype=np.int32))
     if count < numbered.shape[1]:  # 32 bits are parted far faster than 64
         numbered = np.partition(numbered, count - 1, axis=1)[:, :count]
-    return _as_entries(numbered, np.take_along_axis(nodes, numbered & BLOCK - 1, axis=1))
+    return _as_entries(numbered >> COLUMN_BITS, np.take_along_axis(nodes, numbered & BLOCK - 1, axis=1))
 
 
-def _as_entries(numbered: NDArray[np.int32], nodes: NDArray[Any]) -> NDArray[np.int64]:
-    distances = (numbered >> COLUMN_BITS).astype(np.int64)
-    return np.where(distances < FAR, distances << 32 | nodes.astype(np.int64) << 1 | CLOSED, NOTHING)
+def _as_entries(distances: NDArray[np.int32], nodes: NDArray[Any]) -> NDArray[np.int64]:
+    entries = distances.astype(np.int64) << 32 | nodes.astype(np.int64) << 1 | CLOSED
+    return np.where(distances < FAR, entries, NOTHING)
 
 
 def _merged(best: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,11 +52,6 @@ def enlarge(level: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.flo
     return resample(
         level, rows=resampling_weights(level.shape[0], grid[0]), columns=resampling_weights(level.shape[1], grid[1])
     )
-
-
-def cell_side(grids: Sequence[tuple[int, int]]) -> int:
-    """Positions of the finest grid along one side of a cell; a cell is one position of the coarsest grid."""
-    return grids[0][0] // grids[-1][0]
 
 
 def by_cell(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.engine import CPU, onnxruntime, open_session
+from spade_edge.runtime.engine import CPU, give_back_memory, onnxruntime, open_session
 from spade_edge.runtime.errors import DeviceError, ModelError
 from spade_edge.runtime.model import INPUT, ModelCard
 from spade_edge.runtime.pyramid import Pyramid
@@ -70,6 +70,7 @@ class Session:
             raise ModelError(
                 f"{source}: expected an ONNX model, onnxruntime {package.__version__} says: {problem}"
             ) from None
+        give_back_memory()  # not after each small graph: a frame of a new size makes one
         if session.get_providers()[0] != providers[0]:
             raise DeviceError(
                 f"expected provider {providers[0]}, found {session.get_providers()[0]}: "
