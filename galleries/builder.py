@@ -121,7 +121,7 @@ def build(
         copy = stage.add("model", _copied(model, stage))
         session = Session.open(copy, threads=threads, source=str(model))
         card = session.card
-        matching.check_cell(card.levels[-1].stride // card.levels[0].stride)
+        matching.check_cell(card.side)
         plan = Plan(
             images=found,
             card=card,
@@ -201,14 +201,13 @@ def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
 def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int) -> int:
     """Size of a bundle of `count` images, to within a percent."""
     features = sum(int(np.prod(card.output_shapes()[level.output])) for level in card.levels)
-    embeddings = int(np.prod(card.grid(card.levels[0])))
+    embeddings = card.positions(card.levels[0])
     thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
     coded = matching.projection == CODES
     total = model_bytes + count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
     if coded:
-        cells = int(np.prod(card.grid(card.levels[-1])))
-        dimensions = min(DIMENSIONS, features // cells)
-        total += features // cells * dimensions + index_bytes(count * cells, dimensions)
+        dimensions = min(DIMENSIONS, features // card.cells)
+        total += features // card.cells * dimensions + index_bytes(count * card.cells, dimensions)
     return total
 
 

@@ -73,12 +73,11 @@ def extract_codes(
     coding = fit_coding(list(known.values()), card)
     coder = Coder(card, coding, threads=threads)
 
-    cells = int(np.prod(card.grid(card.levels[-1])))
-    places = (card.levels[-1].stride // card.levels[0].stride) ** 2
+    cells = card.cells
     arrays = _Arrays(stage)
     for level in card.levels:
-        arrays.create(level.output, (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
-    arrays.create("squares", (count * cells, places), np.float32)
+        arrays.create(level.output, (count, card.positions(level), level.channels), np.uint8)
+    arrays.create("squares", (count * cells, card.side**2), np.float32)
     arrays.create("images", (count, card.image_channels), np.float32)
     keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
     for i in progress(range(count), "extracting features"):

@@ -72,12 +72,11 @@ def _principal(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 def _shape(card: ModelCard) -> list[tuple[int, int, int, float]]:
     """For each level: span, quarters along a side, channels, weight of a quarter (root of the embeddings it covers)."""
-    side = card.levels[-1].stride // card.levels[0].stride
     shape = []
     for level in card.levels:
-        span = card.levels[-1].stride // level.stride
+        span = card.span(level)
         quarters = 2 if span % 2 == 0 else 1
-        shape.append((span, quarters, level.channels, side / quarters))
+        shape.append((span, quarters, level.channels, card.side / quarters))
     return shape
 
 

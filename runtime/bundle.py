@@ -87,26 +87,25 @@ class Bundle:
 def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, Index]:
     assert manifest.scales is not None  # noqa: S101  (the caller looked)
     card, count, files = manifest.model, len(manifest.names), manifest.files
-    cells = int(np.prod(card.grid(card.levels[-1])))
-    places = int(np.prod(card.grid(card.levels[0]))) // cells
+    cells = card.cells
     index = Index.read(path / files["index"].name)
     if len(index) != count * cells or index.keys.shape[1] != len(manifest.scales.key_scale):
         raise BundleError(
             f"{path / files['index'].name}: expected {count * cells} cells with keys of "
             f"{len(manifest.scales.key_scale)} numbers, found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
         )
-    record = sum(card.levels[-1].stride ** 2 // level.stride**2 * level.channels for level in card.levels)
+    record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
     weights = _array(path, files["key_weights"], (record, index.keys.shape[1]), np.int8)
     gallery = CodedGallery(
         card=card,
         levels=tuple(
-            _array(path, files[level.output], (count, int(np.prod(card.grid(level))), level.channels), np.uint8)
+            _array(path, files[level.output], (count, card.positions(level), level.channels), np.uint8)
             for level in card.levels
         ),
         images=images,
         names=manifest.names,
         coding=manifest.scales.coding(np.asarray(weights)),
-        squares=_finite(path, files["squares"], (count * cells, places)),
+        squares=_finite(path, files["squares"], (count * cells, card.side**2)),
     )
     return gallery, index
 

@@ -30,8 +30,8 @@ class CellComparison:
 
     def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
         self._windows = windows(card)
-        self._positions = [int(np.prod(card.grid(level))) for level in card.levels]
-        self._cells = self._positions[-1]
+        self._positions = [card.positions(level) for level in card.levels]
+        self._cells = card.cells
         self._kernel = Kernel(_graph(card, coding), threads=threads)
 
     def __call__(
@@ -76,7 +76,7 @@ class CellComparison:
 
 def _graph(card: ModelCard, coding: Coding) -> Graph:
     graph = Graph()
-    places = (card.levels[-1].stride // card.levels[0].stride) ** 2  # embeddings in a cell
+    places = card.side**2  # embeddings in a cell
     total = ""
     for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
         channels, taps = level.channels, window.taps.shape[1]

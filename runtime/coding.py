@@ -122,8 +122,7 @@ class Windows:
 def windows(card: ModelCard) -> tuple[Window, ...]:
     """The window of each level of a model, finest first."""
     cells = card.grid(card.levels[-1])
-    side = card.levels[-1].stride // card.levels[0].stride
-    return tuple(Window.of(card.grid(level), cells=cells, side=side) for level in card.levels)
+    return tuple(Window.of(card.grid(level), cells=cells, side=card.side) for level in card.levels)
 
 
 class Coder:
@@ -181,7 +180,7 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
     largest = graph.constant(np.array(LARGEST, np.uint8))
     records, sums = [], []
     for i, level in enumerate(card.levels):
-        (height, width), channels, span = card.grid(level), level.channels, card.levels[-1].stride // level.stride
+        (height, width), channels, span = card.grid(level), level.channels, card.span(level)
         features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
         sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
         if coding.lowest[i] != 0:
@@ -210,7 +209,7 @@ def _windows_graph(card: ModelCard, coding: Coding) -> Graph:
     squares = ""
     for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
         taps, weights = window.padded()
-        positions, count, channels = int(np.prod(card.grid(level))), taps.shape[1], level.channels
+        positions, count, channels = card.positions(level), taps.shape[1], level.channels
         codes = graph.input(f"codes{i}", np.uint8, ("views", positions, channels))
         if i > 0:
             codes = graph.node("Gather", codes, graph.constant(taps.ravel()), axis=1)

@@ -48,11 +48,11 @@ class Features(ABC):
     @property
     def side(self) -> int:
         """Positions of the finest grid along one side of a cell."""
-        return self.card.levels[-1].stride // self.card.levels[0].stride
+        return self.card.side
 
     @property
     def cells_per_image(self) -> int:
-        return int(np.prod(self.card.grid(self.card.levels[-1])))
+        return self.card.cells
 
     @abstractmethod
     def pyramid(self, image: int) -> Pyramid:

@@ -77,6 +77,25 @@ class ModelCard:
         """Positions of a level, (rows, columns)."""
         return self.view.size[0] // level.stride, self.view.size[1] // level.stride
 
+    def positions(self, level: Level) -> int:
+        """Positions of a level."""
+        rows, columns = self.grid(level)
+        return rows * columns
+
+    def span(self, level: Level) -> int:
+        """Positions of a level along one side of a cell; a cell is one position of the coarsest level."""
+        return self.levels[-1].stride // level.stride
+
+    @property
+    def side(self) -> int:
+        """Embeddings along one side of a cell: positions of the finest level."""
+        return self.span(self.levels[0])
+
+    @property
+    def cells(self) -> int:
+        """Cells of a view."""
+        return self.positions(self.levels[-1])
+
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each output without the batch axis."""
         shapes: dict[str, tuple[int, ...]] = {
