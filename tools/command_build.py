@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
-    parser.add_argument("--threads", type=threads, metavar="N", help="threads of all but the index (default: one a core)")
+    parser.add_argument(
+        "--threads", type=threads, metavar="N", help="threads of all but the index (default: one a core)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
