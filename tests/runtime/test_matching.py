@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cards import card_of
 from numpy.typing import NDArray
 
 from spade_edge.galleries.index import write_index
@@ -21,24 +22,8 @@ from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
 from spade_edge.runtime.hnsw import Index, Walk
 from spade_edge.runtime.matcher import Matcher, Matching, highest
 from spade_edge.runtime.matching import CellMatches, ExactMatches, match_cells, match_exactly
-from spade_edge.runtime.model import Level, ModelCard
+from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.pyramid import Pyramid, by_cell, from_cells
-from spade_edge.runtime.view import View
-
-
-def card_of(size: tuple[int, int], *levels: tuple[int, int]) -> ModelCard:
-    """A card with a view of `size` and levels of (stride, channels)."""
-    return ModelCard(
-        backbone="none",
-        weights={},
-        levels=tuple(Level(number, *level) for number, level in enumerate(levels, start=1)),
-        image_level=len(levels),
-        image_channels=levels[-1][1],
-        view=View(resize=size, size=size),
-        precision="fp32",
-        parity={},
-    )
-
 
 THREE = card_of((64, 96), (8, 5), (16, 7), (32, 9))  # grids 8 x 12, 4 x 6, 2 x 3
 ONE = card_of((192, 160), (32, 11))  # 6 x 5
