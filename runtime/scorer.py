@@ -45,9 +45,8 @@ class Scorer:
         self.matcher = matcher
         self.session = session
         self.viewer = Viewer(session.card.view)
-        self._view = session.card.view
         self._smoothing = Smoothing.between(
-            matcher.gallery.grid, self._view.size, sigma=matcher.matching.sigma, threads=threads
+            matcher.gallery.grid, self.viewer.view.size, sigma=matcher.matching.sigma, threads=threads
         )
 
     @classmethod
@@ -184,11 +183,11 @@ class Scorer:
         )
 
     def _region(self, blob: Blob, frame_shape: tuple[int, ...]) -> Region:
-        x, y, width, height = self._view.box_in_frame(blob.box, (frame_shape[0], frame_shape[1]))
+        x, y, width, height = self.viewer.view.box_in_frame(blob.box, (frame_shape[0], frame_shape[1]))
         return Region(x=x, y=y, width=width, height=height, score=blob.score)
 
     def _match(self, blob: Blob, matches: Matches) -> Match:
-        grid, size = self.matcher.gallery.grid, self._view.size
+        grid, size = self.matcher.gallery.grid, self.viewer.view.size
         row, column = (peak * positions // side for peak, positions, side in zip(blob.peak, grid, size, strict=True))
         place = matches.nearest(row, column)
         matched_row, matched_column = divmod(place.position, grid[1])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.fields import Fields
-from spade_edge.runtime.resample import resample, resampling_weights
 
 LARGEST_SIDE = 32766  # what OpenCV can draw on; a larger frame is a mistake, not a camera
 
@@ -44,26 +43,6 @@ class View:
     def offset(self) -> tuple[int, int]:
         """Rows and columns cut off above and left of the network's input."""
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
-
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Resample a frame to the network's input.
-
-        Args:
-            frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any strides.
-
-        Returns:
-            (h, w, 3) float32 BGR, 0 to 255, not rounded; per axis, area averages when shrinking, else bilinear.
-
-        Raises:
-            FrameError: anything else.
-        """
-        frame = checked(frame)
-        rows, columns = (
-            resampling_weights(source, target)[start : start + side]
-            for source, target, start, side in zip(frame.shape[:2], self.resize, self.offset, self.size, strict=True)
-        )
-        view = resample(frame, rows=rows, columns=columns)
-        return np.ascontiguousarray(np.broadcast_to(view, (*self.size, 3)))
 
     def box_in_frame(self, box: tuple[int, int, int, int], frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Carry a box of the view, (x, y, width, height), to the frame's pixels; it covers every pixel it touches.

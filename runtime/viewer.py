@@ -1,4 +1,4 @@
-"""Frames to network inputs, on onnxruntime: what `View` does with numpy, several times faster.
+"""Frames to network inputs, on onnxruntime.
 
 For each size of frame that comes, one small graph is made and kept: groups of target rows are cut out of the frame with
 the few source rows that they look at, made float32 and multiplied by their weights; then the columns likewise. Good
@@ -37,7 +37,17 @@ class Viewer:
         )
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Resample a frame; arguments, result and errors are those of `View`."""
+        """Resample a frame to the network's input.
+
+        Args:
+            frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any strides.
+
+        Returns:
+            (h, w, 3) float32 BGR, 0 to 255, not rounded; per axis, area averages when shrinking, else bilinear.
+
+        Raises:
+            FrameError: anything else.
+        """
         frame = checked(frame)
         height, width, channels = frame.shape
         (seen,) = self._kernel(height, width, channels)(frame=np.ascontiguousarray(frame).reshape(height, -1))

@@ -1,4 +1,4 @@
-"""The viewer on onnxruntime against `View` in numpy, and against OpenCV."""
+"""The viewer on onnxruntime against whole matrices in numpy, and against OpenCV."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spade_edge.runtime import FrameError
+from spade_edge.runtime.resample import resample, resampling_weights
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
 
@@ -24,12 +25,22 @@ def noise(*shape: int) -> NDArray[np.uint8]:
     return np.random.default_rng(sum(shape)).integers(0, 256, shape, dtype=np.uint8)
 
 
+def in_numpy(view: View, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """One matrix an axis, over the whole frame."""
+    frame = frame[:, :, np.newaxis] if frame.ndim == 2 else frame
+    rows, columns = (
+        resampling_weights(source, target)[start : start + side]
+        for source, target, start, side in zip(frame.shape[:2], view.resize, view.offset, view.size, strict=True)
+    )
+    return np.broadcast_to(resample(frame, rows=rows, columns=columns), (*view.size, 3))
+
+
 def same(viewer: Viewer, frame: NDArray[np.uint8]) -> None:
     seen = viewer(frame)
     assert seen.dtype == np.float32
     assert seen.shape == (*viewer.view.size, 3)
     assert seen.flags.c_contiguous
-    assert np.abs(seen - viewer.view(frame)).max() <= 1e-3
+    assert np.abs(seen - in_numpy(viewer.view, frame)).max() <= 1e-3
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -56,6 +67,37 @@ def test_strides_do_not_matter() -> None:
     same(VIEWERS["square"], frame[3:, 5:, 1:2])
     frame.flags.writeable = False
     same(VIEWERS["square"], frame)
+
+
+def test_grey_frames_are_grey_in_every_channel() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (90, 70), dtype=np.uint8)
+    expected = VIEWERS["square"](np.repeat(grey[:, :, None], 3, axis=2))
+    assert np.allclose(VIEWERS["square"](grey), expected, atol=1e-3)
+    assert np.array_equal(VIEWERS["square"](grey[:, :, None]), VIEWERS["square"](grey))
+
+
+def test_strides_do_not_change_a_bit() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (180, 140, 3), dtype=np.uint8)
+    for strided in (frame[::2, ::-1], frame[:, :, ::-1], np.asfortranarray(frame), frame.transpose(1, 0, 2)):
+        assert np.array_equal(VIEWERS["square"](strided), VIEWERS["square"](np.ascontiguousarray(strided)))
+
+
+def test_channels_keep_their_order() -> None:
+    frame = np.zeros((64, 64, 3), np.uint8)
+    frame[:, :, 0] = 200  # blue
+    view = VIEWERS["square"](frame)
+    assert np.allclose(view[:, :, 0], 200)
+    assert np.allclose(view[:, :, 1:], 0)
+
+
+def test_one_pixel_is_a_frame() -> None:
+    assert np.allclose(VIEWERS["square"](np.full((1, 1), 7, np.uint8)), 7)
+
+
+def test_the_papers_crop_is_the_middle() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    whole = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA).astype(np.float32)
+    assert np.abs(VIEWERS["cropped"](frame) - whole[16:240, 16:240]).max() <= 0.5
 
 
 def test_the_frame_is_left_as_it_was() -> None:
