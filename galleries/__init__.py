@@ -11,6 +11,8 @@ The bundle's files are listed in `spade_edge.runtime.manifest`.
 
 from __future__ import annotations
 
-from spade_edge.galleries.builder import Built, Plan, build
+from spade_edge.galleries.builder import Built, build
+from spade_edge.galleries.plan import Plan
+from spade_edge.galleries.views import Views
 
-__all__ = ["Built", "Plan", "build"]
+__all__ = ["Built", "Plan", "Views", "build"]

@@ -15,42 +15,21 @@ from numpy.typing import NDArray
 from spade_edge import __version__
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
 from spade_edge.galleries.images import find_images, read_image
-from spade_edge.galleries.index import index_bytes, write_index
-from spade_edge.galleries.keys import DIMENSIONS
+from spade_edge.galleries.index import write_index
+from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
 from spade_edge.galleries.threshold import leave_one_out
+from spade_edge.galleries.views import Views
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
 from spade_edge.runtime.gallery import CodedGallery, Features
-from spade_edge.runtime.heatmap import Smoothing
+from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.hnsw import Index, Walk
+from spade_edge.runtime.layout import Canvas
 from spade_edge.runtime.manifest import Manifest, Scales, Threshold
 from spade_edge.runtime.matcher import CODES, PROFILES, Matcher, Matching
-from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.resample import resample, resampling_weights
 from spade_edge.runtime.session import Session
-from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
-
-THUMBNAIL = 2  # a thumbnail has half the view's pixels along each axis
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a build is going to do, known before it starts.
-
-    Attributes:
-        images: the good images.
-        card: the model's.
-        matching: the profile's parameters, as chosen.
-        departures: how this departs from the paper.
-        size: bytes of the bundle, to within a percent.
-    """
-
-    images: tuple[Path, ...]
-    card: ModelCard
-    matching: Matching
-    departures: tuple[str, ...]
-    size: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +62,7 @@ def build(
     output: Path,
     profile: str = "edge",
     matching: Matching | None = None,
+    views: Views = Views(),  # noqa: B008  (frozen)
     skip_bad: bool = False,
     threads: int | None = None,
     announce: Announce = lambda plan: None,
@@ -96,15 +76,17 @@ def build(
         output: the bundle folder; a bundle that is there already is replaced in one step and kept in its history.
         profile: "edge" or "paper".
         matching: parameters; None for the profile's own.
+        views: what of a frame is looked at.
         skip_bad: leave out images that cannot be read instead of stopping.
         threads: of all work but the index, which one thread builds; None for one a core.
         announce: called once with the plan before the work starts.
         progress: wraps each long loop's items, with its label; e.g. tqdm.
 
     Raises:
-        DataError: no folder, fewer than two images, an image that cannot be read, or no room on the disk.
+        DataError: no folder, fewer than two images, an image that cannot be read or has another size than the views
+            need, or no room on the disk.
         ModelError: the model is not a pyramid, or gives features that are not finite.
-        UsageError: the output is something else than a bundle.
+        UsageError: the output is something else than a bundle, or the views do not fit the frames.
         DeviceError: a package is missing.
     """
     matching = PROFILES[profile] if matching is None else matching
@@ -122,33 +104,31 @@ def build(
         session = Session.open(copy, threads=threads, source=str(model))
         card = session.card
         matching.check_cell(card.side)
-        plan = Plan(
-            images=found,
-            card=card,
-            matching=matching,
-            departures=departures(card, matching),
-            size=bundle_bytes(card, matching, len(found), model.stat().st_size),
-        )
+        plan, mask = make_plan(found, session, matching, views, model_bytes=model.stat().st_size)
         announce(plan)
         _check_room(stage, plan)
+        canvas = Canvas(plan.layout, card.view)
+        grid = card.grid(card.levels[0])
+        stitching = Stitching(canvas, grid, sigma=matching.sigma, mask=mask, threads=threads)
 
         clock = _Clock()
-        used, skipped = _read(stage, plan, images, skip_bad, progress)
+        used, skipped = _read(stage, plan, Viewer(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress)
         clock.lap("reading")
-        pyramids = Pyramids(session, stage.scratch("views"), used)
-        search: Walk | None = None
+        if mask is not None:
+            stage.add_array("mask", mask.looked_at.astype(np.uint8))
+        pyramids = Pyramids(session, stage.scratch("views"), used, len(plan.layout))
+        searches: list[Walk] = []
         gallery: Features
         if matching.projection == CODES:
             gallery, keys = extract_codes(stage, pyramids, threads=threads, progress=progress)
             clock.lap("features")
-            search = Walk(_index(stage, keys, progress), threads=threads)
+            searches = [Walk(index, threads=threads) for index in _indexes(stage, keys, plan, progress)]
         else:
             gallery = extract_levels(stage, pyramids, progress=progress)
             clock.lap("features")
-        matcher = Matcher(gallery, matching, search=search, threads=threads)
+        matcher = Matcher(gallery, matching, searches=searches, threads=threads)
         clock.lap("index")
-        smoothing = Smoothing.between(gallery.grid, card.view.size, sigma=matching.sigma, threads=threads)
-        threshold = leave_one_out(matcher, smoothing, progress=lambda items: progress(items, "leave-one-out"))
+        threshold = leave_one_out(matcher, stitching, progress=lambda items: progress(items, "leave-one-out"))
         clock.lap("calibration")
         _check_variation(images, gallery, threshold)
         manifest = Manifest(
@@ -158,6 +138,7 @@ def build(
             matching=matching,
             departures=plan.departures,
             model=card,
+            layout=plan.layout,
             names=used,
             threshold=threshold,
             scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
@@ -169,46 +150,6 @@ def build(
         clock.lap("checking")
     seconds = clock.seconds | {"network": pyramids.seconds}
     return Built(path=output, manifest=manifest, skipped=skipped, former=former, seconds=seconds)
-
-
-def departures(card: ModelCard, matching: Matching) -> tuple[str, ...]:
-    """How a model and its parameters depart from the paper, a short phrase each."""
-    found = []
-    if card.backbone != "wide_resnet50_2":
-        found.append(f"backbone {card.backbone} (paper: wide_resnet50_2)")
-    if [level.number for level in card.levels] != [1, 2, 3]:
-        found.append(f"levels {','.join(str(level.number) for level in card.levels)} (paper: 1,2,3)")
-    if card.view != View(resize=(256, 256), size=(224, 224)):
-        seen = "x".join(map(str, card.view.size))
-        whole = f", the middle of {'x'.join(map(str, card.view.resize))}" if card.view.cropped else ", the whole frame"
-        found.append(f"view {seen}{whole} (paper: 224x224, the middle of 256x256)")
-    paper = PROFILES["paper"]
-    if matching.image_score != paper.image_score:
-        found.append("image score from the map (paper: from image vectors)")
-    elif card.image_level != 4:
-        found.append(f"image vector from level {card.image_level} (paper: level 4)")
-    if matching.projection != paper.projection:
-        found.append("features as 7-bit codes (paper: float32)")
-    if matching.search != paper.search:
-        found.append("HNSW search over cells (paper: exact)")
-    for name in ("neighbours", "kappa", "sigma"):
-        have, want = getattr(matching, name), getattr(paper, name)
-        if have != want:
-            found.append(f"{name} {'all' if have is None else f'{have:g}'} (paper: {want:g})")
-    return tuple(found)
-
-
-def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int) -> int:
-    """Size of a bundle of `count` images, to within a percent."""
-    features = sum(int(np.prod(card.output_shapes()[level.output])) for level in card.levels)
-    embeddings = card.positions(card.levels[0])
-    thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
-    coded = matching.projection == CODES
-    total = model_bytes + count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
-    if coded:
-        dimensions = min(DIMENSIONS, features // card.cells)
-        total += features // card.cells * dimensions + index_bytes(count * card.cells, dimensions)
-    return total
 
 
 def _check_count(folder: Path, count: int) -> None:
@@ -238,24 +179,23 @@ def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> N
 
 
 def _check_room(stage: Staging, plan: Plan) -> None:
-    views = len(plan.images) * 12 * int(np.prod(plan.card.view.size))
+    views = len(plan.images) * len(plan.layout) * 12 * int(np.prod(plan.card.view.size))
     free, needed = shutil.disk_usage(stage.folder).free, plan.size + views
     if needed > free:
         raise DataError(
             f"{stage.folder.parent}: expected {needed / 1e6:,.0f} MB of free disk, found {free / 1e6:,.0f} MB; "
-            "free some, or use fewer images or another --output"
+            "free some, or use fewer images, fewer views or another --output"
         )
 
 
 def _read(
-    stage: Staging, plan: Plan, folder: Path, skip_bad: bool, progress: Progress
+    stage: Staging, plan: Plan, viewer: Viewer, folder: Path, *, skip_bad: bool, progress: Progress
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Read every image once, before the long work, so that all bad ones are named at the start.
 
     Leaves the views in the staging folder; gives the names that were read and the complaints about the others.
     """
     view, used, bad = plan.card.view, [], []
-    viewer = Viewer(view)
     small = tuple(side // THUMBNAIL for side in view.size)
     rows, columns = (resampling_weights(side, target) for side, target in zip(view.size, small, strict=True))
     thumbnails = []
@@ -268,25 +208,33 @@ def _read(
             except UnicodeEncodeError:
                 bad.append(f"{path}: expected a file name in UTF-8, found another encoding; rename it")
                 continue
-            except (DataError, FrameError) as problem:
+            except DataError as problem:
                 bad.append(str(problem))
                 continue
+            except FrameError as problem:
+                bad.append(f"{path}: {problem}")
+                continue
             seen.tofile(file)
-            thumbnails.append(np.rint(resample(seen, rows=rows, columns=columns)).astype(np.uint8))
+            thumbnails.append([np.rint(resample(one, rows=rows, columns=columns)).astype(np.uint8) for one in seen])
             used.append(name)
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more of {len(plan.images)})" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{more}; mend or remove, or leave out with --skip-bad")
     _check_count(folder, len(used))
-    stage.add_array("thumbnails", np.stack(thumbnails))
+    by_view = np.array(thumbnails).swapaxes(0, 1)  # (N, views, …) -> (views, N, …)
+    stage.add_array("thumbnails", by_view.reshape(-1, *by_view.shape[2:]))
     return tuple(used), tuple(bad)
 
 
-def _index(stage: Staging, keys: NDArray[np.uint8], progress: Progress) -> Index:
-    scratch = stage.scratch("index.hnsw")
-    for _ in progress(range(1), "indexing cells"):
-        write_index(keys, scratch)
-    return Index.read(stage.add("index", scratch))
+def _indexes(stage: Staging, keys: NDArray[np.uint8], plan: Plan, progress: Progress) -> list[Index]:
+    """One index over all cells, or one a view over its own, which lie together."""
+    count = plan.matching.indexes(len(plan.layout))
+    indexes = []
+    for number, own in enumerate(progress(np.split(keys, count), "indexing cells"), start=1):
+        scratch = stage.scratch("index.hnsw")
+        write_index(own, scratch)
+        indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
+    return indexes
 
 
 class _Clock:

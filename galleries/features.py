@@ -20,37 +20,41 @@ from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.session import Session
 
-FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the good images that the coding is fitted to
+FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the entries that the coding is fitted to
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 class Pyramids:
-    """What the network says of views that lie in a file.
+    """What the network says of views that lie in a file, as entries of a gallery: view by view.
 
     Args:
         session: the network.
-        views: the file, (N, H, W, 3) float32 without a header.
-        names: of the images, for messages and for the gallery.
+        file: (N, views, H, W, 3) float32 without a header: image by image, as they were read.
+        names: of the N images, for messages and for the gallery.
+        views: of an image.
 
     Attributes:
         seconds: that the network has taken so far.
     """
 
-    def __init__(self, session: Session, views: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, session: Session, file: Path, names: tuple[str, ...], views: int) -> None:
         self.card = session.card
         self.names = names
         self.seconds = 0.0
-        self._views = np.memmap(views, np.float32, "r", shape=(len(names), *self.card.view.size, 3))
+        self._seen = np.memmap(file, np.float32, "r", shape=(len(names), views, *self.card.view.size, 3))
+        self._views = views
         self._session = session
 
     def __len__(self) -> int:
-        return len(self.names)
+        """Entries."""
+        return len(self.names) * self._views
 
-    def __call__(self, image: int) -> Pyramid:
+    def __call__(self, entry: int) -> Pyramid:
         """Run the network on one view."""
+        view, image = divmod(entry, len(self.names))
         start = perf_counter()
-        (pyramid,) = self._session(np.asarray(self._views[image : image + 1]))
+        (pyramid,) = self._session(np.asarray(self._seen[image, view : view + 1]))
         self.seconds += perf_counter() - start
         return pyramid
 
@@ -60,11 +64,11 @@ def extract_codes(
 ) -> tuple[CodedGallery, NDArray[np.uint8]]:
     """Run the network over the views, one by one as on the line, and write what it says in codes.
 
-    The coding is fitted to a tenth of the images, evenly spaced; every image is then coded as it comes, and only those
+    The coding is fitted to a tenth of the entries, evenly spaced; every one is then coded as it comes, and only those
     it was fitted to are ever held in float32.
 
     Returns:
-        the gallery, mapped from its files, and the keys of its cells, (N * cells, D) uint8.
+        the gallery, mapped from its files, and the keys of its cells, (entries * cells, D) uint8.
     """
     card, count = pyramids.card, len(pyramids)
     some = min(count, MOST, max(FEWEST, int(count * FITTED)))
@@ -113,7 +117,8 @@ def extract_levels(stage: Staging, pyramids: Pyramids, *, progress: Progress) ->
     for i in progress(range(count), "extracting features"):
         pyramid = pyramids(i)
         if not all(np.isfinite(level).all() for level in pyramid.levels):
-            raise ModelError(f"expected finite features of {pyramids.names[i]}, found others; export the model again")
+            name = pyramids.names[i % len(pyramids.names)]
+            raise ModelError(f"expected finite features of {name}, found others; export the model again")
         for level, values in zip(card.levels, pyramid.levels, strict=True):
             arrays[level.output][i] = values
         arrays["images"][i] = pyramid.image

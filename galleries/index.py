@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime import BundleError, DeviceError
+from spade_edge.runtime import BundleError, DeviceError, UsageError
 from spade_edge.runtime.bundle import Bundle
 
 LINKS = 12  # M of the paper: links of a node in the upper layers, twice as many in the lowest
@@ -47,14 +47,18 @@ class HnswlibSearch:
         DeviceError: hnswlib is not installed.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(self, bundle: str | os.PathLike[str], *, view: int = 0, threads: int | None = None) -> None:
         opened = Bundle.open(Path(bundle))  # hnswlib itself would trust a damaged file
-        if opened.index is None:
+        roles = opened.manifest.index_roles()
+        if not roles:
             raise BundleError(f"{bundle}: expected an index, found none: it was built with --projection none")
-        path = opened.path / opened.manifest.files["index"].name
-        self._index = _hnswlib().Index(space="l2", dim=opened.index.keys.shape[1])
-        self._index.load_index(str(path), max_elements=len(opened.index))
-        self._count = len(opened.index)
+        if not 0 <= view < len(roles):
+            raise UsageError(f"{bundle}: expected a view from 0 to {len(roles) - 1}, found {view}")
+        path = opened.path / opened.manifest.files[roles[view]].name
+        known = opened.indexes[view]
+        self._index = _hnswlib().Index(space="l2", dim=known.keys.shape[1])
+        self._index.load_index(str(path), max_elements=len(known))
+        self._count = len(known)
         if threads is not None:
             self._index.set_num_threads(threads)
 

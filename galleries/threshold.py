@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from spade_edge.runtime.heatmap import Smoothing
+from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.manifest import Threshold
 from spade_edge.runtime.matcher import FROM_MAP, Matcher
 
@@ -14,7 +14,7 @@ MAPS = 16  # maps made for the pixel threshold alone, where the image score does
 
 
 def leave_one_out(
-    matcher: Matcher, smoothing: Smoothing, *, progress: Callable[[Iterable[int]], Iterable[int]]
+    matcher: Matcher, stitching: Stitching, *, progress: Callable[[Iterable[int]], Iterable[int]]
 ) -> Threshold:
     """Score each good image with its own embeddings left out, and take the largest score as the threshold.
 
@@ -23,25 +23,33 @@ def leave_one_out(
 
     Args:
         matcher: the gallery, at least two images, with the way to match.
-        smoothing: distances to heat map.
+        stitching: distances to heat map.
         progress: wraps the images still to do, e.g. tqdm.
     """
     gallery = matcher.gallery
+    count, views = len(gallery), range(gallery.views)
     from_map = matcher.matching.image_score == FROM_MAP
     # An image score from vectors costs nothing, so all images get one; maps may be slow then, and a sample has to do.
-    mapped = np.arange(len(gallery)) if from_map else np.linspace(0, len(gallery) - 1, MAPS).round().astype(int)
+    mapped = np.arange(count) if from_map else np.linspace(0, count - 1, MAPS).round().astype(int)
     mapped = np.unique(mapped)
-    others = ~np.eye(len(gallery), dtype=bool)
+    others = ~np.eye(count, dtype=bool)
     scores, peaks = {}, []
     for image in progress(mapped.tolist()):
-        pyramid = gallery.pyramid(image)
-        (matches,) = matcher.matches([pyramid], allowed=others[image])
-        heatmap = smoothing(matches.distances)
+        distances = []
+        for view in views:
+            pyramid = gallery.pyramid(view * count + image)
+            (matches,) = matcher.matches([pyramid], views=[view], allowed=others[image])
+            distances.append(matches.distances)
+        heatmap = stitching(distances)
         peaks.append(float(heatmap.max()))
-        scores[image] = matcher.image_score(pyramid, heatmap)
+        scores[image] = stitching.score(heatmap)
     if not from_map:
-        scores = {i: matcher.vector_score(gallery.images[i], allowed=others[i]) for i in range(len(gallery))}
-    ordered = tuple(scores[i] for i in range(len(gallery)))
+        for image in range(count):
+            vectors = [(view, gallery.images[view * count + image]) for view in views]
+            scores[image] = max(
+                matcher.vector_score(vector, view=view, allowed=others[image]) for view, vector in vectors
+            )
+    ordered = tuple(scores[i] for i in range(count))
     return Threshold(
         score=max(ordered),
         pixel=max(peaks),

@@ -14,6 +14,7 @@ from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.gallery import CodedGallery, Features, Gallery
 from spade_edge.runtime.hnsw import Index
 from spade_edge.runtime.manifest import Manifest, Payload
+from spade_edge.runtime.mask import Mask
 
 VERIFY = ("hashes", "structure")
 REPAIR = "copy the bundle anew or build it again"
@@ -27,15 +28,17 @@ class Bundle:
         path: the folder.
         manifest: what it says of itself.
         gallery: features of the good images.
-        thumbnails: (N, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
-        index: over the cells' keys; None with projection "none".
+        thumbnails: (entries, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
+        indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
+        mask: what is ignored of a frame; None for nothing.
     """
 
     path: Path
     manifest: Manifest
     gallery: Features
     thumbnails: NDArray[np.uint8]
-    index: Index | None
+    indexes: tuple[Index, ...]
+    mask: Mask | None
 
     @property
     def model(self) -> Path:
@@ -59,9 +62,9 @@ class Bundle:
         manifest = Manifest.read(path)
         for payload in manifest.files.values():
             _check(path, payload, hashes=verify == "hashes")
-        card, count = manifest.model, len(manifest.names)
+        card, count = manifest.model, len(manifest.names) * len(manifest.layout)
         images = _finite(path, manifest.files["images"], (count, card.image_channels))
-        index = None
+        indexes: tuple[Index, ...] = ()
         if manifest.scales is None:
             gallery: Features = Gallery(
                 card=card,
@@ -74,28 +77,32 @@ class Bundle:
                 squares=_finite(path, manifest.files["squares"], (count, *card.grid(card.levels[0]))),
             )
         else:
-            gallery, index = _coded(path, manifest, images)
+            gallery, indexes = _coded(path, manifest, images)
         return cls(
             path=path,
             manifest=manifest,
             gallery=gallery,
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
-            index=index,
+            indexes=indexes,
+            mask=_mask(path, manifest),
         )
 
 
-def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, Index]:
+def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, tuple[Index, ...]]:
     assert manifest.scales is not None  # noqa: S101  (the caller looked)
-    card, count, files = manifest.model, len(manifest.names), manifest.files
+    card, count, files = manifest.model, len(images), manifest.files
     cells = card.cells
-    index = Index.read(path / files["index"].name)
-    if len(index) != count * cells or index.keys.shape[1] != len(manifest.scales.key_scale):
-        raise BundleError(
-            f"{path / files['index'].name}: expected {count * cells} cells with keys of "
-            f"{len(manifest.scales.key_scale)} numbers, found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
-        )
+    roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
+    indexes = tuple(Index.read(path / files[role].name) for role in roles)
+    each = count * cells // len(roles)
+    for role, index in zip(roles, indexes, strict=True):
+        if len(index) != each or index.keys.shape[1] != dimensions:
+            raise BundleError(
+                f"{path / files[role].name}: expected {each} cells with keys of {dimensions} numbers, "
+                f"found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
+            )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
-    weights = _array(path, files["key_weights"], (record, index.keys.shape[1]), np.int8)
+    weights = _array(path, files["key_weights"], (record, dimensions), np.int8)
     gallery = CodedGallery(
         card=card,
         levels=tuple(
@@ -107,7 +114,16 @@ def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple
         coding=manifest.scales.coding(np.asarray(weights)),
         squares=_finite(path, files["squares"], (count * cells, card.side**2)),
     )
-    return gallery, index
+    return gallery, indexes
+
+
+def _mask(path: Path, manifest: Manifest) -> Mask | None:
+    if not manifest.layout.masked:
+        return None
+    pixels = _array(path, manifest.files["mask"], manifest.layout.frame or (), np.uint8)
+    if not pixels.any():
+        raise BundleError(f"{path / manifest.files['mask'].name}: expected pixels to look at, found none; {REPAIR}")
+    return Mask(np.asarray(pixels) > 0)
 
 
 def sha256(path: Path) -> str:

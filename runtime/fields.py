@@ -66,6 +66,26 @@ class Fields:
         )
         return tuple(value)
 
+    def integers_or_none(self, name: str, *, count: int, most: int) -> tuple[int, ...] | None:
+        """Take a list of `count` whole numbers, or null."""
+        if self._values.get(name, ...) is None:
+            self.nothing(name)
+            return None
+        return self.integers(name, count=count, most=most)
+
+    def rows(self, name: str, *, count: int, most: int) -> tuple[tuple[int, ...], ...]:
+        """Take a list of lists of `count` whole numbers."""
+        whole = _whole(0, most)
+        value = self._take(
+            name,
+            f"a list of lists of {count} whole numbers from 0 to {most}",
+            lambda v: (
+                isinstance(v, list)
+                and all(isinstance(row, list) and len(row) == count and all(map(whole, row)) for row in v)
+            ),
+        )
+        return tuple(tuple(row) for row in value)
+
     def numbers(self, name: str) -> tuple[float, ...]:
         value = self._take(name, "a list of finite numbers", lambda v: isinstance(v, list) and all(map(_finite, v)))
         return tuple(float(x) for x in value)

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from spade_edge.runtime.coding import Coding
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
 from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.layout import Canvas, Layout
 from spade_edge.runtime.matcher import CODES, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
 
 FILE = "manifest.json"
 HISTORY = "history"
-SCHEMA = 2
+SCHEMA = 3
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
@@ -146,10 +147,12 @@ class Manifest:
         matching: the profile's parameters, as chosen.
         departures: how this bundle departs from the paper, for people to read.
         model: the card of the model inside.
+        layout: which parts of a frame are looked at.
         names: file names of the good images.
         threshold: the verdict's.
         scales: of the codes; None with projection "none".
-        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index.
+        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index or,
+            with a gallery per view, index1 …; with a mask also mask.
     """
 
     created: str
@@ -158,6 +161,7 @@ class Manifest:
     matching: Matching
     departures: tuple[str, ...]
     model: ModelCard
+    layout: Layout
     names: tuple[str, ...]
     threshold: Threshold
     scales: Scales | None
@@ -166,8 +170,19 @@ class Manifest:
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
         levels = tuple(level.output for level in self.model.levels)
-        search = ("key_weights", "index") if self.matching.projection == CODES else ()
-        return ("model", *levels, "squares", "images", "thumbnails", *search)
+        weights = ("key_weights",) if self.matching.projection == CODES else ()
+        mask = ("mask",) if self.layout.masked else ()
+        return ("model", *levels, "squares", "images", "thumbnails", *weights, *self.index_roles(), *mask)
+
+    def index_roles(self) -> tuple[str, ...]:
+        """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
+        count = self.matching.indexes(len(self.layout))
+        return ("index",) if count == 1 else tuple(f"index{number}" for number in range(1, count + 1))
+
+    @property
+    def canvas(self) -> Canvas:
+        """Where the views and the heat map lie on a frame."""
+        return Canvas(self.layout, self.model.view)
 
     @property
     def size(self) -> int:
@@ -185,6 +200,7 @@ class Manifest:
             "departures": list(self.departures),
             "threshold": self.threshold.to_json(),
             "model": self.model.to_json(),
+            "layout": self.layout.to_json(),
             "scales": None if self.scales is None else self.scales.to_json(),
             "files": {
                 role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
@@ -234,6 +250,8 @@ class Manifest:
         try:
             matching = Matching.from_fields(fields.object("matching"))
             model = ModelCard.from_fields(fields.object("model"), source=source)
+            layout = Layout.from_fields(fields.object("layout"))
+            Canvas(layout, model.view)
         except (UsageError, ModelError) as problem:
             raise BundleError(f"{source}: {problem}") from None
         scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
@@ -256,6 +274,7 @@ class Manifest:
             matching=matching,
             departures=departures,
             model=model,
+            layout=layout,
             names=names,
             threshold=threshold,
             scales=scales,

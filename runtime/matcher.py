@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from spade_edge.runtime.pyramid import Pyramid
 EXACT, HNSW = "exact", "hnsw"
 FROM_VECTORS, FROM_MAP = "vectors", "map"
 CODES, NONE = "codes", "none"
-HIGHEST = 0.01  # share of the map that its score is the mean of
+SHARED, PER_VIEW = "shared", "per-view"
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,16 @@ class Matching:
     """How frames are matched: the paper's knobs, and those of the approximate search.
 
     Attributes:
-        neighbours: K, the good images nearest by image vector; None for all.
+        neighbours: K, the good images nearest by image vector, or their views where they have several; None for all.
         kappa: κ of Eq. 3.
         sigma: σ of the Gaussian, in pixels of the view.
         projection: what is kept of the good images: "codes", every feature in a byte; "none", as the network gives it.
         search: "exact", every embedding of the K images; "hnsw", those of the most similar cells.
-        image_score: "vectors", mean squared distance to the K nearest image vectors; "map", mean of the map's highest
-            hundredth.
+        image_score: "vectors", mean squared distance to the K nearest image vectors, of the worst view; "map", mean of
+            the map's highest pixels, as many as a hundredth of a view.
         candidates: T, cells of the gallery looked into for each cell of the view (hnsw).
         ef: length of the index's list of best keys (hnsw).
+        gallery: "shared", a view may match any view of a good image; "per-view", only the same one.
     """
 
     neighbours: int | None = None
@@ -51,6 +51,7 @@ class Matching:
     image_score: str = FROM_MAP
     candidates: int = 12
     ef: int = 32
+    gallery: str = SHARED
 
     def __post_init__(self) -> None:
         for name, value, most in (
@@ -73,6 +74,14 @@ class Matching:
             raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {self.search}")
         if self.image_score not in (FROM_VECTORS, FROM_MAP):
             raise UsageError(f"expected image_score to be {FROM_VECTORS} or {FROM_MAP}, found {self.image_score}")
+        if self.gallery not in (SHARED, PER_VIEW):
+            raise UsageError(f"expected the gallery to be {SHARED} or {PER_VIEW}, found {self.gallery}")
+
+    def indexes(self, views: int) -> int:
+        """How many HNSW indexes a gallery of that many views has."""
+        if self.projection != CODES:
+            return 0
+        return views if self.gallery == PER_VIEW else 1
 
     def check_cell(self, side: int) -> None:
         """Refuse a κ that a search over cells of side x side embeddings cannot serve.
@@ -101,6 +110,7 @@ class Matching:
             image_score=fields.text("image_score"),
             candidates=fields.integer("candidates"),
             ef=fields.integer("ef"),
+            gallery=fields.text("gallery"),
         )
         fields.done()
         return matching
@@ -119,7 +129,8 @@ class Matcher:
     Args:
         gallery: the good images.
         matching: how to compare.
-        search: finds the cells that resemble; needed for `search="hnsw"`.
+        searches: find the cells that resemble, for `search="hnsw"`: one over all entries, or, where the gallery is per
+            view, one a view over its own.
         threads: of onnxruntime; None for one a core.
 
     Raises:
@@ -132,116 +143,155 @@ class Matcher:
         gallery: Features,
         matching: Matching,
         *,
-        search: Search | None = None,
+        searches: Sequence[Search] = (),
         threads: int | None = None,
     ) -> None:
         matching.check_cell(gallery.side)
         self.gallery = gallery
         self.matching = matching
-        self._search = search
+        self._searches = tuple(searches)
         self._product = Products(threads=threads)
         self._coder = None
         if isinstance(gallery, CodedGallery):
             self._coder = Coder(gallery.card, gallery.coding, threads=threads)
         if matching.search == HNSW:
-            if self._coder is None or search is None:
+            if self._coder is None or not searches:
                 raise BundleError(
                     "expected a gallery in codes with an HNSW index, found one without: "
                     "this bundle was built with --projection none; use --search exact"
                 )
+            expected = matching.indexes(gallery.views)
+            if len(searches) != expected:
+                raise UsageError(
+                    f"expected {expected} searches, as the gallery is {matching.gallery}, found {len(searches)}"
+                )
             self._comparison = CellComparison(gallery.card, self._coder.coding, threads=threads)
 
-    def matches(self, pyramids: Sequence[Pyramid], *, allowed: NDArray[np.bool_] | None = None) -> list[Matches]:
+    def matches(
+        self,
+        pyramids: Sequence[Pyramid],
+        *,
+        views: Sequence[int] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> list[Matches]:
         """Find the nearest embeddings of every position of one or more views.
 
         Args:
             pyramids: features of the views.
-            allowed: (N,) bool, images that may be matched (leave-one-out forbids the image itself); None for all.
+            views: which view of a frame each is, as the layout numbers them; None where each is the first.
+            allowed: (N,) bool, good images that may be matched (leave-one-out forbids the image itself); None for all.
         """
+        views = [0] * len(pyramids) if views is None else views
         if self.matching.search == EXACT:
-            return [self._exactly(pyramid, allowed) for pyramid in pyramids]
+            return [self._exactly(pyramid, view, allowed) for pyramid, view in zip(pyramids, views, strict=True)]
         assert isinstance(self.gallery, CodedGallery) and self._coder is not None  # noqa: S101  (checked when made)
         coded = self._coder(pyramids)
-        candidates = self.candidates(pyramids, coded.keys, allowed=allowed)
+        candidates = self.candidates(pyramids, coded.keys, views=views, allowed=allowed)
         seen = self._coder.windows(coded)
         return [
             match_cells(
                 seen,
-                view,
+                number,
                 self.gallery,
-                candidates=candidates[view],
+                candidates=candidates[number],
                 comparison=self._comparison,
                 kappa=self.matching.kappa,
             )
-            for view in range(len(pyramids))
+            for number in range(len(pyramids))
         ]
 
     def candidates(
-        self, pyramids: Sequence[Pyramid], keys: NDArray[np.uint8], *, allowed: NDArray[np.bool_] | None = None
+        self,
+        pyramids: Sequence[Pyramid],
+        keys: NDArray[np.uint8],
+        *,
+        views: Sequence[int],
+        allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int64]:
         """Find the gallery's cells that resemble those of the views.
 
         Args:
             pyramids: features of the views.
             keys: (views * cells, D) uint8, of all cells of the views.
+            views: as for `matches`.
             allowed: (N,) bool, as for `matches`.
 
         Returns:
             (views, cells, T) int64, numbers of cells, nearest first; -1 where there are fewer.
         """
-        assert self._search is not None  # noqa: S101  (checked when made)
-        cells = self.gallery.cells_per_image
-        find = partial(self._search, count=self.matching.candidates, ef=self.matching.ef)
-        if self.matching.neighbours is None:
-            permitted = None if allowed is None else np.repeat(allowed, cells)
-            return find(keys, allowed=permitted)[0].reshape(len(pyramids), cells, -1)
-        found = []
-        for pyramid, own in zip(pyramids, np.split(keys, len(pyramids)), strict=True):
-            chosen = np.zeros(len(self.gallery), bool)
-            chosen[self._chosen(pyramid, allowed)] = True
-            found.append(find(own, allowed=np.repeat(chosen, cells))[0])
-        return np.stack(found)
+        cells = self.gallery.cells_per_entry
+        keys = keys.reshape(len(pyramids), cells, -1)
+        found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
+        # Together goes what is looked for in one index among the same entries.
+        for together in self._together(len(pyramids), views):
+            view = views[together[0]]
+            entries = self._entries(view, pyramids[together[0]].image, allowed)
+            index, own = self._searches[0], slice(0, len(self.gallery.images))
+            if self.matching.gallery == PER_VIEW:
+                index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
+            # A filter takes time, even one that allows everything.
+            every = entries is None or bool(entries[own].all())
+            near, _ = index(
+                keys[together].reshape(len(together) * cells, -1),
+                count=self.matching.candidates,
+                ef=self.matching.ef,
+                allowed=None if every or entries is None else np.repeat(entries[own], cells),
+            )
+            near = np.where(near >= 0, near + own.start * cells, -1)
+            found[together, :, : near.shape[1]] = near.reshape(len(together), cells, -1)
+        return found
 
-    def _exactly(self, pyramid: Pyramid, allowed: NDArray[np.bool_] | None) -> Matches:
+    def _together(self, count: int, views: Sequence[int]) -> list[list[int]]:
+        if self.matching.neighbours is not None:  # each has its own nearest images
+            return [[number] for number in range(count)]
+        if self.matching.gallery == SHARED:
+            return [list(range(count))]
+        return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
+
+    def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
         if self._coder is not None:
             pyramid = self._coder.rounded(pyramid)  # frames and gallery in the same numbers
+        entries = self._entries(view, pyramid.image, allowed)
         return match_exactly(
             pyramid,
             self.gallery,
-            images=self._chosen(pyramid, allowed),
+            entries=np.arange(len(self.gallery.images)) if entries is None else np.flatnonzero(entries),
             kappa=self.matching.kappa,
             product=self._product,
         )
 
-    def image_score(
-        self, pyramid: Pyramid, heatmap: NDArray[np.float32], *, allowed: NDArray[np.bool_] | None = None
+    def vector_score(
+        self, image: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
     ) -> float:
-        """Score the view as a whole; larger is worse.
+        """The paper's stage 1, the score of a view as a whole: mean squared distance to the K nearest image vectors.
 
         Args:
-            pyramid: features of a view.
-            heatmap: (h, w) float32, its smoothed map.
+            image: (C,) float32, the view's.
+            view: which of the frame's.
             allowed: (N,) bool, as for `matches`.
         """
-        if self.matching.image_score == FROM_MAP:
-            return highest(heatmap)
-        return self.vector_score(pyramid.image, allowed=allowed)
-
-    def vector_score(self, image: NDArray[np.float32], *, allowed: NDArray[np.bool_] | None = None) -> float:
-        """The paper's stage 1: mean squared distance to the K nearest image vectors."""
-        allowed = np.ones(len(self.gallery), bool) if allowed is None else allowed
-        distances = np.sort(squared_distances(self.gallery.images[allowed], image))
+        permitted = self._permitted(view, allowed)
+        known = self.gallery.images if permitted is None else self.gallery.images[permitted]
+        distances = np.sort(squared_distances(known, image))
         return float(distances[: self.matching.neighbours].mean())
 
-    def _chosen(self, pyramid: Pyramid, allowed: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-        allowed = np.ones(len(self.gallery), bool) if allowed is None else allowed
+    def _entries(
+        self, view: int, image: NDArray[np.float32], allowed: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_] | None:
+        """Entries that a view is matched with: (entries,) bool, None for all."""
+        permitted = self._permitted(view, allowed)
         if self.matching.neighbours is None:
-            return np.flatnonzero(allowed)
-        return self.gallery.nearest_images(pyramid.image, self.matching.neighbours, allowed=allowed)
+            return permitted
+        every = np.ones(len(self.gallery.images), bool) if permitted is None else permitted
+        chosen = np.zeros_like(every)
+        chosen[self.gallery.nearest_entries(image, self.matching.neighbours, allowed=every)] = True
+        return chosen
 
-
-def highest(heatmap: NDArray[np.float32]) -> float:
-    """The mean of a map's highest hundredth: unlike its maximum, not the affair of one position."""
-    values = heatmap.ravel()
-    count = max(1, int(values.size * HIGHEST))
-    return float(np.partition(values, values.size - count)[values.size - count :].mean(dtype=np.float64))
+    def _permitted(self, view: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Entries that a view may be matched with: (entries,) bool, None for all."""
+        count, views = len(self.gallery), self.gallery.views
+        if self.matching.gallery == SHARED or views == 1:
+            return None if allowed is None else np.tile(allowed, views)
+        permitted = np.zeros(count * views, bool)
+        permitted[view * count : (view + 1) * count] = True if allowed is None else allowed
+        return permitted

@@ -36,14 +36,16 @@ class Match:
 
     Attributes:
         image: name of the good image.
-        x, y: centre of the matched position, as shares (0 to 1) of the view's width and height.
+        x, y: centre of the matched position, as shares (0 to 1) of the good image's width and height.
         distance: squared distance of the embeddings there (Eq. 3 with κ = 1), not smoothed.
+        view: the good image's view that it lies in, as the bundle's layout numbers them from 0.
     """
 
     image: str
     x: float
     y: float
     distance: float
+    view: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class FrameResult:
         threshold: the bundle's threshold; a score above it is a defect.
         verdict: "good", "defect" or "cannot_judge".
         reason: why the verdict is not good, a short sentence; empty for a good one.
-        heatmap: (h, w) float32, smoothed squared distances of the whole view at the view's resolution, raw.
+        heatmap: (h, w) float32, smoothed squared distances, raw, as fine as the network's view; where a frame has
+            several, they are stitched. 0 where nothing is looked at.
+        extent: x, y, width, height of what the heat map covers, in pixels of the frame.
+        looked_at: (h, w) bool, the map's pixels that a view covers and no mask leaves out; None for all.
         regions: where the heat map is over the pixel threshold, worst first.
         nearest: one match for each region.
         milliseconds: time by stage, and "total".
@@ -67,6 +72,8 @@ class FrameResult:
     verdict: str
     reason: str
     heatmap: NDArray[np.float32]
+    extent: tuple[float, float, float, float]
+    looked_at: NDArray[np.bool_] | None
     regions: tuple[Region, ...]
     nearest: tuple[Match, ...]
     milliseconds: Mapping[str, float]

@@ -1,11 +1,11 @@
-"""The way of a frame: view → network → matching → heat map → verdict → result."""
+"""The way of a frame: views → network → matching → heat map → verdict → result."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.engine import CPU
 from spade_edge.runtime.errors import BundleError, UsageError
-from spade_edge.runtime.heatmap import Smoothing
+from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.hnsw import Search, Walk
-from spade_edge.runtime.matcher import EXACT, HNSW, Matcher
+from spade_edge.runtime.matcher import EXACT, FROM_MAP, HNSW, Matcher
 from spade_edge.runtime.matching import Matches
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.regions import Blob, blobs
 from spade_edge.runtime.result import DEFECT, GOOD, FrameResult, Match, Region
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.viewer import Viewer
+
+AT_ONCE = 4  # views that go through the network together: more is no faster on a CPU, and takes memory
 
 
 class Scorer:
@@ -44,10 +46,14 @@ class Scorer:
         self.bundle = bundle
         self.matcher = matcher
         self.session = session
-        self.viewer = Viewer(session.card.view)
-        self._smoothing = Smoothing.between(
-            matcher.gallery.grid, self.viewer.view.size, sigma=matcher.matching.sigma, threads=threads
-        )
+        self.canvas = bundle.manifest.canvas
+        self.viewer = Viewer(self.canvas, mask=bundle.mask)
+        try:
+            self.stitching = Stitching(
+                self.canvas, matcher.gallery.grid, sigma=matcher.matching.sigma, mask=bundle.mask, threads=threads
+            )
+        except UsageError as problem:
+            raise BundleError(f"{bundle.path}: {problem}; build the bundle again") from None
 
     @classmethod
     def open(
@@ -56,7 +62,7 @@ class Scorer:
         *,
         providers: Sequence[str] = (CPU,),
         threads: int | None = None,
-        search: str | Search | None = None,
+        search: str | Search | Sequence[Search] | None = None,
         verify: str = "hashes",
     ) -> Scorer:
         """Open a bundle for scoring.
@@ -66,8 +72,9 @@ class Scorer:
             providers: onnxruntime execution providers, in order of preference; the first must be obtained. They run the
                 network; matching stays on the CPU.
             threads: of all work; None for one a core.
-            search: "exact" scores against every embedding, slowly, as the reference; a `Search` of one's own finds the
-                cells instead of the runtime's walk over the index; None as the bundle was built.
+            search: "exact" scores against every embedding, slowly, as the reference; a `Search` of one's own, or one a
+                view where the gallery is per view, finds the cells instead of the runtime's walk over the index; None
+                as the bundle was built.
             verify: "hashes" or "structure", see `Bundle.open`.
 
         Raises:
@@ -79,7 +86,7 @@ class Scorer:
         if isinstance(search, str) and search not in (EXACT, HNSW):
             raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {search!r}")
         bundle = Bundle.open(Path(path), verify=verify)
-        if bundle.index is None and search not in (None, EXACT):
+        if not bundle.indexes and search not in (None, EXACT):
             raise BundleError(
                 f"{path}: expected a bundle with an HNSW index, found one built with --projection none; "
                 f"use --search {EXACT}"
@@ -88,10 +95,13 @@ class Scorer:
         matching = bundle.manifest.matching
         if search is not None:
             matching = replace(matching, search=search if isinstance(search, str) else HNSW)
-        find: Search | None = None
-        if matching.search == HNSW and bundle.index is not None:
-            find = Walk(bundle.index, threads=threads) if search is None or isinstance(search, str) else search
-        matcher = Matcher(bundle.gallery, matching, search=find, threads=threads)
+        searches: Sequence[Search] = ()
+        if matching.search == HNSW:
+            if search is None or isinstance(search, str):
+                searches = [Walk(index, threads=threads) for index in bundle.indexes]
+            else:
+                searches = [search] if callable(search) else search
+        matcher = Matcher(bundle.gallery, matching, searches=searches, threads=threads)
         return cls(bundle, session, matcher, threads=threads)
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
@@ -116,59 +126,70 @@ class Scorer:
         Returns:
             a result for each frame, in their order. `milliseconds` are those of the batch, divided among its frames.
         """
-        return self._judge(frames, *self._seen(frames)) if len(frames) else []
+        return list(self._judge(self._see([list(frames)]))) if len(frames) else []
 
     def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
         """Score frames as they come, the network running on a frame while the one before it is matched.
 
-        This is for a network on a GPU, where it leaves the CPU free; on the CPU both want the same cores. A result
-        comes when the next frame has been handed over, so it is for files and buffers, not for one part at a time.
+        This is for a network on a GPU, where it leaves the CPU free; on the CPU both want the same cores. The source is
+        read in another thread, so waiting for a frame does not hold up the result before it.
         """
-        with ThreadPoolExecutor(max_workers=1) as network:
-            before = None
-            for given in frames:
-                frame = np.array(given)  # a source may use its memory again for the next one
-                ahead = network.submit(self._seen, [frame])
-                if before is not None:
-                    yield from self._judge([before[0]], *before[1].result())
-                before = frame, ahead
-            if before is not None:
-                yield from self._judge([before[0]], *before[1].result())
+        # A source may use its memory again for the next frame.
+        parts = self._see([np.array(frame)] for frame in frames)
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            coming = ahead.submit(next, parts, None)
+            yield from self._judge(_one_ahead(parts, ahead, coming))
 
-    def _seen(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[list[Pyramid], dict[str, float]]:
-        """What the network says of some frames, and the seconds it took."""
-        times = [perf_counter()]
-        views = [self.viewer(frame)[np.newaxis] for frame in frames]
-        times.append(perf_counter())
-        pyramids = self.session(views[0] if len(views) == 1 else np.concatenate(views))
-        times.append(perf_counter())
-        return pyramids, dict(zip(("view", "network"), np.diff(times).tolist(), strict=True))
+    def _see(self, groups: Iterable[Sequence[NDArray[np.uint8]]]) -> Generator[_Part, None, None]:
+        """From groups of frames, whose views may share a run of the network, to features."""
+        for frames in groups:
+            start = perf_counter()
+            views = [view for frame in frames for view in self.viewer(frame)]
+            seconds = {"view": perf_counter() - start}
+            for first in range(0, len(views), AT_ONCE):
+                start = perf_counter()
+                pyramids = self.session(np.stack(views[first : first + AT_ONCE]))
+                seconds["network"] = perf_counter() - start
+                yield _Part(frames, first, pyramids, first + AT_ONCE >= len(views), seconds)
+                seconds = {"view": 0.0}
 
-    def _judge(
-        self, frames: Sequence[NDArray[np.uint8]], pyramids: list[Pyramid], seconds: dict[str, float]
-    ) -> list[FrameResult]:
+    def _judge(self, parts: Iterable[_Part]) -> Iterator[FrameResult]:
         """From features to results."""
-        start = perf_counter()
-        matches = self.matcher.matches(pyramids)  # Eq. 3
-        seconds = seconds | {"matching": perf_counter() - start}
-        share = {stage: 1000 * time / len(frames) for stage, time in seconds.items()}
-        return [self._result(*each, share) for each in zip(frames, pyramids, matches, strict=True)]
+        views = len(self.canvas.boxes)
+        evidence: list[_Evidence] = []
+        seconds = dict.fromkeys(("view", "network", "matching"), 0.0)
+        for part in parts:
+            start = perf_counter()
+            numbers = [(part.first + i) % views for i in range(len(part.pyramids))]
+            matches = self.matcher.matches(part.pyramids, views=numbers)  # Eq. 3
+            evidence += [_Evidence(*each) for each in zip(matches, (p.image for p in part.pyramids), strict=True)]
+            for stage, time in (*part.seconds.items(), ("matching", perf_counter() - start)):
+                seconds[stage] += time
+            if part.last:
+                share = {stage: 1000 * time / len(part.frames) for stage, time in seconds.items()}
+                for i, frame in enumerate(part.frames):
+                    yield self._result(frame, evidence[i * views : (i + 1) * views], share)
+                evidence, seconds = [], dict.fromkeys(seconds, 0.0)
 
     def _result(
-        self, frame: NDArray[np.uint8], pyramid: Pyramid, matches: Matches, milliseconds: dict[str, float]
+        self, frame: NDArray[np.uint8], evidence: Sequence[_Evidence], milliseconds: dict[str, float]
     ) -> FrameResult:
         start = perf_counter()
-        heatmap = self._smoothing(matches.distances)
-        score = self.matcher.image_score(pyramid, heatmap)
+        heatmap = self.stitching([each.matches.distances for each in evidence])
         if not np.isfinite(heatmap).all():
             raise BundleError(
                 f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
             )
+        if self.matcher.matching.image_score == FROM_MAP:
+            score = self.stitching.score(heatmap)
+        else:
+            score = max(self.matcher.vector_score(each.image, view=view) for view, each in enumerate(evidence))
         found = blobs(heatmap, self.bundle.manifest.threshold.pixel)
         threshold = self.bundle.manifest.threshold.score
         good = score <= threshold
-        regions = tuple(self._region(blob, frame.shape) for blob in found)
-        nearest = tuple(self._match(blob, matches) for blob in found)
+        frame_size = (frame.shape[0], frame.shape[1])
+        regions = tuple(self._region(blob, frame_size) for blob in found)
+        nearest = tuple(self._match(blob, evidence) for blob in found)
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
@@ -176,24 +197,64 @@ class Scorer:
             verdict=GOOD if good else DEFECT,
             reason="" if good else f"score {score:.4g} is over the threshold {threshold:.4g}",
             heatmap=heatmap,
+            extent=self.canvas.extent(frame_size),
+            looked_at=self.stitching.kept,
             regions=regions,
             nearest=nearest,
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
         )
 
-    def _region(self, blob: Blob, frame_shape: tuple[int, ...]) -> Region:
-        x, y, width, height = self.viewer.view.box_in_frame(blob.box, (frame_shape[0], frame_shape[1]))
+    def _region(self, blob: Blob, frame_size: tuple[int, int]) -> Region:
+        x, y, width, height = self.canvas.box_in_frame(blob.box, frame_size)
         return Region(x=x, y=y, width=width, height=height, score=blob.score)
 
-    def _match(self, blob: Blob, matches: Matches) -> Match:
-        grid, size = self.matcher.gallery.grid, self.viewer.view.size
-        row, column = (peak * positions // side for peak, positions, side in zip(blob.peak, grid, size, strict=True))
-        place = matches.nearest(row, column)
-        matched_row, matched_column = divmod(place.position, grid[1])
-        return Match(
-            image=self.matcher.gallery.names[place.image],
-            x=(matched_column + 0.5) / grid[1],
-            y=(matched_row + 0.5) / grid[0],
-            distance=place.distance,
+    def _match(self, blob: Blob, evidence: Sequence[_Evidence]) -> Match:
+        gallery = self.matcher.gallery
+        row, column = self.canvas.centre_of(blob.peak)
+        # Of the views that see the peak, the one that is furthest from its own edge there.
+        view = self.canvas.view_of(row, column)
+        here = self.canvas.in_view(view, row, column)
+        position = (min(int(share * count), count - 1) for share, count in zip(here, gallery.grid, strict=True))
+        place = evidence[view].matches.nearest(*position)
+        matched_view, image = divmod(place.entry, len(gallery))
+        matched = divmod(place.position, gallery.grid[1])
+        y, x = self.canvas.in_frame(
+            matched_view, *((there + 0.5) / count for there, count in zip(matched, gallery.grid, strict=True))
         )
+        return Match(image=gallery.names[image], x=x, y=y, distance=place.distance, view=matched_view)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Features of some of the views of a group of frames.
+
+    Attributes:
+        frames: the group.
+        first: number of the first of these views among all of the group.
+        pyramids: their features.
+        last: whether these are the last of the group.
+        seconds: that they took, by stage.
+    """
+
+    frames: Sequence[NDArray[np.uint8]]
+    first: int
+    pyramids: list[Pyramid]
+    last: bool
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of a view, once its features are no longer needed."""
+
+    matches: Matches
+    image: NDArray[np.float32]
+
+
+def _one_ahead(
+    parts: Generator[_Part, None, None], ahead: ThreadPoolExecutor, coming: Future[_Part | None]
+) -> Iterator[_Part]:
+    while (part := coming.result()) is not None:
+        coming = ahead.submit(next, parts, None)
+        yield part

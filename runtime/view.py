@@ -44,24 +44,6 @@ class View:
         """Rows and columns cut off above and left of the network's input."""
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
 
-    def box_in_frame(self, box: tuple[int, int, int, int], frame_size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Carry a box of the view, (x, y, width, height), to the frame's pixels; it covers every pixel it touches.
-
-        Args:
-            box: in pixels of the network's input.
-            frame_size: (height, width) of the frame.
-        """
-        x, y, width, height = box
-        top, bottom = self._span(y, height, axis=0, source=frame_size[0])
-        left, right = self._span(x, width, axis=1, source=frame_size[1])
-        return left, top, right - left, bottom - top
-
-    def _span(self, start: int, length: int, *, axis: int, source: int) -> tuple[int, int]:
-        target = self.resize[axis]
-        first = (start + self.offset[axis]) * source // target
-        last = -(-(start + self.offset[axis] + length) * source // target)  # rounded up
-        return first, max(first + 1, last)
-
     def to_json(self) -> dict[str, Any]:
         return {"resize": list(self.resize), "size": list(self.size)}
 

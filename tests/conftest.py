@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from spade_edge.export import Pyramid as TorchPyramid
 from spade_edge.export import build_pyramid, export_pyramid
-from spade_edge.galleries import Built, build
+from spade_edge.galleries import Built, Views, build
+from spade_edge.runtime.matcher import Matching
 from spade_edge.runtime.view import View
 
 SMALL = View(resize=(64, 64), size=(64, 64))
@@ -71,3 +73,88 @@ def edge(tmp_path_factory: pytest.TempPathFactory, model: Path, good_images: Pat
 def paper(tmp_path_factory: pytest.TempPathFactory, model: Path, good_images: Path) -> Built:
     """A bundle of profile paper."""
     return build(good_images, model=model, output=tmp_path_factory.mktemp("paper") / "part.spade", profile="paper")
+
+
+TEXTURE = (56, 72)  # height, width: 2 x 3 tiles of 32 that overlap by 8 or more
+TILES = Views(tile=(32, 32), overlap=8)
+REGIONS = ((0, 0, 32, 30), (25, 10, 45, 45))  # overlapping, of different sizes
+# Name to views and matching.
+EDGE = Matching(sigma=2)
+NO_CODES = Matching(sigma=2, projection="none", search="exact")
+VIEWS = {
+    "shared": (TILES, EDGE),
+    "per-view": (TILES, replace(EDGE, gallery="per-view")),
+    "shared, 5 neighbours": (TILES, replace(EDGE, neighbours=5)),
+    "per-view, 2 neighbours": (TILES, replace(EDGE, neighbours=2, gallery="per-view")),
+    "shared, exact": (TILES, replace(EDGE, search="exact", kappa=2)),
+    "shared, no codes": (TILES, NO_CODES),
+    "per-view, no codes": (TILES, replace(NO_CODES, gallery="per-view")),
+    "regions, vectors": (Views(regions=REGIONS), replace(EDGE, neighbours=3, image_score="vectors")),
+    "regions, per-view": (Views(regions=REGIONS), replace(EDGE, gallery="per-view")),
+    "tiles in regions": (Views(regions=REGIONS, tile=(24, 32), overlap=4), EDGE),
+    "masked": (TILES, EDGE),
+    "masked regions, per-view": (Views(regions=REGIONS), replace(EDGE, gallery="per-view")),
+    "masked regions, no codes": (Views(regions=REGIONS), NO_CODES),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid) -> Path:
+    """The network with a view of 32x32: grids of 8x8, 4x4 and 2x2, so that all pairs are few."""
+    path = tmp_path_factory.mktemp("tiny") / "model.onnx"
+    export_pyramid(torch_pyramid, path, view=View(resize=(32, 32), size=(32, 32)), weights_note={"source": "random"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def texture() -> Callable[..., NDArray[np.uint8]]:
+    """A woven texture with a bright border, which varies a little; `flaw` paints a green spot of 8 pixels at (x, y)."""
+
+    def make(seed: int, *, size: tuple[int, int] = TEXTURE, flaw: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: size[0], : size[1]]
+        woven = 120 + 40 * np.sin(x / 3 + rng.uniform(0, 6)) + 30 * np.sin(y / 4 + rng.uniform(0, 6)) + 20 * (y < 4)
+        image = woven[..., None] * [1, 0.85, 0.7] + rng.normal(0, 4, (*size, 3))
+        if flaw is not None:
+            image[flaw[1] : flaw[1] + 8, flaw[0] : flaw[0] + 8] = (0, 255, 0)
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def textures(tmp_path_factory: pytest.TempPathFactory, texture: Callable[..., NDArray[np.uint8]]) -> Path:
+    """Six frames of it, all of one size, one of them grey."""
+    folder = tmp_path_factory.mktemp("textures")
+    for seed in range(6):
+        frame = texture(seed)
+        np.save(folder / f"{seed}.npy", frame[:, :, 1] if seed == 4 else frame)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def looked_at() -> NDArray[np.bool_]:
+    """A mask of these frames: a clamp at the left and a disc inside are ignored."""
+    y, x = np.mgrid[: TEXTURE[0], : TEXTURE[1]]
+    return np.asarray((x >= 6) & ((y - 30) ** 2 + (x - 45) ** 2 >= 7**2))
+
+
+@pytest.fixture(scope="session")
+def with_views(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, textures: Path, looked_at: NDArray[np.bool_]
+) -> Callable[[str], Built]:
+    """Bundles by the names in VIEWS, built when they are asked for."""
+    built: dict[str, Built] = {}
+    folder = tmp_path_factory.mktemp("views")
+    np.save(folder / "mask.npy", looked_at.astype(np.uint8) * 255)
+
+    def of(name: str) -> Built:
+        if name not in built:
+            views, matching = VIEWS[name]
+            if name.startswith("masked"):
+                views = replace(views, mask=folder / "mask.npy")
+            output = folder / f"{len(built)}.spade"
+            built[name] = build(textures, model=tiny_model, output=output, views=views, matching=matching)
+        return built[name]
+
+    return of

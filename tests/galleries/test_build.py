@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from spade_edge.galleries import Built, build
 from spade_edge.runtime import DataError, ModelError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle import Bundle
+from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.manifest import FILE, HISTORY, Manifest
 from spade_edge.runtime.matcher import PROFILES, Matcher, Matching
 from spade_edge.runtime.view import View
@@ -36,8 +37,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def said(bundle: Bundle, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     """What the bundle's network says of a frame: its levels and the image vector."""
     session = onnxruntime.InferenceSession(bundle.model)
-    viewer = Viewer(View(resize=(64, 64), size=(64, 64)))
-    outputs = session.run(["level1", "level2", "level3", "image"], {"frames": viewer(frame)[None]})
+    viewer = Viewer(Canvas(WHOLE, View(resize=(64, 64), size=(64, 64))))
+    outputs = session.run(["level1", "level2", "level3", "image"], {"frames": viewer(frame)})
     return [output[0] for output in outputs]
 
 
@@ -127,11 +128,11 @@ def test_an_image_that_is_left_out_is_matched_with_all_others_and_never_with_its
     for i in range(8):
         others = np.arange(8) != i
         (matches,) = matcher.matches([gallery.pyramid(i)], allowed=others)
-        images = {matches.nearest(row, column).image for row in range(16) for column in range(16)}
+        images = {matches.nearest(row, column).entry for row in range(16) for column in range(16)}
         assert i not in images
         seen |= images
         (alone,) = matcher.matches([gallery.pyramid(i)], allowed=~others)
-        assert {alone.nearest(row, column).image for row in range(16) for column in range(16)} == {i}
+        assert {alone.nearest(row, column).entry for row in range(16) for column in range(16)} == {i}
         assert alone.distances.max() < 1e-2 * matches.distances.max()
     assert len(seen) > 4
 

@@ -57,8 +57,7 @@ def test_few_keys(tmp_path: Path, count: int) -> None:
 @pytest.fixture(scope="module")
 def bundle(edge: Built) -> tuple[HnswlibSearch, NDArray[np.uint8]]:
     """A search in a bundle, and the bundle's keys by label."""
-    index = Bundle.open(edge.path).index
-    assert index is not None
+    (index,) = Bundle.open(edge.path).indexes
     return HnswlibSearch(edge.path, threads=1), index.keys[np.argsort(index.labels)]
 
 

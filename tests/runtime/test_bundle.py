@@ -66,13 +66,13 @@ def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
     assert set(coded.manifest.files) == COMMON | {"key_weights", "index"}
     assert set(plain.manifest.files) == COMMON
-    assert plain.index is None and plain.manifest.scales is None
+    assert plain.indexes == () and plain.manifest.scales is None
     assert [level.dtype for level in plain.gallery.levels] == [np.float32] * 3
     assert [level.shape for level in plain.gallery.levels] == [(8, 16, 16, 64), (8, 8, 8, 128), (8, 4, 4, 256)]
     assert [level.dtype for level in coded.gallery.levels] == [np.uint8] * 3
     assert [level.shape for level in coded.gallery.levels] == [(8, 256, 64), (8, 64, 128), (8, 16, 256)]
-    assert isinstance(coded.gallery, CodedGallery) and coded.index is not None and coded.manifest.scales is not None
-    assert coded.gallery.squares.shape == (8 * 16, 16) and len(coded.index) == 8 * 16
+    assert isinstance(coded.gallery, CodedGallery) and len(coded.indexes) == 1 and coded.manifest.scales is not None
+    assert coded.gallery.squares.shape == (8 * 16, 16) and len(coded.indexes[0]) == 8 * 16
     assert coded.gallery.coding.key_weights.shape == (16 * 64 + 4 * 128 + 256, 64)
     assert json.loads((edge.path / FILE).read_text())["schema"] == json.loads((paper.path / FILE).read_text())["schema"]
 
@@ -111,7 +111,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 3}'],
+    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 4}'],
 )
 def test_a_manifest_that_is_none_is_refused(copy: Path, text: str) -> None:
     (copy / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -141,10 +141,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 2, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 3, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 3'))
-    with pytest.raises(BundleError, match=r"expected schema 2, found 3; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 4'))
+    with pytest.raises(BundleError, match=r"expected schema 3, found 4; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 
@@ -392,3 +392,150 @@ def test_a_network_that_gives_nan_is_an_error(edge: Built, tmp_path: Path) -> No
     session = Session.open(altered_model(edge, tmp_path / "nan.onnx", poison))
     with pytest.raises(ModelError, match="expected finite features, found NaN or infinity"):
         session(np.full((1, 64, 64, 3), 100, np.float32))
+
+
+@pytest.fixture
+def masked(with_views: Callable[[str], Built], tmp_path: Path) -> Path:
+    """A bundle with two regions, a mask and a gallery per view, that may be spoilt."""
+    return Path(shutil.copytree(with_views("masked regions, per-view").path, tmp_path / "masked.spade"))
+
+
+def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built]) -> None:
+    shared, per_view, plain, masked = (
+        Bundle.open(with_views(name).path)
+        for name in ("shared", "per-view", "per-view, no codes", "masked regions, per-view")
+    )
+    indexes = {f"index{number}" for number in range(1, 7)}
+    assert set(shared.manifest.files) == COMMON | {"key_weights", "index"}
+    assert set(per_view.manifest.files) == COMMON | {"key_weights"} | indexes
+    assert set(plain.manifest.files) == COMMON
+    assert set(masked.manifest.files) == COMMON | {"key_weights", "index1", "index2", "mask"}
+    assert [len(index) for index in shared.indexes] == [36 * 4]
+    assert [len(index) for index in per_view.indexes] == [6 * 4] * 6
+    for bundle in (shared, per_view):
+        assert [level.shape for level in bundle.gallery.levels] == [(36, 64, 64), (36, 16, 128), (36, 4, 256)]
+        assert bundle.thumbnails.shape == (36, 16, 16, 3) and len(bundle.gallery.images) == 36
+    # An index per view holds what the shared one holds of that view.
+    (index,) = shared.indexes
+    keys = index.keys[np.argsort(index.labels)]
+    own = np.concatenate([index.keys[np.argsort(index.labels)] for index in per_view.indexes])
+    assert np.array_equal(keys, own)
+    assert [bundle.mask is None for bundle in (shared, per_view, plain, masked)] == [True, True, True, False]
+    assert masked.mask is not None and masked.mask.looked_at.dtype == bool
+    for bundle in (shared, per_view, plain, masked):
+        assert Manifest.from_text(bundle.manifest.to_text()) == bundle.manifest
+
+
+LAYOUT_LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no layout": lambda v: v.pop("layout"),
+    "a layout that is none": lambda v: v.update(layout=[1]),
+    "a box outside the frame": lambda v: v["layout"]["boxes"][0].__setitem__(0, 70),
+    "a box below 0": lambda v: v["layout"]["boxes"][0].__setitem__(1, -1),
+    "a box of nothing": lambda v: v["layout"]["boxes"][1].__setitem__(2, 0),
+    "a box of a fraction": lambda v: v["layout"]["boxes"][1].__setitem__(2, 20.0),
+    "a box of three": lambda v: v["layout"]["boxes"][0].pop(),
+    "a box beyond any number": lambda v: v["layout"]["boxes"][0].__setitem__(0, 10**40),
+    "a box twice": lambda v: v["layout"]["boxes"].__setitem__(1, v["layout"]["boxes"][0]),
+    "a box too many": lambda v: v["layout"]["boxes"].append([0, 0, 9, 9]),
+    "a box too few": lambda v: v["layout"]["boxes"].pop(),
+    "no boxes": lambda v: v["layout"].update(boxes=[]),
+    "2,000 boxes": lambda v: v["layout"].update(boxes=[[i % 60, i // 60, 1, 1] for i in range(2000)]),
+    "boxes without a frame": lambda v: v["layout"].update(frame=None),
+    "a smaller frame": lambda v: v["layout"].update(frame=[54, 72]),
+    "a frame of another shape": lambda v: v["layout"].update(frame=[72, 72]),
+    "a frame without end": lambda v: v["layout"].update(frame=[32767, 72]),
+    "a frame of nothing": lambda v: v["layout"].update(frame=[0, 0]),
+    "a map that no memory holds": lambda v: v["layout"].update(
+        frame=[32766, 32766], boxes=[[0, 0, 32, 32], [32700, 32700, 32, 32]]
+    ),
+    "no mask, but its file": lambda v: v["layout"].update(masked=False),
+    "a mask without its file": lambda v: v["files"].pop("mask"),
+    "a mask that is no flag": lambda v: v["layout"].update(masked=1),
+    "an unknown field": lambda v: v["layout"].update(tiles=[]),
+    "a view of the whole": lambda v: v.update(layout={"frame": None, "boxes": [], "masked": False}),
+    "a whole with a mask": lambda v: v.update(layout={"frame": None, "boxes": [], "masked": True}),
+    "an index too few": lambda v: v["files"].pop("index2"),
+    "an index too many": lambda v: v["files"].update(index3=v["files"]["index2"]),
+    "an index of another name": lambda v: v["files"].update(index=v["files"].pop("index1")),
+    "a shared gallery": lambda v: v["matching"].update(gallery="shared"),
+    "a gallery of another kind": lambda v: v["matching"].update(gallery="per view"),
+    "a gallery that is none": lambda v: v["matching"].update(gallery=None),
+    "no gallery": lambda v: v["matching"].pop("gallery"),
+    "one name too many": lambda v: v["names"].append("more.png"),
+    "a model that crops": lambda v: v["model"]["view"].update(resize=[40, 40]),
+}
+
+
+@pytest.mark.parametrize("lie", LAYOUT_LIES)
+def test_a_layout_that_lies_is_refused(masked: Path, lie: str) -> None:
+    Bundle.open(masked, verify="structure")
+    rewrite(masked, LAYOUT_LIES[lie])
+    with pytest.raises(BundleError, match="expected|unknown field") as caught:
+        Bundle.open(masked, verify="structure")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_layout_is_not_asked_for_where_a_bundle_has_one_view(edge: Built) -> None:
+    assert json.loads((edge.path / FILE).read_text())["layout"] == {"frame": None, "boxes": [], "masked": False}
+
+
+@pytest.mark.parametrize("role", ["mask", "index1", "index2"])
+def test_a_mask_or_an_index_that_is_missing_truncated_or_altered_is_named(masked: Path, role: str) -> None:
+    path = masked / Manifest.read(masked).files[role].name
+    whole = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found: No such file"):
+        Bundle.open(masked)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(BundleError, match=f"{path.name}: expected {len(whole)} bytes, found {len(whole) - 1}"):
+        Bundle.open(masked)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(BundleError, match=f"{path.name}: expected SHA-256"):
+        Bundle.open(masked)
+
+
+def test_masks_of_another_kind_are_refused(masked: Path, tmp_path: Path) -> None:
+    mask = np.load(masked / Manifest.read(masked).files["mask"].name)
+    assert mask.shape == (56, 72) and mask.dtype == np.uint8
+    wrong = {
+        "small": mask[1:],
+        "turned": np.ascontiguousarray(mask.T),
+        "coloured": np.repeat(mask[..., None], 3, axis=2),
+        "bool": mask > 0,
+        "float": mask.astype(np.float32),
+        "flat": mask.ravel(),
+    }
+    for name, array in wrong.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        swap_payload(masked, "mask", tmp_path / f"{name}.npy")
+        with pytest.raises(BundleError, match="mask-.*expected 56x72 uint8, found") as caught:
+            Bundle.open(masked)
+        assert "\n" not in str(caught.value)
+    np.save(tmp_path / "nothing.npy", np.zeros_like(mask))
+    swap_payload(masked, "mask", tmp_path / "nothing.npy")
+    with pytest.raises(BundleError, match="mask-.*expected pixels to look at, found none"):
+        Bundle.open(masked)
+
+
+def test_a_mask_that_leaves_nothing_of_any_view_is_an_error_and_no_verdict(
+    masked: Path, tmp_path: Path, textures: Path
+) -> None:
+    mask = np.zeros((56, 72), np.uint8)
+    mask[0, -1] = 1  # outside both regions
+    np.save(tmp_path / "corner.npy", mask)
+    swap_payload(masked, "mask", tmp_path / "corner.npy")
+    with pytest.raises(BundleError, match="mask"):
+        Scorer.open(masked)(np.load(textures / "0.npy"))
+
+
+def test_an_index_of_another_view_is_refused(masked: Path, tmp_path: Path) -> None:
+    from spade_edge.galleries.index import write_index
+
+    scales = Manifest.read(masked).scales
+    assert scales is not None
+    dimensions = len(scales.key_scale)
+    keys = np.random.default_rng(0).integers(0, 128, (23, dimensions), dtype=np.uint8)
+    write_index(keys, tmp_path / "other.hnsw")
+    swap_payload(masked, "index2", tmp_path / "other.hnsw")
+    with pytest.raises(BundleError, match=f"index2-.*expected 24 cells with keys of {dimensions} numbers, found 23"):
+        Bundle.open(masked)

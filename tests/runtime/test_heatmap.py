@@ -7,25 +7,30 @@ import pytest
 import scipy.ndimage
 import torch
 
-from spade_edge.runtime.heatmap import Smoothing, gaussian_weights
+from spade_edge.runtime.heatmap import Stitching, gaussian_weights
+from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.regions import blobs
+from spade_edge.runtime.view import View
 
 
 @pytest.mark.parametrize("sigma", [0, 1.5, 4])
 def test_the_map_is_torchs_bilinear_then_scipys_gaussian(sigma: float) -> None:
-    distances = np.random.default_rng(0).gamma(2, 10, (28, 56)).astype(np.float32)
+    distances = np.random.default_rng(0).gamma(2, 10, (32, 64)).astype(np.float32)
     enlarged = torch.nn.functional.interpolate(
-        torch.from_numpy(distances)[None, None], size=(112, 224), mode="bilinear", align_corners=False
+        torch.from_numpy(distances)[None, None], size=(128, 256), mode="bilinear", align_corners=False
     )[0, 0].numpy()
     expected = scipy.ndimage.gaussian_filter(enlarged.astype(np.float64), sigma) if sigma else enlarged
-    heatmap = Smoothing.between((28, 56), (112, 224), sigma=sigma)(distances)
+    canvas = Canvas(WHOLE, View((128, 256), (128, 256)))
+    heatmap = Stitching(canvas, (32, 64), sigma=sigma)([distances])
     assert heatmap.dtype == np.float32
     np.testing.assert_allclose(heatmap, expected, rtol=1e-5)
 
 
 def test_a_kernel_longer_than_the_axis_still_mirrors_as_scipy_does() -> None:
     signal = np.random.default_rng(1).normal(size=7)
-    np.testing.assert_allclose(gaussian_weights(7, 5) @ signal, scipy.ndimage.gaussian_filter1d(signal, 5), rtol=1e-9)
+    spread, weights = gaussian_weights(7, 5)
+    assert spread == slice(0, 7)
+    np.testing.assert_allclose(weights @ signal, scipy.ndimage.gaussian_filter1d(signal, 5), rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -19,11 +19,14 @@ from spade_edge.runtime import matching as module
 from spade_edge.runtime.cells import CellComparison
 from spade_edge.runtime.coding import Coder
 from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
+from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.hnsw import Index, Walk
-from spade_edge.runtime.matcher import Matcher, Matching, highest
+from spade_edge.runtime.layout import WHOLE, Canvas
+from spade_edge.runtime.matcher import Matcher, Matching
 from spade_edge.runtime.matching import CellMatches, ExactMatches, match_cells, match_exactly
 from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.pyramid import Pyramid, by_cell, from_cells
+from spade_edge.runtime.view import View
 
 THREE = card_of((64, 96), (8, 5), (16, 7), (32, 9))  # grids 8 x 12, 4 x 6, 2 x 3
 ONE = card_of((192, 160), (32, 11))  # 6 x 5
@@ -104,9 +107,9 @@ def check_places(found: ExactMatches | CellMatches, query: Pyramid, gallery: lis
     embeddings = [torch_embedding(pyramid) for pyramid in gallery]
     for number, y in enumerate(torch_embedding(query)):
         place = found.nearest(*divmod(number, query.grid[1]))
-        there = float(((embeddings[place.image][place.position] - y) ** 2).sum())
+        there = float(((embeddings[place.entry][place.position] - y) ** 2).sum())
         best = min(float(((embeddings[image] - y) ** 2).sum(dim=1).min()) for image in images)
-        assert place.image in images
+        assert place.entry in images
         assert place.distance == pytest.approx(there, rel=1e-4, abs=1e-4)
         assert there == pytest.approx(best, rel=1e-4, abs=1e-4)
 
@@ -118,7 +121,7 @@ def test_exact_matching_is_eq_3(card: ModelCard, kappa: int) -> None:
     pyramids = [random_pyramid(rng, card) for _ in range(4)]
     query = random_pyramid(rng, card)
     images = np.array([2, 0, 3])
-    found = match_exactly(query, gallery_of(pyramids, card), images=images, kappa=kappa)
+    found = match_exactly(query, gallery_of(pyramids, card), entries=images, kappa=kappa)
     np.testing.assert_allclose(found.distances, naive(query, [pyramids[i] for i in images], kappa), rtol=1e-4)
     check_places(found, query, pyramids, images.tolist())
 
@@ -133,7 +136,7 @@ def test_exact_matching_in_codes_is_eq_3_of_what_they_stand_for(card: ModelCard,
     query = random_pyramid(rng, card, signed=signed)
     decoded = [rounded(pyramid, gallery) for pyramid in pyramids]
     images = np.array([1, 3, 0])
-    found = match_exactly(coder.rounded(query), gallery, images=images, kappa=kappa)
+    found = match_exactly(coder.rounded(query), gallery, entries=images, kappa=kappa)
     expected = naive(rounded(query, gallery), [decoded[i] for i in images], kappa)
     np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
     check_places(found, rounded(query, gallery), decoded, images.tolist())
@@ -145,9 +148,9 @@ def test_exact_matching_in_codes_is_eq_3_of_what_they_stand_for(card: ModelCard,
 def test_a_frame_of_the_gallery_is_found_at_distance_zero_in_its_place() -> None:
     rng = np.random.default_rng(1)
     pyramids = [random_pyramid(rng, THREE) for _ in range(3)]
-    found = match_exactly(pyramids[1], gallery_of(pyramids, THREE), images=np.arange(3), kappa=1)
+    found = match_exactly(pyramids[1], gallery_of(pyramids, THREE), entries=np.arange(3), kappa=1)
     assert found.distances.max() < 1e-9
-    assert (found.images == 1).all()
+    assert (found.entries == 1).all()
     assert np.array_equal(found.positions.ravel(), np.arange(8 * 12))
 
 
@@ -159,18 +162,18 @@ def test_small_distances_between_large_features_survive() -> None:
     near = Pyramid(
         levels=(far.levels[0] + rng.normal(0, 0.01, far.levels[0].shape).astype(np.float32),), image=base.image
     )
-    found = match_exactly(near, gallery_of([far], ONE), images=np.array([0]), kappa=1)
+    found = match_exactly(near, gallery_of([far], ONE), entries=np.array([0]), kappa=1)
     np.testing.assert_allclose(found.distances, naive(near, [far], 1), rtol=1e-3)
 
 
 def test_bands_of_a_large_view_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     gallery, query = gallery_of([random_pyramid(rng, THREE) for _ in range(3)], THREE), random_pyramid(rng, THREE)
-    whole = match_exactly(query, gallery, images=np.arange(3), kappa=2)
+    whole = match_exactly(query, gallery, entries=np.arange(3), kappa=2)
     monkeypatch.setattr(module, "TABLE", 96 * 7)  # seven positions at a time
-    banded = match_exactly(query, gallery, images=np.arange(3), kappa=2)
+    banded = match_exactly(query, gallery, entries=np.arange(3), kappa=2)
     np.testing.assert_allclose(banded.distances, whole.distances, rtol=1e-6)
-    assert np.array_equal(banded.images, whole.images)
+    assert np.array_equal(banded.entries, whole.entries)
 
 
 @each_card
@@ -213,7 +216,7 @@ class Indexed:
         self.comparison = CellComparison(card, self.gallery.coding, threads=1)
 
     def matcher(self, **parameters: object) -> Matcher:
-        return Matcher(self.gallery, Matching(**parameters), search=self.walk, threads=1)  # type: ignore[arg-type]
+        return Matcher(self.gallery, Matching(**parameters), searches=[self.walk], threads=1)  # type: ignore[arg-type]
 
     def match(self, queries: list[Pyramid], view: int, candidates: NDArray[np.int64], kappa: int) -> CellMatches:
         seen = self.coder.windows(self.coder(queries))
@@ -232,11 +235,11 @@ def test_looking_into_every_cell_is_exact(card: ModelCard, kappa: int, signed: b
     indexed = Indexed(tmp_path, card, count=6, signed=signed)
     rng = np.random.default_rng(6)
     queries = [random_pyramid(rng, card, signed=signed) for _ in range(2)]
-    cells = indexed.gallery.cells_per_image
+    cells = indexed.gallery.cells_per_entry
     everything = np.tile(np.arange(6 * cells), (cells, 1))
     for view, query in enumerate(queries):
         found = indexed.match(queries, view, everything, kappa)
-        exact = match_exactly(indexed.coder.rounded(query), indexed.gallery, images=np.arange(6), kappa=kappa)
+        exact = match_exactly(indexed.coder.rounded(query), indexed.gallery, entries=np.arange(6), kappa=kappa)
         np.testing.assert_allclose(found.distances, exact.distances, rtol=1e-4)
         np.testing.assert_allclose(
             found.distances, naive(rounded(query, indexed.gallery), indexed.decoded, kappa), rtol=1e-4
@@ -263,7 +266,7 @@ def test_some_cells_are_eq_3_of_their_embeddings(indexed: Indexed, kappa: int) -
             spot = found.nearest(*at)
             assert spot.distance == pytest.approx(squared[0], rel=1e-4)
             row, column = divmod(spot.position, 12)
-            assert spot.image * 6 + row // 4 * 3 + column // 4 in candidates[cell]
+            assert spot.entry * 6 + row // 4 * 3 + column // 4 in candidates[cell]
 
 
 @pytest.mark.parametrize("kappa", [1, 5])
@@ -284,7 +287,7 @@ def test_a_view_of_the_gallery_is_at_distance_zero_through_the_index(indexed: In
         (found,) = indexed.matcher(candidates=4).matches([indexed.pyramids[image]])
         assert found.distances.min() >= 0 and found.distances.max() <= 1e-3
         place = found.nearest(5, 7)
-        assert (place.image, place.position) == (image, 5 * 12 + 7)
+        assert (place.entry, place.position) == (image, 5 * 12 + 7)
         assert place.distance <= 1e-3
 
 
@@ -309,7 +312,7 @@ def test_candidates_are_the_nearest_keys(indexed: Indexed) -> None:
     for parameters, images in (({}, range(20)), ({"neighbours": 50}, range(20)), ({}, range(0, 20, 2))):
         allowed = np.isin(np.arange(20), list(images))
         matcher = indexed.matcher(candidates=5, ef=120, **parameters)
-        found = matcher.candidates(queries, keys, allowed=None if allowed.all() else allowed)
+        found = matcher.candidates(queries, keys, views=[0] * 3, allowed=None if allowed.all() else allowed)
         assert found.shape == (3, 6, 5)
         assert np.isin(found // 6, list(images)).all()
         possible = np.where(np.repeat(allowed, 6), truth, np.iinfo(np.int64).max)
@@ -320,7 +323,7 @@ def test_fewer_cells_than_candidates_leave_none(indexed: Indexed) -> None:
     query = random_pyramid(np.random.default_rng(13), THREE)
     only = np.arange(20) == 11
     matcher = indexed.matcher(candidates=9)
-    found = matcher.candidates([query], indexed.coder([query]).keys, allowed=only)
+    found = matcher.candidates([query], indexed.coder([query]).keys, views=[0], allowed=only)
     assert (np.sort(found[0, :, :6], axis=1) == 66 + np.arange(6)).all()
     assert (found[0, :, 6:] == -1).all()
     (matches,) = matcher.matches([query], allowed=only)
@@ -334,7 +337,7 @@ def test_an_image_that_is_left_out_is_never_matched(indexed: Indexed, search: st
     (found,) = matcher.matches([indexed.pyramids[4]])
     assert found.distances.max() == pytest.approx(0, abs=1e-3)
     (found,) = matcher.matches([indexed.pyramids[4]], allowed=np.arange(20) != 4)
-    assert all(found.nearest(row, column).image != 4 for row in range(8) for column in range(12))
+    assert all(found.nearest(row, column).entry != 4 for row in range(8) for column in range(12))
     assert found.distances.min() > 0.01
 
 
@@ -393,33 +396,31 @@ def test_the_vector_score_is_the_mean_squared_distance_to_the_k_nearest_vectors(
     squared = [sum((float(a) - float(b)) ** 2 for a, b in zip(p.image, query.image, strict=True)) for p in pyramids]
     gallery = coded_gallery_of(pyramids, ONE)[0] if coded else gallery_of(pyramids, ONE)
     matching = Matching(neighbours=neighbours, search="exact", image_score="vectors")
-    score: Callable[..., float] = Matcher(gallery, matching, threads=1).image_score
-    heatmap = np.zeros((1, 1), np.float32)
-    assert score(query, heatmap) == pytest.approx(np.mean(sorted(squared)[:neighbours]), rel=1e-5)
+    score: Callable[..., float] = Matcher(gallery, matching, threads=1).vector_score
+    assert score(query.image) == pytest.approx(np.mean(sorted(squared)[:neighbours]), rel=1e-5)
     allowed = np.arange(20) % 3 > 0
     kept = sorted(x for x, may in zip(squared, allowed, strict=True) if may)
-    assert score(query, heatmap, allowed=allowed) == pytest.approx(np.mean(kept[:neighbours]), rel=1e-5)
+    assert score(query.image, allowed=allowed) == pytest.approx(np.mean(kept[:neighbours]), rel=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (10, 10), (19, 10), (20, 10), (224, 224)])
+@pytest.mark.parametrize("shape", [(32, 32), (32, 64), (160, 32), (96, 96), (224, 224), (192, 320)])
 def test_the_map_score_is_the_mean_of_the_highest_hundredth(shape: tuple[int, int]) -> None:
     heatmap = np.random.default_rng(17).gamma(1, 10, shape).astype(np.float32)
     count = max(1, shape[0] * shape[1] // 100)
     expected = sum(sorted(heatmap.ravel().tolist(), reverse=True)[:count]) / count
     before = heatmap.copy()
-    assert highest(heatmap) == pytest.approx(expected, rel=1e-6)
-    assert highest(heatmap[::-1].T) == pytest.approx(expected, rel=1e-6)
+    stitching = Stitching(Canvas(WHOLE, View(shape, shape)), (shape[0] // 8, shape[1] // 8), sigma=4)
+    assert stitching.kept is None
+    assert stitching.score(heatmap) == pytest.approx(expected, rel=1e-6)
+    assert stitching.score(heatmap[::-1]) == pytest.approx(expected, rel=1e-6)
     assert np.array_equal(heatmap, before)
-    gallery = gallery_of([random_pyramid(np.random.default_rng(0), ONE)], ONE)
-    matcher = Matcher(gallery, Matching(search="exact", projection="none"), threads=1)
-    assert matcher.image_score(gallery.pyramid(0), heatmap) == highest(heatmap)
 
 
 def test_searching_without_codes_or_an_index_is_refused(indexed: Indexed) -> None:
     gallery = gallery_of([random_pyramid(np.random.default_rng(0), THREE)], THREE)
-    for features, search in ((gallery, indexed.walk), (gallery, None), (indexed.gallery, None)):
+    for features, searches in ((gallery, [indexed.walk]), (gallery, []), (indexed.gallery, [])):
         with pytest.raises(BundleError, match="expected a gallery in codes with an HNSW index, found one without"):
-            Matcher(features, Matching(), search=search)
+            Matcher(features, Matching(), searches=searches)
 
 
 def test_more_neighbours_than_the_search_looks_at_are_refused(indexed: Indexed) -> None:

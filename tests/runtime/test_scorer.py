@@ -215,8 +215,7 @@ class Naive:
 
 
 def test_a_search_that_is_handed_in_is_used(edge: Built, part: Frames) -> None:
-    index = Bundle.open(edge.path).index
-    assert index is not None
+    index = Bundle.open(edge.path).indexes[0]
     search = Naive(index.keys[np.argsort(index.labels)].astype(np.int64))
     scorer, frames = Scorer.open(edge.path, search=search), [part(80), part(81, flaw=True)]
     for frame in frames:
@@ -242,10 +241,10 @@ def test_k_neighbours_are_the_only_images_that_are_matched(
         bundle = Bundle.open(path)
         few, every = Scorer.open(with_matching(path, tmp_path / f"{number}.spade", neighbours=3)), Scorer.open(path)
         frame = part(85, flaw=True)
-        (pyramid,) = every.session(every.viewer(frame)[np.newaxis])
+        (pyramid,) = every.session(every.viewer(frame))
         order = ((bundle.gallery.images.astype(np.float64) - pyramid.image) ** 2).sum(axis=1).argsort()
         (matches,) = few.matcher.matches([pyramid])
-        found = {matches.nearest(row, column).image for row in range(16) for column in range(16)}
+        found = {matches.nearest(row, column).entry for row in range(16) for column in range(16)}
         assert found <= set(order[:3].tolist())
         assert few(frame).heatmap.mean() > every(frame).heatmap.mean()
         ready = replace(few.matcher.matching, search="exact")
@@ -329,7 +328,8 @@ def test_a_stream_passes_on_what_is_wrong_with_its_source_and_may_be_left(
 
     scorer = Scorer.open(edge.path)
     results = scorer.stream(source())
-    next(results)
+    for frame in five[:2]:  # what was taken before is still judged
+        assert next(results).score == scorer(frame).score
     with pytest.raises(OSError, match="the camera is gone"):
         next(results)
     left = scorer.stream(five)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.view import View
 
-SQUARE = View(resize=(64, 64), size=(64, 64))
+SQUARE = Canvas(WHOLE, View(resize=(64, 64), size=(64, 64)))
 
 
 @pytest.mark.parametrize(
@@ -19,10 +20,10 @@ def test_views_that_no_network_takes_are_refused(resize: tuple[int, int], size: 
 
 
 def test_a_box_covers_the_same_things_in_the_frame() -> None:
-    view = View(resize=(256, 256), size=(224, 224))
+    canvas = Canvas(WHOLE, View(resize=(256, 256), size=(224, 224)))
     # A frame of 512 x 1024: a view pixel is 2 frame pixels high and 4 wide, after the 16 that were cut off.
-    assert view.box_in_frame((0, 0, 224, 224), (512, 1024)) == (64, 32, 896, 448)
-    assert view.box_in_frame((10, 20, 3, 5), (512, 1024)) == (4 * 26, 2 * 36, 12, 10)
+    assert canvas.box_in_frame((0, 0, 224, 224), (512, 1024)) == (64, 32, 896, 448)
+    assert canvas.box_in_frame((10, 20, 3, 5), (512, 1024)) == (4 * 26, 2 * 36, 12, 10)
 
 
 @pytest.mark.parametrize("frame_size", [(1, 1), (3, 1000), (50, 51), (4000, 63)])

@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from spade_edge.runtime import FrameError
+from spade_edge.runtime.layout import WHOLE, Box, Canvas, Layout
+from spade_edge.runtime.mask import PAINT, Mask
 from spade_edge.runtime.resample import resample, resampling_weights
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
@@ -18,7 +20,7 @@ VIEWS = {
     "cropped": View(resize=(256, 256), size=(224, 224)),
     "cropped unevenly": View(resize=(75, 101), size=(64, 96)),
 }
-VIEWERS = {name: Viewer(view) for name, view in VIEWS.items()}
+VIEWERS = {name: Viewer(Canvas(WHOLE, view)) for name, view in VIEWS.items()}
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
@@ -38,9 +40,9 @@ def in_numpy(view: View, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
 def same(viewer: Viewer, frame: NDArray[np.uint8]) -> None:
     seen = viewer(frame)
     assert seen.dtype == np.float32
-    assert seen.shape == (*viewer.view.size, 3)
+    assert seen.shape == (1, *viewer.canvas.view.size, 3)
     assert seen.flags.c_contiguous
-    assert np.abs(seen - in_numpy(viewer.view, frame)).max() <= 1e-3
+    assert np.abs(seen[0] - in_numpy(viewer.canvas.view, frame)).max() <= 1e-3
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -85,7 +87,7 @@ def test_strides_do_not_change_a_bit() -> None:
 def test_channels_keep_their_order() -> None:
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[:, :, 0] = 200  # blue
-    view = VIEWERS["square"](frame)
+    (view,) = VIEWERS["square"](frame)
     assert np.allclose(view[:, :, 0], 200)
     assert np.allclose(view[:, :, 1:], 0)
 
@@ -97,7 +99,7 @@ def test_one_pixel_is_a_frame() -> None:
 def test_the_papers_crop_is_the_middle() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
     whole = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA).astype(np.float32)
-    assert np.abs(VIEWERS["cropped"](frame) - whole[16:240, 16:240]).max() <= 0.5
+    assert np.abs(VIEWERS["cropped"](frame)[0] - whole[16:240, 16:240]).max() <= 0.5
 
 
 def test_the_frame_is_left_as_it_was() -> None:
@@ -115,7 +117,7 @@ def test_channels_keep_their_order_and_grey_is_grey() -> None:
     frame[:, :, 0] = 200
     frame[:, :, 2] = 50
     assert np.allclose(VIEWERS["cropped"](frame), [200, 0, 50], atol=1e-3)
-    grey = VIEWERS["cropped"](noise(300, 200))
+    (grey,) = VIEWERS["cropped"](noise(300, 200))
     assert np.array_equal(grey[:, :, 0], grey[:, :, 1]) and np.array_equal(grey[:, :, 0], grey[:, :, 2])
 
 
@@ -128,7 +130,7 @@ def test_shrinking_agrees_with_inter_area_to_a_grey_level(size: tuple[int, int],
         whole = whole.reshape(*view.resize, channels)
         top, left = ((r - s) // 2 for r, s in zip(view.resize, view.size, strict=True))
         expected = whole[top : top + view.size[0], left : left + view.size[1]]
-        assert np.abs(VIEWERS[name](frame) - expected).max() <= 1
+        assert np.abs(VIEWERS[name](frame)[0] - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -156,3 +158,97 @@ def test_what_is_not_a_frame_is_refused_in_one_line(frame: object) -> None:
     with pytest.raises(FrameError, match=r"expected .*, found ") as caught:
         VIEWERS["square"](frame)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+REGIONS: tuple[Box, ...] = (
+    (0, 0, 150, 90),
+    (7, 11, 64, 64),
+    (140, 3, 9, 77),
+    (30, 20, 64, 64),
+    (149, 89, 1, 1),
+    (0, 60, 32, 30),
+)
+FRAME = (90, 150)  # height, width
+
+
+def regions(
+    view: View, boxes: tuple[Box, ...] = REGIONS, frame: tuple[int, int] = FRAME, *, masked: bool = False
+) -> Canvas:
+    return Canvas(Layout(frame, boxes, masked), view)
+
+
+@pytest.mark.parametrize("name", ["square", "wide"])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_a_region_is_seen_as_if_the_frame_had_been_cut_to_it(name: str, channels: int | None) -> None:
+    frame = noise(*FRAME) if channels is None else noise(*FRAME, channels)
+    viewer = Viewer(regions(VIEWS[name]))
+    for one in (frame, frame[::-1, ::-1], np.asfortranarray(frame), frame[:, ::-1]):
+        seen = viewer(one)
+        assert seen.dtype == np.float32 and seen.flags.c_contiguous
+        assert seen.shape == (len(REGIONS), *VIEWS[name].size, 3)
+        for view, (x, y, width, height) in zip(seen, REGIONS, strict=True):
+            cut = np.ascontiguousarray(one[y : y + height, x : x + width])
+            assert np.array_equal(view, VIEWERS[name](cut)[0])
+            assert np.abs(view - in_numpy(VIEWS[name], cut)).max() <= 1e-3
+
+
+def test_what_lies_outside_a_region_is_not_seen_in_it() -> None:
+    boxes: tuple[Box, ...] = ((20, 10, 64, 64), (90, 30, 41, 37))
+    viewer = Viewer(regions(VIEWS["square"], boxes))
+    frame = noise(*FRAME, 3)
+    other = 255 - frame
+    for x, y, width, height in boxes:
+        other[y : y + height, x : x + width] = frame[y : y + height, x : x + width]
+    assert np.array_equal(viewer(frame), viewer(other))
+
+
+@pytest.mark.parametrize("size", [(150, 90), (90, 151), (89, 150), (1, 1)])
+def test_boxes_are_for_frames_of_one_size(size: tuple[int, int]) -> None:
+    viewer = Viewer(regions(VIEWS["square"]))
+    with pytest.raises(FrameError, match=f"expected frames of 150x90 pixels.* found {size[1]}x{size[0]}; ") as caught:
+        viewer(noise(*size, 3))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FrameError, match="expected a uint8 array"):
+        viewer(np.zeros((*FRAME, 3), np.float32))
+
+
+MASKED_BOXES: dict[str, tuple[Box, ...]] = {
+    "shrunk": ((0, 0, 150, 90),),
+    "as it is": ((20, 10, 64, 64),),
+    "grown": ((60, 30, 23, 31),),
+    "all three": ((0, 0, 150, 90), (20, 10, 64, 64), (60, 30, 23, 31)),
+    "shrunk along one axis": ((0, 20, 150, 20),),
+}
+
+
+@pytest.mark.parametrize("boxes", MASKED_BOXES)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_ignored_pixels_do_not_change_a_bit_of_any_view(boxes: str, channels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    looked_at = np.ones(FRAME, bool)
+    looked_at[32:38, 62:70] = False  # every view sees some of it
+    for _ in range(4):
+        x, y = int(rng.integers(150)), int(rng.integers(90))
+        looked_at[y : y + int(rng.integers(1, 30)), x : x + int(rng.integers(1, 30))] = False
+    canvas = regions(VIEWS["square"], MASKED_BOXES[boxes], masked=True)
+    mask = Mask(looked_at)
+    viewer, bare = Viewer(canvas, mask=mask), Viewer(canvas)
+    frame = noise(*FRAME, channels)
+    seen, painted = viewer(frame), mask.painted(canvas)
+    assert painted.shape == (len(canvas.boxes), 64, 64) and painted.dtype == bool
+    assert seen.dtype == np.float32 and seen.flags.c_contiguous
+    for value in (0, 255, rng.integers(0, 256, (*FRAME, channels), dtype=np.uint8)):
+        assert np.array_equal(viewer(np.where(looked_at[..., None], frame, value).astype(np.uint8)), seen)
+    # The rest is seen as without a mask, and painted is no more than what the ignored pixels reach.
+    assert np.array_equal(seen[~painted], bare(frame)[~painted])
+    assert (seen[painted] == np.array(PAINT, np.float32)).all()
+    black, white = (bare(np.where(looked_at[..., None], frame, value).astype(np.uint8)) for value in (0, 255))
+    assert np.array_equal((black != white).any(axis=-1), painted)
+    assert painted.any() and not painted.all()
+
+
+def test_a_mask_that_ignores_nothing_is_none() -> None:
+    canvas = regions(VIEWS["wide"], masked=True)
+    frame = noise(*FRAME, 3)
+    assert np.array_equal(Viewer(canvas, mask=Mask(np.ones(FRAME, bool)))(frame), Viewer(canvas)(frame))
