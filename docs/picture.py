@@ -21,7 +21,7 @@ def main(demo: Path) -> None:
     for name in PARTS:
         frame = cv2.imread(str(demo / "parts" / "test" / name))
         result = scorer(frame)
-        judged = overlay(frame, result, view=manifest.model.view, pixel_threshold=manifest.threshold.pixel)
+        judged = overlay(frame, result, pixel_threshold=manifest.threshold.pixel)
         columns.append(np.vstack([frame, np.full((6, frame.shape[1], 3), 255, np.uint8), judged]))
     gap = np.full((columns[0].shape[0], 6, 3), 255, np.uint8)
     picture = np.hstack([part for column in columns for part in (column, gap)][:-1])

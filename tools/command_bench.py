@@ -73,7 +73,7 @@ def run(chosen: argparse.Namespace) -> int:
     counted = work(scorer)
     if counted is not None:
         value["work"] = asdict(counted)
-    if chosen.recall and chosen.search != EXACT and scorer.bundle.index is not None:
+    if chosen.recall and chosen.search != EXACT and scorer.bundle.indexes:
         compared = recall(chosen.bundle, scorer, frames[:RECALL_FRAMES], threads=chosen.threads, progress=_announced)
         value["recall"] = asdict(compared)
     if chosen.json:
@@ -85,7 +85,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _frames(chosen: argparse.Namespace, scorer: Scorer) -> list[NDArray[np.uint8]]:
     if chosen.frames is None:
-        wanted = chosen.size or scorer.bundle.manifest.model.view.size
+        manifest = scorer.bundle.manifest
+        wanted = chosen.size or manifest.layout.frame or manifest.model.view.size
         return frames_like(scorer.bundle, min(chosen.count, 60), size=wanted)
     from spade_edge.tools.sources import open_source
 

@@ -12,11 +12,15 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from spade_edge.runtime.matcher import CODES, EXACT, HNSW, NONE, PROFILES
-from spade_edge.tools.argument import path, positive, threads
+from spade_edge.runtime.layout import Box
+from spade_edge.runtime.matcher import CODES, EXACT, HNSW, NONE, PER_VIEW, PROFILES, SHARED
+from spade_edge.tools.argument import path, positive, size, threads
 
 if TYPE_CHECKING:
-    from spade_edge.galleries import Built, Plan
+    from spade_edge.galleries import Built, Plan, Views
+
+GIVEN = ("kappa", "sigma", "projection", "search", "candidates", "ef", "gallery")  # of Matching
+WHOLE, AUTO = "whole", "auto"  # --views
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +50,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--candidates", type=int, metavar="T", help="hnsw: gallery cells looked into for each cell of a frame (12)"
     )
     parser.add_argument("--ef", type=int, help="hnsw: length of the list of best cells kept while searching (32)")
+    parser.add_argument(
+        "--views",
+        type=_views,
+        default=WHOLE,
+        metavar="whole|auto|WIDTHxHEIGHT",
+        help="whole (default): one view of the frame or of each region; WIDTHxHEIGHT: tiles of so many frame pixels; "
+        "auto: what suits the frames' size",
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="PIXELS", help="frame pixels that tiles share at least (1/8 of a tile)"
+    )
+    parser.add_argument(
+        "--region",
+        type=_region,
+        action="append",
+        default=[],
+        metavar="X,Y,WIDTH,HEIGHT",
+        help="look only here, in frame pixels from the top left; may be given several times",
+    )
+    parser.add_argument(
+        "--mask", type=path, metavar="FILE", help="an image of the frames' size: what is 0 in it is never looked at"
+    )
+    parser.add_argument(
+        "--gallery",
+        choices=(SHARED, PER_VIEW),
+        help="shared (default): a view may match any view of a good image, for textures; per-view: only the same one, "
+        "for parts that always lie in the same place",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
     parser.add_argument(
         "--threads", type=threads, metavar="N", help="threads of all but the index (default: one a core)"
@@ -57,7 +89,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import build
     from spade_edge.tools.progress import progress
 
-    given = {name: getattr(chosen, name) for name in ("kappa", "sigma", "projection", "search", "candidates", "ef")}
+    given = {name: getattr(chosen, name) for name in GIVEN}
     if given["projection"] == NONE and given["search"] is None:
         given["search"] = EXACT
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
@@ -70,6 +102,7 @@ def run(chosen: argparse.Namespace) -> int:
         output=chosen.output,
         profile=chosen.profile,
         matching=matching,
+        views=_chosen_views(chosen),
         skip_bad=chosen.skip_bad,
         threads=chosen.threads,
         announce=lambda plan: _announce(plan, chosen),
@@ -96,6 +129,8 @@ def _announce(plan: Plan, chosen: argparse.Namespace) -> None:
         f"of which the model {chosen.model.stat().st_size / 1e6:,.0f} MB",
         file=sys.stderr,
     )
+    for line in _about_views(plan, chosen):
+        print(line, file=sys.stderr)
     if chosen.profile == "paper" and plan.departures:
         print(f"departs from the paper: {'; '.join(plan.departures)}", file=sys.stderr)
 
@@ -111,8 +146,54 @@ def _as_json(built: Built) -> dict[str, Any]:
         "pixel_threshold": threshold.pixel,
         "calibrated": threshold.calibrated,
         "departures": list(built.manifest.departures),
+        "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
     }
+
+
+def _chosen_views(chosen: argparse.Namespace) -> Views:
+    from spade_edge.galleries import Views
+
+    return Views(
+        tile=None if chosen.views in (WHOLE, AUTO) else chosen.views,
+        overlap=chosen.overlap,
+        regions=tuple(chosen.region),
+        mask=chosen.mask,
+        auto=chosen.views == AUTO,
+    )
+
+
+def _about_views(plan: Plan, chosen: argparse.Namespace) -> list[str]:
+    """What is looked at of a frame and what it costs; and what would suit the frames better."""
+    gallery = (plan.size - chosen.model.stat().st_size) / len(plan.images)
+    cost = "{0} view{1} a frame: about {2:,.0f} ms of network on this machine, {3:.1f} MB a good image"
+
+    def costs(views: int) -> str:
+        each = gallery / len(plan.layout) * views / 1e6
+        return cost.format(views, "s" if views > 1 else "", views * plan.milliseconds, each)
+
+    lines = [costs(len(plan.layout))]
+    if chosen.views == AUTO:
+        lines.append(
+            "--views auto takes one view, as frames differ in size"
+            if plan.proposal is None
+            else f"--views auto takes {'tiles' if plan.proposal.tile else 'one view'}: {plan.proposal.why}"
+        )
+    elif chosen.views == WHOLE and not chosen.region and chosen.mask is None and plan.proposal and plan.proposal.tile:
+        lines.append(f"consider --views auto: {plan.proposal.why}; that is {costs(plan.proposed_views)}")
+    return lines
+
+
+def _views(text: str) -> str | tuple[int, int]:
+    return text if text in (WHOLE, AUTO) else size(text)
+
+
+def _region(text: str) -> Box:
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isascii() and part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"expected X,Y,WIDTH,HEIGHT in whole pixels, found {text!r}")
+    x, y, width, height = (int(part) for part in parts)
+    return x, y, width, height
 
 
 def _neighbours(text: str) -> int:

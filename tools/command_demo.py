@@ -37,7 +37,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.parts import write_dataset
     from spade_edge.tools.progress import progress
     from spade_edge.tools.report import ReportEntry, ReportHeader, shrink, write_report
-    from spade_edge.tools.sources import open_source
+    from spade_edge.tools.sources.files import find_files
 
     folder: Path = chosen.output
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -58,7 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
     scorer = Scorer.open(built.path)
     manifest = scorer.bundle.manifest
     entries, times = [], []
-    for shot in progress(open_source(parts / "test"), "scoring"):
+    for shot in progress(find_files(parts / "test"), "scoring"):
         result = scorer(shot.frame)
         times.append(result.milliseconds)
         entries.append(
@@ -67,7 +67,7 @@ def run(chosen: argparse.Namespace) -> int:
                 truth=shot.name.split("/")[0],
                 frame=shrink(shot.frame),
                 result=result,
-                overlay=overlay(shot.frame, result, view=manifest.model.view, pixel_threshold=manifest.threshold.pixel),
+                overlay=overlay(shot.frame, result, pixel_threshold=manifest.threshold.pixel),
                 nearest_patch=nearest_patch(scorer.bundle, result.nearest[0]) if result.nearest else None,
             )
         )

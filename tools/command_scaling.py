@@ -127,17 +127,18 @@ def _run(command: str, *arguments: object) -> dict[str, Any]:
 def _varied(folder: Path, count: int, model: Path, output: Path) -> list[Path]:
     """Write `count` images, all different, at the size of the model's view."""
     from spade_edge.galleries.images import find_images, read_image
+    from spade_edge.runtime.layout import WHOLE, Canvas
     from spade_edge.runtime.session import Session
     from spade_edge.runtime.viewer import Viewer
     from spade_edge.tools.progress import progress
 
-    viewer = Viewer(Session.open(model).card.view)
+    viewer = Viewer(Canvas(WHOLE, Session.open(model).card.view))
     sources = find_images(folder)
     output.mkdir()
     random = np.random.default_rng(0)
     written = []
     for i in progress(range(count), "varying images"):
-        seen = viewer(read_image(sources[i % len(sources)]))
+        (seen,) = viewer(read_image(sources[i % len(sources)]))
         varied = _variant(seen, i // len(sources), random)
         name = output / f"{i:06d}.npy"
         np.save(name, varied)

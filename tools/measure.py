@@ -21,8 +21,10 @@ from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.coding import windows
 from spade_edge.runtime.gallery import CodedGallery
 from spade_edge.runtime.hnsw import BEAM
+from spade_edge.runtime.layout import Layout
 from spade_edge.runtime.matcher import EXACT, HNSW
 from spade_edge.runtime.resample import resample, resampling_weights
+from spade_edge.runtime.scorer import AT_ONCE
 
 BLOCK = 10  # frames scored, and as many runs of the bare network, in turn
 
@@ -72,13 +74,13 @@ def measure(scorer: Scorer, frames: Sequence[NDArray[np.uint8]], *, count: int, 
     """Score `count` frames, and run the bare network as often, in turn, after a few of each that do not count."""
     for frame in frames[:3]:
         scorer(frame)
-    views = [scorer.viewer(frame)[np.newaxis] for frame in frames[:BLOCK]]
+    views = [scorer.viewer(frame) for frame in frames[:BLOCK]]
     stages: dict[str, list[float]] = {}
     total, alone = [], []
     for start in range(0, count, BLOCK):
         numbers = range(start, min(start + BLOCK, count))
         for i in numbers:
-            alone.append(_milliseconds(partial(scorer.session, views[i % len(views)])))
+            alone.append(_milliseconds(partial(_network, scorer, views[i % len(views)])))
         for i in numbers:
             begin = perf_counter()
             result = scorer(frames[i % len(frames)])
@@ -103,7 +105,7 @@ def measure(scorer: Scorer, frames: Sequence[NDArray[np.uint8]], *, count: int, 
 
 
 def frames_like(bundle: Bundle, count: int, *, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """Frames to measure with where there are none: good images' thumbnails, enlarged, moved a little, with noise.
+    """Frames to measure with where there are none: good images as their thumbnails show them, moved, with noise.
 
     Args:
         bundle: whose thumbnails.
@@ -111,16 +113,30 @@ def frames_like(bundle: Bundle, count: int, *, size: tuple[int, int]) -> list[ND
         size: (height, width) of a frame.
     """
     random = np.random.default_rng(0)
+    good = len(bundle.manifest.names)
     frames = []
     for i in range(count):
-        thumbnail = bundle.thumbnails[i * max(1, len(bundle.thumbnails) // count) % len(bundle.thumbnails)]
-        rows, columns = (resampling_weights(have, want) for have, want in zip(thumbnail.shape, size, strict=False))
-        frame = resample(
-            np.roll(thumbnail, random.integers(-4, 5, 2).tolist(), axis=(0, 1)), rows=rows, columns=columns
-        )
-        frame += random.normal(0, 3, (*size, 1)).astype(np.float32)
+        views = bundle.thumbnails[i * max(1, good // count) % good :: good]
+        picture = _together(views, bundle.manifest.layout)
+        moved = np.roll(picture, random.integers(-4, 5, 2).tolist(), axis=(0, 1))
+        frame = _resized(moved, size) + random.normal(0, 3, (*size, 1)).astype(np.float32)
         frames.append(np.ascontiguousarray(np.clip(np.rint(frame), 0, 255), np.uint8))
     return frames
+
+
+def _together(views: NDArray[np.uint8], layout: Layout) -> NDArray[np.generic]:
+    """The frame that some views are of; black where none of them is."""
+    if layout.frame is None:
+        return views[0]
+    frame = np.zeros((*layout.frame, 3), np.float32)
+    for view, (x, y, width, height) in zip(views, layout.boxes, strict=True):
+        frame[y : y + height, x : x + width] = _resized(view, (height, width))
+    return frame
+
+
+def _resized(picture: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.float32]:
+    rows, columns = (resampling_weights(have, want) for have, want in zip(picture.shape, size, strict=False))
+    return resample(picture, rows=rows, columns=columns)
 
 
 @dataclass(frozen=True)
@@ -151,16 +167,17 @@ def recall(
     """Compare the bundle's search with exact search over the same gallery; slow."""
     exact = Scorer.open(path, threads=threads, search=EXACT, verify="structure")
     near, true, same, scores = 0.0, 0.0, 0, []
-    positions = int(np.prod(scorer.matcher.gallery.grid))
+    positions = int(np.prod(scorer.matcher.gallery.grid)) * scorer.matcher.gallery.views
     # Frames that are in the gallery are at distance 0: what is said of them is a share of a hundredth of the threshold.
     threshold = scorer.bundle.manifest.threshold
     least, least_score = 0.01 * np.sqrt(threshold.pixel) * positions * len(frames), 0.01 * threshold.score
     for frame in progress(frames):
-        pyramid = scorer.session(scorer.viewer(frame)[np.newaxis])
-        (found,), (best,) = scorer.matcher.matches(pyramid), exact.matcher.matches(pyramid)
-        near += float(np.sqrt(found.distances).sum(dtype=np.float64))
-        true += float(np.sqrt(best.distances).sum(dtype=np.float64))
-        same += int(np.count_nonzero(found.distances <= best.distances * (1 + 1e-4) + 1e-3))
+        for view, seen in enumerate(scorer.viewer(frame)):
+            pyramid = scorer.session(seen[np.newaxis])
+            (found,), (best,) = (one.matcher.matches(pyramid, views=[view]) for one in (scorer, exact))
+            near += float(np.sqrt(found.distances).sum(dtype=np.float64))
+            true += float(np.sqrt(best.distances).sum(dtype=np.float64))
+            same += int(np.count_nonzero(found.distances <= best.distances * (1 + 1e-4) + 1e-3))
         want = exact(frame).score
         scores.append(abs(scorer(frame).score - want) / max(want, least_score))
     return Recall(len(frames), (near - true) / max(true, least), same / len(frames) / positions, max(scores))
@@ -184,11 +201,12 @@ class Work:
 
 
 def work(scorer: Scorer) -> Work | None:
-    """Count the work of matching; None for exact search."""
-    gallery, matching, index = scorer.matcher.gallery, scorer.matcher.matching, scorer.bundle.index
-    if not isinstance(gallery, CodedGallery) or index is None or matching.search != HNSW:
+    """Count the work of matching a frame, all its views together; None for exact search."""
+    gallery, matching, indexes = scorer.matcher.gallery, scorer.matcher.matching, scorer.bundle.indexes
+    if not isinstance(gallery, CodedGallery) or not indexes or matching.search != HNSW:
         return None
-    cells, places, pairs = gallery.cells_per_image, gallery.side**2, gallery.cells_per_image * matching.candidates
+    index, cells, places = indexes[0], gallery.cells_per_entry * gallery.views, gallery.side**2
+    pairs = cells * matching.candidates
     opened = cells * BEAM * 5 * index.links.shape[1]  # about five rounds
     dimensions = index.keys.shape[1]
     products = gallery.coding.key_weights.size * cells + (opened + cells * len(index.seeds)) * dimensions
@@ -225,6 +243,12 @@ def resident_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _network(scorer: Scorer, views: NDArray[np.float32]) -> None:
+    """The network on the views of a frame, in the same runs as when it is scored."""
+    for first in range(0, len(views), AT_ONCE):
+        scorer.session(views[first : first + AT_ONCE])
 
 
 def _cpu() -> str:

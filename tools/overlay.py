@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Region
-from spade_edge.runtime.view import View, checked
+from spade_edge.runtime.view import checked
 
 TOP = 4.0  # times the threshold: the end of the scale
 CLEAR = 0.5  # times the threshold: the picture is left alone below
@@ -67,13 +67,12 @@ def colour(heatmap: NDArray[np.floating[Any]], *, threshold: float) -> NDArray[n
     return _palette(_in_thresholds(heatmap, threshold))
 
 
-def overlay(frame: NDArray[np.uint8], result: FrameResult, *, view: View, pixel_threshold: float) -> NDArray[np.uint8]:
+def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: float) -> NDArray[np.uint8]:
     """Lay the heat map, the regions and the verdict over the frame.
 
     Args:
         frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey; the one that was scored.
-        result: what the scorer said about it.
-        view: the scorer's view: the part of the frame that the heat map covers. The rest is darkened.
+        result: what the scorer said about it. What it did not look at is darkened.
         pixel_threshold: where the heat map counts as a region.
 
     Returns:
@@ -84,7 +83,7 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, view: View, pixel_
     line = max(1, round(min(height, width) / 400))
 
     if result.heatmap.size:  # a frame that cannot be judged may have none
-        ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), view, (height, width))
+        ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), result, (height, width))
         mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
         strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
         mixed += strength[..., None] * (_palette(ratio) - mixed)
@@ -140,23 +139,27 @@ def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def _on_frame(
-    heat: NDArray[np.float32], view: View, frame_size: tuple[int, int]
+    heat: NDArray[np.float32], result: FrameResult, frame_size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Carry a map of the view to the frame's pixels, and tell which of them the view covers; both (H, W)."""
-    if heat.shape != view.size:
+    """Carry the heat map to the frame's pixels, and tell which of them were looked at; both (H, W)."""
+    x, y, width, height = result.extent
+    if x < 0 or y < 0 or x + width > frame_size[1] + 1e-6 or y + height > frame_size[0] + 1e-6:
         raise FrameError(
-            f"expected a heat map of the view's size {view.size[0]}x{view.size[1]}, "
-            f"found {heat.shape[0]}x{heat.shape[1]}; is this the view that the frame was scored with?"
+            f"expected a frame that the heat map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
+            f"and a map up to {x + width:g}x{y + height:g}; is this the frame that was scored?"
         )
+    # Pixel centres of the frame in pixels of the map.
     rows, columns = (
-        ((np.arange(source) + 0.5) * (target / source) - 0.5 - start).astype(np.float32)  # centres on centres
-        for source, target, start in zip(frame_size, view.resize, view.offset, strict=True)
+        ((np.arange(source) + 0.5 - start) * (pixels / length) - 0.5).astype(np.float32)
+        for source, start, length, pixels in zip(frame_size, (y, x), (height, width), heat.shape, strict=True)
     )
     grid_x, grid_y = np.meshgrid(columns, rows)
     carried = cv2.remap(heat, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     seen = np.zeros(frame_size, dtype=bool)
-    x, y, width, height = view.box_in_frame((0, 0, view.size[1], view.size[0]), frame_size)
-    seen[y : y + height, x : x + width] = True
+    seen[math.floor(y) : math.ceil(y + height), math.floor(x) : math.ceil(x + width)] = True
+    if result.looked_at is not None:
+        inside = np.asarray(result.looked_at, np.float32)
+        seen &= cv2.remap(inside, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) >= 0.5
     return np.asarray(carried, dtype=np.float32), seen
 
 

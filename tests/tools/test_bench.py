@@ -23,6 +23,7 @@ from spade_edge.runtime.gallery import CodedGallery
 from spade_edge.runtime.hnsw import Index
 from spade_edge.runtime.matcher import Matching
 from spade_edge.runtime.model import Level, ModelCard
+from spade_edge.runtime.session import Session
 from spade_edge.runtime.view import View
 from spade_edge.tools import command_bench
 from spade_edge.tools.command import main
@@ -169,10 +170,10 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
         """Counts what it is asked to do."""
 
         def viewer(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.zeros((2, 2, 3), np.float32)
+            return np.zeros((5, 2, 2, 3), np.float32)  # five views
 
         def session(self, views: NDArray[np.float32]) -> None:
-            calls.append("network")
+            calls.append(f"network on {len(views)}")
 
         def batch(self, frames: list[NDArray[np.uint8]]) -> None:
             calls.append(f"batch of {len(frames)}")
@@ -181,11 +182,13 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
 
     measured = measure(Stub(), [np.zeros((4, 4), np.uint8)] * 2, count=13, batch=5)  # type: ignore[arg-type]
     assert calls[:2] == ["frame"] * 2  # do not count
-    assert calls[2:28] == ["network"] * 10 + ["frame"] * 10 + ["network"] * 3 + ["frame"] * 3
-    assert calls[28:] == ["batch of 5"] * 6
+    alone = ["network on 4", "network on 1"]  # in the runs that a frame's views go through
+    blocks = alone * 10 + ["frame"] * 10 + alone * 3 + ["frame"] * 3
+    assert calls[2:41] == blocks
+    assert calls[41:] == ["batch of 5"] * 6
     assert measured.frames == 13 and measured.stages == {
         "view": 1.0,
-        "matching": np.median([*range(13, 23), 26, 27, 28]),
+        "matching": np.median([*range(23, 33), 39, 40, 41]),
     }
 
 
@@ -224,9 +227,9 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
         seeds=np.arange(5),
     )
 
-    def scorer(matching: Matching, index: Index | None) -> Any:
+    def scorer(matching: Matching, *indexes: Index) -> Any:
         return SimpleNamespace(
-            matcher=SimpleNamespace(gallery=gallery, matching=matching), bundle=SimpleNamespace(index=index)
+            matcher=SimpleNamespace(gallery=gallery, matching=matching), bundle=SimpleNamespace(indexes=indexes)
         )
 
     found = work(scorer(Matching(candidates=2), index))
@@ -244,7 +247,44 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
     assert found.gathered == pytest.approx(4 * 2 * (4 * 3 + 9 * 5) / 1e6)
     assert found.keys_gathered == pytest.approx(opened * 6 / 1e6)
     assert work(scorer(Matching(candidates=2, search="exact"), index)) is None
-    assert work(scorer(Matching(candidates=2), None)) is None
+    assert work(scorer(Matching(candidates=2))) is None
+
+
+@pytest.mark.parametrize("name", ["shared", "per-view", "masked regions, per-view"])
+def test_a_bundle_with_views_is_measured_with_all_of_them(
+    capsys: Capture, with_views: Callable[[str], Built], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    call = Session.__call__
+
+    def counted(session: Session, views: NDArray[np.float32]) -> Any:
+        runs.append(len(views))
+        return call(session, views)
+
+    path = with_views(name).path
+    monkeypatch.setattr(Session, "__call__", counted)
+    views = len(Bundle.open(path).manifest.layout)
+    value = as_json(capsys, path, "--count", 3)
+    alone = [4, 2] if views == 6 else [2]
+    assert runs == alone * 9  # three frames that do not count, three runs of the network alone, three frames
+    assert value["frame_size"] == [56, 72] and value["measured"]["frames"] == 3
+    assert value["measured"]["ratio"] > 0 and value["bundle"]["images"] == 6
+    found = as_json(capsys, path, "--count", 2, "--recall")["recall"]
+    assert found["frames"] == 2 and -1e-3 <= found["distance"] <= 0.05
+    assert 0.85 <= found["same"] <= 1 and 0 <= found["score"] <= 0.05
+    # As much work as a view takes, times the views.
+    gathered = views * 4 * 12 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6
+    assert value["work"]["gathered"] == pytest.approx(gathered)
+    out, _ = bench(capsys, path, "--count", 2, "--batch", 2)
+    assert "2 frames of 72x56, milliseconds" in out and "in batches: " in out
+
+
+def test_frames_of_another_size_are_no_frames_of_a_bundle_with_views(
+    capsys: Capture, with_views: Callable[[str], Built]
+) -> None:
+    assert main(["bench", f"--bundle={with_views('shared').path}", "--size", "64", "--count", "1"]) != 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "expected frames of 72x56 pixels" in said[0]
 
 
 def test_the_work_does_not_grow_with_the_gallery_but_with_the_candidates(edge: Built) -> None:

@@ -78,7 +78,19 @@ def entry(
     regions = (Region(3, 4, 5, 6, score),) if verdict == "defect" else ()
     nearest = (Match("good <7>.png", 0.5, 0.5, 3.0),) if verdict == "defect" else ()
     heatmap = np.zeros((32, 32), dtype=np.float32)
-    result = FrameResult(score, threshold, verdict, reason, heatmap, regions, nearest, {"total": 1.0}, "CPU")
+    result = FrameResult(
+        score=score,
+        threshold=threshold,
+        verdict=verdict,
+        reason=reason,
+        heatmap=heatmap,
+        extent=(0, 0, frame.shape[1], frame.shape[0]),
+        looked_at=None,
+        regions=regions,
+        nearest=nearest,
+        milliseconds={"total": 1.0},
+        provider="CPU",
+    )
     return ReportEntry(name, truth, frame, result, frame, frame[:20, :20] if nearest else None)
 
 
