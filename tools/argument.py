@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+
+from spade_edge.runtime.view import LARGEST_SIDE
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -36,3 +39,57 @@ def size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 16384 for part in parts):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT or one number, found {text!r}")
     return int(parts[-1]), int(parts[0])
+
+
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time, 0 for never."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0, found {text!r}")
+    return value
+
+
+def tries(text: str) -> float:
+    """A whole number from 0, or infinity from "forever"."""
+    if text == "forever":
+        return math.inf
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, or forever, found {text!r}")
+    return int(text)
+
+
+def lines(text: str) -> int:
+    """Lines of a frame."""
+    count = positive(text)
+    if count > LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"expected at most {LARGEST_SIDE} lines, found {text}")
+    return count
+
+
+def raw(text: str) -> tuple[int, int, int]:
+    """(height, width, channels) from "WIDTHxHEIGHT" or "WIDTHxHEIGHTxCHANNELS"."""
+    parts = text.lower().split("x")
+    sides, channels = parts[:2], parts[2] if len(parts) == 3 else "3"
+    fits = all(side.isascii() and side.isdecimal() and 0 < int(side) <= LARGEST_SIDE for side in sides)
+    if len(parts) not in (2, 3) or not fits or channels not in ("1", "3"):
+        raise argparse.ArgumentTypeError(
+            f"expected WIDTHxHEIGHT, or WIDTHxHEIGHTx1 for grey, sides of at most {LARGEST_SIDE}, found {text!r}"
+        )
+    return int(sides[1]), int(sides[0]), int(channels)
+
+
+def source(text: str) -> str:
+    """Where frames come from."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, a camera's number or an address, found {text!r}")
+    return text

@@ -1,7 +1,22 @@
-"""Score a folder, an image or a video against a bundle: one JSON object a frame, on stdout, as it comes.
+"""Score frames against a bundle as they come: one JSON object a frame, on stdout.
 
-A frame that cannot be read or judged gets the verdict "cannot_judge" with the reason, and the run goes on.
-Exit code 0: every verdict is good; 1: some is not.
+SOURCE is one of
+
+    DIR, part.png, line.mp4, stack.npy   files, a folder with its subfolders
+    watch:DIR                            every image that appears in a folder or below it from now on
+    -                                    stdin: PGM and PPM images one after the other, or bare pixels with --raw
+    0, /dev/video0                       a camera of this computer; a folder of that name is ./0
+    rtsp://USER:PASSWORD@HOST/PATH       a network stream; also rtsps, http, https, udp, tcp
+    csi://0                              a CSI camera of a Jetson
+    "v4l2src ! videoconvert"             a GStreamer pipeline, in quotes
+    genicam:SERIAL                       a GigE Vision or USB3 Vision camera; genicam: for the only one
+
+Every frame of files, watched folders and stdin is scored. A camera is read beside the scoring: of frames that come too
+fast only the newest is scored, and "dropped" counts those before it. A camera that stops is opened again.
+
+A frame that cannot be read or judged gets the verdict "cannot_judge" with the reason, and the run goes on; so does news
+of the source, with "frame": null. Ctrl-C ends a run after the frame in work, with a summary on stderr.
+Exit code 0: every verdict is good; 1: some is not; 4: a camera did not come back.
 """
 
 from __future__ import annotations
@@ -9,61 +24,135 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from statistics import median
 from typing import Any
 
-import numpy as np
-
-from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer, UsageError
+from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer, SpadeError, UsageError
 from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.argument import PROVIDERS, path, threads
-from spade_edge.tools.sources import Images, Shot, Video, open_source
+from spade_edge.tools.argument import PROVIDERS, lines, natural, path, raw, seconds, source, threads, tries
+from spade_edge.tools.durations import Durations
+from spade_edge.tools.interruption import Interruption
+from spade_edge.tools.pictures import Folders, Pictures
+from spade_edge.tools.sources import Options, Shot, Source, open_source
+from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, type=path, help="what 'spade-edge build' wrote")
-    parser.add_argument("source", type=path, metavar="SOURCE", help="a folder with its subfolders, an image or a video")
+    parser.add_argument("source", type=source, metavar="SOURCE", help="where frames come from, see above")
     parser.add_argument("--heatmaps", type=path, metavar="DIR", help="write each heat map as float32 .npy, raw")
     parser.add_argument("--overlays", type=path, metavar="DIR", help="write frames under their heat maps, as .png")
+    parser.add_argument(
+        "--explain", type=path, metavar="DIR", help="write frames beside the good parts they look like most, as .png"
+    )
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
     parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
+    living = parser.add_argument_group("cameras and watched folders")
+    living.add_argument(
+        "--reopen",
+        type=tries,
+        metavar="TIMES|forever",
+        help=f"how often to try to open a source that has stopped, 0.5 to 30 s apart ({REOPEN}); with 'forever' also "
+        "wait for a camera that is not there at the start",
+    )
+    living.add_argument(
+        "--stall",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"report when no frame has come for so long ({STALL:g}); 0: never, for a camera with a trigger",
+    )
+    living.add_argument(
+        "--frozen",
+        type=natural,
+        metavar="N",
+        help=f"judge no more from the Nth on of frames that are identical bit for bit ({FROZEN}); 0: never",
+    )
+    shapes = parser.add_argument_group("what frames look like")
+    shapes.add_argument(
+        "--raw",
+        type=raw,
+        metavar="WIDTHxHEIGHT[xCHANNELS]",
+        help="stdin is bare pixels, 3 channels in the order blue, green, red (3), or 1 of grey",
+    )
+    shapes.add_argument(
+        "--linescan", type=lines, metavar="LINES", help="frames are blocks of lines: score strips of so many lines"
+    )
+    shapes.add_argument(
+        "--line-overlap", type=natural, metavar="LINES", help="lines that a strip shares with the one before (0)"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
-    source = open_source(chosen.source)
-    for folder in (chosen.heatmaps, chosen.overlays):
-        if folder is not None:
-            _check_folder(folder, source)
+    names = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap")
+    opened = open_source(chosen.source, options=Options(**{name: getattr(chosen, name) for name in names}))
+    folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
+    _check_folders(folders, opened)
     scorer = Scorer.open(
         chosen.bundle, providers=(PROVIDERS[chosen.provider],), threads=chosen.threads, search=chosen.search
     )
     _hint(chosen.provider)
-    verdicts: Counter[str] = Counter()
-    times = []
-    for shot in source:
-        result, line = _judge(scorer, shot)
-        print(json.dumps(line, allow_nan=False), flush=True)
-        verdicts[line["verdict"]] += 1
-        if result is None:
-            continue
-        times.append(result.milliseconds["total"])
-        if chosen.heatmaps is not None:
-            np.save(_beside(chosen.heatmaps, shot.name, ".npy"), result.heatmap, allow_pickle=False)
-        if chosen.overlays is not None:
-            _write_overlay(scorer, shot, result, _beside(chosen.overlays, shot.name, ".png"))
-    _summary(scorer, verdicts, times)
-    return 0 if set(verdicts) == {GOOD} else 1
+    tally, failure = Tally(), None
+    with opened.acquire() as shots, Interruption(shots.end) as interruption:
+        with Pictures(scorer.bundle, folders, wait=not opened.live, strict=not opened.endless) as pictures:
+            try:
+                for shot in shots:
+                    result, line = _judge(scorer, shot, live=opened.live)
+                    print(json.dumps(line, allow_nan=False), flush=True)
+                    tally.add(shot, line["verdict"], result)
+                    if shot.name is not None and shot.frame is not None and result is not None:
+                        pictures.add(shot.name, shot.frame, result)
+            except SpadeError as problem:  # the source has ended badly, which is told after the summary
+                failure = problem
+        if tally or failure is None:
+            _summary(scorer, opened, tally, dropped=shots.dropped, left_out=pictures.left_out)
+    if failure is not None:
+        raise failure
+    if interruption.number is not None and not opened.endless:
+        raise KeyboardInterrupt if interruption.number == signal.SIGINT else SystemExit(128 + interruption.number)
+    return 0 if tally.good else 1
 
 
-def _judge(scorer: Scorer, shot: Shot) -> tuple[FrameResult | None, dict[str, Any]]:
+class Tally:
+    """What a run has come to so far."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()  # of frames
+        self.news = 0  # times that the source stopped or fell silent
+        self.milliseconds = Durations()
+
+    def add(self, shot: Shot, verdict: str, result: FrameResult | None) -> None:
+        if shot.news:
+            self.news += 1
+        else:
+            self.verdicts[verdict] += 1
+        if result is not None:
+            self.milliseconds.add(result.milliseconds["total"])
+
+    def __bool__(self) -> bool:
+        return bool(self.verdicts or self.news)
+
+    @property
+    def good(self) -> bool:
+        """Whether every verdict is good."""
+        return not self.news and set(self.verdicts) <= {GOOD}
+
+
+def _judge(scorer: Scorer, shot: Shot, *, live: bool) -> tuple[FrameResult | None, dict[str, Any]]:
     """Score a shot; gives the result, if there is one, and its JSON line."""
-    line = {"frame": shot.name, "score": None, "threshold": scorer.bundle.manifest.threshold.score}
+    taken = datetime.fromtimestamp(shot.time, timezone.utc)
+    line: dict[str, Any] = {"frame": shot.name, "time": taken.isoformat(timespec="milliseconds")}
+    if shot.part is not None:
+        line["part"] = shot.part
+    if live:
+        line["dropped"] = shot.dropped
+    line |= {"score": None, "threshold": scorer.bundle.manifest.threshold.score}
     fault = shot.fault
     if shot.frame is not None:
         try:
@@ -83,21 +172,31 @@ def _judge(scorer: Scorer, shot: Shot) -> tuple[FrameResult | None, dict[str, An
     return None, line | {"verdict": CANNOT_JUDGE, "reason": fault, "regions": [], "nearest": [], "milliseconds": {}}
 
 
-def _check_folder(folder: Path, source: Images | Video) -> None:
+def _check_folders(folders: Folders, source: Source) -> None:
     """Before anything is scored, refuse a folder to write to that would cost somebody a file.
 
     Raises:
-        UsageError: it is a file, holds the frames themselves, or two frames would be written to one name.
+        UsageError: it is a file, holds the frames themselves, or two pictures would be written to one name.
         DataError: it cannot be written.
+        ModuleNotFoundError: OpenCV is missing.
     """
+    if len({folder.resolve() for folder in folders.given()}) < len(folders.given()):
+        raise UsageError("expected --heatmaps, --overlays and --explain in folders of their own, found one twice")
+    for folder in folders.given():
+        _check_folder(folder, source)
+    if folders.overlays is not None or folders.explain is not None:
+        import cv2  # noqa: F401  (missing, it should be missed now)
+
+
+def _check_folder(folder: Path, source: Source) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: expected a folder to write to, found a file")
-    if folder.resolve() == source.folder.resolve() or (
-        source.nested and folder.resolve().is_relative_to(source.folder.resolve())
-    ):
-        raise UsageError(f"{folder}: expected a folder outside the frames, found it among them; choose another")
+    if source.folder is not None:
+        frames, target = source.folder.resolve(), folder.resolve()
+        if target == frames or (source.nested and target.is_relative_to(frames)):
+            raise UsageError(f"{folder}: expected a folder outside the frames, found it among them; choose another")
     seen: dict[PurePosixPath, str] = {}
-    for name in source.names():
+    for name in source.names:
         stem = PurePosixPath(name).with_suffix("")
         if stem in seen:
             raise UsageError(f"{folder}: {seen[stem]} and {name} would be written to the same name; rename one of them")
@@ -111,24 +210,6 @@ def _check_folder(folder: Path, source: Images | Video) -> None:
         raise DataError(f"{folder}: expected a folder that can be written, found one that cannot; choose another")
 
 
-def _beside(folder: Path, name: str | int, suffix: str) -> Path:
-    relative = Path(f"{name:06d}" if isinstance(name, int) else name).with_suffix(suffix)
-    path = folder / relative
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write_overlay(scorer: Scorer, shot: Shot, result: FrameResult, path: Path) -> None:
-    import cv2
-
-    from spade_edge.tools.overlay import overlay
-
-    manifest = scorer.bundle.manifest
-    assert shot.frame is not None  # noqa: S101  (there is a result)
-    picture = overlay(shot.frame, result, view=manifest.model.view, pixel_threshold=manifest.threshold.pixel)
-    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-
-
 def _hint(provider: str) -> None:
     """A GPU left idle without a word is a common complaint."""
     import onnxruntime
@@ -137,9 +218,20 @@ def _hint(provider: str) -> None:
         print("scoring on the CPU; this onnxruntime also offers --provider cuda", file=sys.stderr)
 
 
-def _summary(scorer: Scorer, verdicts: Counter[str], times: list[float]) -> None:
+def _summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left_out: int) -> None:
+    """One line for people."""
     threshold = scorer.bundle.manifest.threshold
-    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in (GOOD, DEFECT, CANNOT_JUDGE))
-    speed = f"; median {median(times):.0f} ms a frame" if times else ""
-    label = "" if threshold.calibrated else " (uncalibrated)"
-    print(f"{verdicts.total()} frames: {counts}{speed}; threshold {threshold.score:.4g}{label}", file=sys.stderr)
+    counts = ", ".join(f"{tally.verdicts[verdict]} {verdict}" for verdict in (GOOD, DEFECT, CANNOT_JUDGE))
+    parts = [f"{tally.verdicts.total()} frames: {counts}"]
+    if source.live:
+        parts.append(f"{dropped} dropped")
+    if source.endless:
+        parts.append(f"{tally.news} stops or stalls")
+    if left_out:
+        parts.append(f"pictures of {left_out} left out")
+    if tally.milliseconds:
+        times = tally.milliseconds
+        p50, p99 = times.percentile(0.5), times.percentile(0.99)
+        parts.append(f"p50 {p50:.0f}, p99 {p99:.0f}, max {times.largest:.0f} ms a frame")
+    parts.append(f"threshold {threshold.score:.4g}" + ("" if threshold.calibrated else " (uncalibrated)"))
+    print("; ".join(parts), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Where frames come from: a folder, an image file or a video, as one iterator."""
+"""Files as a source: images, a video, or a stack of frames in one .npy. None of their frames is ever lost."""
 
 from __future__ import annotations
 
@@ -12,23 +12,10 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.images import SUFFIXES, find_images, read_image
 from spade_edge.runtime import DataError
+from spade_edge.tools.sources.opencv import opencv
+from spade_edge.tools.sources.shot import Shot
 
 VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv")
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One frame of a source, or why there is none.
-
-    Attributes:
-        name: path relative to the source, with forward slashes, or a running number from 0.
-        frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey; None where it could not be read.
-        fault: why not; empty where it could.
-    """
-
-    name: str | int
-    frame: NDArray[np.uint8] | None
-    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +61,7 @@ class Video:
         return ()
 
     def __iter__(self) -> Iterator[Shot]:
-        import cv2
-
+        cv2 = opencv()
         capture = cv2.VideoCapture(str(self.path))
         try:
             if not capture.isOpened():
@@ -97,21 +83,76 @@ class Video:
             capture.release()
 
 
-def open_source(path: Path) -> Images | Video:
-    """What a SOURCE argument stands for.
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Frames one after the other in a .npy file.
+
+    Attributes:
+        path: the file.
+        frames: (N, H, W, 3) BGR, (N, H, W, 1) or (N, H, W) grey, uint8 or uint16, memory-mapped.
+    """
+
+    path: Path
+    frames: NDArray[np.generic]
+    nested = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Shot]:
+        for number, frame in enumerate(self.frames):
+            # Sixteen bits become eight as in a single image.
+            yield Shot(number, (np.array(frame) if frame.dtype == np.uint8 else frame // 257).astype(np.uint8))
+
+    @classmethod
+    def of(cls, path: Path) -> Stack | None:
+        """The stack in a .npy file; None if the file holds a single image or is no .npy at all.
+
+        Raises:
+            DataError: the array is of more than one frame, but not of a kind that can be scored.
+        """
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception:  # a hostile header can make numpy raise anything; reading the image will say what is wrong
+            return None
+        if not isinstance(frames, np.ndarray) or frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4):
+            return None
+        if (
+            frames.dtype not in (np.uint8, np.uint16)
+            or frames.ndim > 4
+            or (frames.ndim == 4 and frames.shape[3] not in (1, 3))
+        ):
+            found = f"{'x'.join(map(str, frames.shape))} {frames.dtype}"
+            raise DataError(f"{path}: expected uint8 or uint16 of shape (N, H, W) or (N, H, W, 3), found {found}")
+        if 0 in frames.shape:
+            raise DataError(f"{path}: expected frames, found none: the array is of shape {frames.shape}")
+        return cls(path, frames)
+
+
+def find_files(path: Path) -> Images | Video | Stack:
+    """What lies at a path.
 
     Raises:
-        DataError: nothing is there, or a folder without images.
+        DataError: nothing is there, a folder without images, or a file of another kind.
     """
     if path.is_dir():
         return Images(path, find_images(path), nested=True)
     if not path.is_file():
         found = "something else" if os.path.lexists(path) else "nothing"
         raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
-    if path.suffix.lower() in SUFFIXES:
-        return Images(path.parent, (path,), nested=False)
-    if path.suffix.lower() in VIDEO:
+    suffix = path.suffix.lower()
+    if suffix in VIDEO:
         return Video(path)
+    if suffix in SUFFIXES:
+        stack = Stack.of(path) if suffix == ".npy" else None
+        return stack or Images(path.parent, (path,), nested=False)
     raise DataError(
         f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
         f"found {path.suffix or 'no suffix'}"

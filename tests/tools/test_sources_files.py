@@ -1,0 +1,148 @@
+"""Files as a source: stacks, videos that end early, and options that do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from spade_edge.runtime import DataError, UsageError
+from spade_edge.tools.sources import Options, open_source
+
+
+def saved(path: Path, array: object) -> Path:
+    np.save(path, array)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("shape", [(5, 8, 9), (5, 8, 9, 3), (5, 8, 9, 1), (1, 8, 9, 3), (2, 8, 5)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_stack_is_its_frames(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    source = open_source(saved(tmp_path / "s.npy", stack))
+    shots = list(source)
+    assert [shot.name for shot in shots] == list(range(shape[0]))
+    expected = stack if dtype == np.uint8 else np.round(stack // 257)
+    for shot, frame in zip(shots, expected, strict=True):
+        assert shot.frame is not None and shot.frame.dtype == np.uint8 and np.array_equal(shot.frame, frame)
+        assert type(shot.frame) is np.ndarray and shot.frame.flags.owndata  # no view of the file
+    assert not source.live and not source.endless and source.names == ()
+
+
+def test_a_stack_in_the_other_order_and_one_that_is_read_only(tmp_path: Path) -> None:
+    stack = np.asfortranarray(np.random.default_rng(0).integers(0, 256, (3, 8, 9), np.uint8))
+    path = saved(tmp_path / "s.npy", stack)
+    path.chmod(0o400)
+    assert np.array_equal([shot.frame for shot in open_source(path)], stack)
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (8, 9, 3), (8, 9, 1), (8, 9, 4)])
+def test_a_single_image_stays_one(shape: tuple[int, ...], tmp_path: Path) -> None:
+    source = open_source(saved(tmp_path / "one.npy", np.zeros(shape, np.uint8)))
+    assert [shot.name for shot in source] == ["one.npy"] and source.names == ("one.npy",)
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((5, 8, 9), np.float32), "found 5x8x9 float32"),
+        (np.zeros((5, 8, 9, 2), np.uint8), "found 5x8x9x2 uint8"),
+        (np.zeros((2, 5, 8, 9, 3), np.uint8), "found 2x5x8x9x3 uint8"),
+        (np.zeros((0, 8, 9), np.uint8), "expected"),
+    ],
+)
+def test_a_stack_that_cannot_be_scored(array: np.ndarray, says: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=says):
+        open_source(saved(tmp_path / "s.npy", array))
+
+
+@pytest.mark.parametrize("hostile", ["cut off", "pickle", "text"])
+def test_a_damaged_or_hostile_stack_is_a_fault_and_is_never_unpickled(hostile: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.npy"
+    np.save(
+        path, np.array([print] * 9, object) if hostile == "pickle" else np.zeros((5, 8, 9), np.uint8), allow_pickle=True
+    )
+    if hostile == "cut off":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif hostile == "text":
+        path.write_text("no array")
+    (shot,) = open_source(path)
+    assert shot.frame is None and "expected a .npy array" in shot.fault
+
+
+def video(path: Path, frames: int) -> Path:
+    """Noise that grows lighter, 10 a frame."""
+    random = np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(frames):
+        writer.write(random.integers(10 * number, 10 * number + 50, (48, 64, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_frame_by_frame(tmp_path: Path) -> None:
+    shots = list(open_source(str(video(tmp_path / "v.avi", 4))))
+    assert [shot.name for shot in shots] == [0, 1, 2, 3]
+    for number, shot in enumerate(shots):
+        assert shot.frame is not None and abs(float(shot.frame.mean()) - 10 * number - 25) < 5
+
+
+def test_a_video_that_ends_early_says_so(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.avi", 20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *frames, last = open_source(path)
+    assert frames and last.frame is None and "the video ends early" in last.fault
+    assert last.name == len(frames)
+
+
+def test_lines_out_of_files(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (30, 8, 3), np.uint8)
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", rows[10 * number : 10 * number + 10])
+    source = open_source(tmp_path, options=Options(linescan=16, line_overlap=2))
+    shots = list(source)
+    assert [shot.name for shot in shots] == [0, 1] and source.names == () and source.folder == tmp_path
+    assert np.array_equal([shot.frame for shot in shots], [rows[:16], rows[14:30]])
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "says"),
+    [
+        ("{folder}", {"raw": (1, 1, 1)}, "--raw: expected the source -"),
+        ("0", {"raw": (1, 1, 1)}, "--raw: expected the source -"),
+        ("{folder}", {"stall": 1.0}, "--stall: expected a camera or a watched folder"),
+        ("{folder}", {"frozen": 0}, "--frozen: expected a camera"),
+        ("{folder}", {"reopen": 0}, "--reopen: expected a camera"),
+        ("-", {"reopen": 3}, "--reopen: expected a camera or a watched folder, found stdin"),
+        ("ftp://host/x", {}, "expected rtsp://"),
+        ("watch:", {}, "expected a folder, as in watch:incoming"),
+    ],
+)
+def test_options_that_do_not_fit(source: str, options: dict[str, object], says: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((8, 9), np.uint8))
+    with pytest.raises(UsageError, match=says):
+        open_source(source.format(folder=tmp_path), options=Options(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"line_overlap": 3}, "expected --linescan LINES beside it"),
+        ({"linescan": 8, "line_overlap": 8}, "expected fewer lines than the 8"),
+        ({"frozen": 1}, "expected 0 for never or at least 2"),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict[str, int], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Options(**options)  # type: ignore[arg-type]
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    for source in (tmp_path / "none", f"{tmp_path}/none", f"watch:{tmp_path}/none"):
+        with pytest.raises(DataError, match="none: expected .* found nothing"):
+            open_source(source)
+    (tmp_path / "file.png").touch()
+    with pytest.raises(DataError, match="expected a folder to watch, found a file"):
+        open_source(f"watch:{tmp_path}/file.png")
