@@ -123,9 +123,11 @@ def propose(size: tuple[int, int], view: View) -> Proposal:
         shrinks += f", the {one} {squeeze:.1f} times as much as the {other}"
     scale = min(max(min(down, across), 1.0), TILED)  # a strip is as high as its tiles if that shrinks it little enough
     tile = _tile(size, view, scale)
-    while _count(size, tile) > MOST_VIEWS:
-        scale *= 1.25
-        tile = _tile(size, view, scale)
+    while _count(size, tile) > MOST_VIEWS and (larger := _tile(size, view, 1.25 * scale)) != tile:
+        scale, tile = 1.25 * scale, larger
+    if min(tile) < SMALLEST or _count(size, tile) > MOST_VIEWS:
+        return Proposal(None, f"{shrinks}, but there is no grid of tiles for so low a strip")
+    scale = max(pixels / seen for pixels, seen in zip(tile, view.size, strict=True))
     return Proposal(tile, f"{shrinks}; in tiles of {tile[1]}x{tile[0]} {scale:.1f} times")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,39 @@ def test_tiles_that_are_proposed_are_not_squeezed(frame: tuple[int, int]) -> Non
 @pytest.mark.parametrize(("frame", "view"), [((20_000, 20_000), PAPER_VIEW), ((4000, 4000), SMALL)])
 def test_what_is_proposed_for_a_large_frame_can_be_built(frame: tuple[int, int], view: View) -> None:
     assert 1 <= len(Views(auto=True).layout(frame, view, None)) <= MOST_VIEWS
+
+
+LOW = [(16, 32_766), (8, 20_000), (4, 9000), (1, 32_766), (20_000, 8)]
+
+
+@pytest.mark.parametrize("frame", LOW)
+def test_something_is_proposed_for_a_low_strip(frame: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(size: tuple[int, int], tile: tuple[int, int]) -> int:
+        asked.append(tile)
+        assert len(asked) < 200, f"still not done after {len(asked)} tiles, the last {tile}"
+        return real(size, tile)
+
+    module = sys.modules["spade_edge.galleries.views"]
+    real: Callable[..., int] = module._count
+    monkeypatch.setattr(module, "_count", counted)
+    propose(frame, PAPER_VIEW)
+    assert 1 <= len(Views(auto=True).layout(frame, PAPER_VIEW, None)) <= MOST_VIEWS
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        (1080, 1920),
+        (256, 4096),
+        (20_000, 20_000),
+        (64, 8192),
+    ],
+)
+def test_how_much_tiles_shrink_is_what_they_shrink(frame: tuple[int, int]) -> None:
+    found = propose(frame, PAPER_VIEW)
+    assert found.why.endswith(f" {limits(found.tile, frame, PAPER_VIEW)[0]:.1f} times")
 
 
 def small_frames(folder: Path, frames: list[NDArray[np.uint8]]) -> Path:

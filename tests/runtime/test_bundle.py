@@ -28,7 +28,7 @@ def copy(edge: Built, tmp_path: Path) -> Path:
     return Path(shutil.copytree(edge.path, tmp_path / "copy.spade"))
 
 
-def rewrite(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def rewrite(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     value = json.loads((bundle / FILE).read_text())
     change(value)
     (bundle / FILE).write_text(json.dumps(value))
@@ -153,7 +153,7 @@ def scaled(**changes: Any) -> Callable[[dict[str, Any]], None]:
     return lambda v: v["scales"].update(changes)
 
 
-LIES: dict[str, Callable[[dict[str, Any]], None]] = {
+LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a newer field": lambda v: v.update(colour="red"),
     "a missing field": lambda v: v.pop("threshold"),
     "a path out of the bundle": lambda v: v["files"]["model"].update(name="../model-0123456789abcdef.onnx"),
