@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge import __version__
+from spade_edge.galleries.calibration import LeftOut, calibrated, evidence, groups, leave_one_out
+from spade_edge.galleries.conformal import check_rate
+from spade_edge.galleries.duplicates import near_duplicates
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index import write_index
 from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
-from spade_edge.galleries.threshold import leave_one_out
 from spade_edge.galleries.views import Views
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
+from spade_edge.runtime.condition import Condition, Limits
 from spade_edge.runtime.gallery import CodedGallery, Features
 from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.hnsw import Index, Walk
@@ -63,6 +66,8 @@ def build(
     profile: str = "edge",
     matching: Matching | None = None,
     views: Views = Views(),  # noqa: B008  (frozen)
+    rate: float | None = None,
+    area: float = 0.0,
     skip_bad: bool = False,
     threads: int | None = None,
     announce: Announce = lambda plan: None,
@@ -77,6 +82,8 @@ def build(
         profile: "edge" or "paper".
         matching: parameters; None for the profile's own.
         views: what of a frame is looked at.
+        rate: share of good frames that may be rejected; None for the lowest that the images can certify.
+        area: of the smallest region that is reported, in pixels of the frame.
         skip_bad: leave out images that cannot be read instead of stopping.
         threads: of all work but the index, which one thread builds; None for one a core.
         announce: called once with the plan before the work starts.
@@ -86,7 +93,8 @@ def build(
         DataError: no folder, fewer than two images, an image that cannot be read or has another size than the views
             need, or no room on the disk.
         ModelError: the model is not a pyramid, or gives features that are not finite.
-        UsageError: the output is something else than a bundle, or the views do not fit the frames.
+        UsageError: the output is something else than a bundle, the views do not fit the frames, or the images are too
+            few for the rate.
         DeviceError: a package is missing.
     """
     matching = PROFILES[profile] if matching is None else matching
@@ -98,6 +106,7 @@ def build(
         )
     found = find_images(images)
     _check_count(images, len(found))
+    check_rate(rate, len(found))
     with staging(output) as stage:
         # Opened from its copy: weights that lie outside the model's file are not part of a bundle and are missed here.
         copy = stage.add("model", _copied(model, stage))
@@ -112,7 +121,10 @@ def build(
         stitching = Stitching(canvas, grid, sigma=matching.sigma, mask=mask, threads=threads)
 
         clock = _Clock()
-        used, skipped = _read(stage, plan, Viewer(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress)
+        used, skipped, limits = _read(
+            stage, plan, Viewer(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress
+        )
+        duplicates = _duplicates(stage, len(used), rate)
         clock.lap("reading")
         if mask is not None:
             stage.add_array("mask", mask.looked_at.astype(np.uint8))
@@ -128,11 +140,13 @@ def build(
             clock.lap("features")
         matcher = Matcher(gallery, matching, searches=searches, threads=threads)
         clock.lap("index")
-        threshold = leave_one_out(matcher, stitching, progress=lambda items: progress(items, "leave-one-out"))
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        left_out = _leave_out(stage, matcher, stitching, duplicates, progress)
+        threshold = calibrated(left_out, rate=rate, area=area, duplicates=groups(duplicates), now=now)
         clock.lap("calibration")
         _check_variation(images, gallery, threshold)
         manifest = Manifest(
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created=now,
             writer=f"spade-edge {__version__}",
             profile=profile,
             matching=matching,
@@ -141,6 +155,7 @@ def build(
             layout=plan.layout,
             names=used,
             threshold=threshold,
+            limits=limits,
             scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
             files=dict(stage.files),
         )
@@ -171,7 +186,7 @@ def _copied(model: Path, stage: Staging) -> Path:
 
 
 def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> None:
-    if threshold.pixel <= 1e-6 * float(gallery.squares_of(0).mean()):
+    if max(threshold.peaks) <= 1e-6 * float(gallery.squares_of(0).mean()):
         raise DataError(
             f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
             "to the network: every other frame would be a defect; is the camera frozen or covered?"
@@ -180,7 +195,8 @@ def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> N
 
 def _check_room(stage: Staging, plan: Plan) -> None:
     views = len(plan.images) * len(plan.layout) * 12 * int(np.prod(plan.card.view.size))
-    free, needed = shutil.disk_usage(stage.folder).free, plan.size + views
+    maps = len(plan.images) * 4 * int(np.prod(Canvas(plan.layout, plan.card.view).size))
+    free, needed = shutil.disk_usage(stage.folder).free, plan.size + views + maps
     if needed > free:
         raise DataError(
             f"{stage.folder.parent}: expected {needed / 1e6:,.0f} MB of free disk, found {free / 1e6:,.0f} MB; "
@@ -190,15 +206,16 @@ def _check_room(stage: Staging, plan: Plan) -> None:
 
 def _read(
     stage: Staging, plan: Plan, viewer: Viewer, folder: Path, *, skip_bad: bool, progress: Progress
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], Limits]:
     """Read every image once, before the long work, so that all bad ones are named at the start.
 
-    Leaves the views in the staging folder; gives the names that were read and the complaints about the others.
+    Leaves the views in the staging folder; gives the names that were read, the complaints about the others, and within
+    which limits a frame is like them.
     """
     view, used, bad = plan.card.view, [], []
     small = tuple(side // THUMBNAIL for side in view.size)
     rows, columns = (resampling_weights(side, target) for side, target in zip(view.size, small, strict=True))
-    thumbnails = []
+    thumbnails, conditions = [], []
     with stage.scratch("views").open("wb") as file:
         for path in progress(plan.images, "reading images"):
             try:
@@ -215,6 +232,7 @@ def _read(
                 bad.append(f"{path}: {problem}")
                 continue
             seen.tofile(file)
+            conditions.append(Condition.of(seen, viewer.painted))
             thumbnails.append([np.rint(resample(one, rows=rows, columns=columns)).astype(np.uint8) for one in seen])
             used.append(name)
     if bad and not skip_bad:
@@ -223,7 +241,7 @@ def _read(
     _check_count(folder, len(used))
     by_view = np.array(thumbnails).swapaxes(0, 1)  # (N, views, …) -> (views, N, …)
     stage.add_array("thumbnails", by_view.reshape(-1, *by_view.shape[2:]))
-    return tuple(used), tuple(bad)
+    return tuple(used), tuple(bad), Limits.learned(conditions)
 
 
 def _indexes(stage: Staging, keys: NDArray[np.uint8], plan: Plan, progress: Progress) -> list[Index]:
@@ -235,6 +253,30 @@ def _indexes(stage: Staging, keys: NDArray[np.uint8], plan: Plan, progress: Prog
         write_index(own, scratch)
         indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
     return indexes
+
+
+def _duplicates(stage: Staging, count: int, rate: float | None) -> NDArray[np.bool_]:
+    """Find images that repeat others, and see whether what is left can stand for the rate."""
+    thumbnails = np.load(stage.folder / stage.files["thumbnails"].name, mmap_mode="r", allow_pickle=False)
+    duplicates = near_duplicates(thumbnails, count)
+    check_rate(rate, len(evidence(range(count), groups(duplicates))))
+    return duplicates
+
+
+def _leave_out(
+    stage: Staging, matcher: Matcher, stitching: Stitching, duplicates: NDArray[np.bool_], progress: Progress
+) -> LeftOut:
+    """Score the good images against each other."""
+    left_out = leave_one_out(
+        matcher,
+        stitching,
+        duplicates=duplicates,
+        scratch=stage.scratch("maps"),
+        progress=lambda items: progress(items, "leave-one-out"),
+    )
+    if left_out.expected is not None:
+        stage.add_array("expected", left_out.expected)
+    return left_out
 
 
 class _Clock:
@@ -253,7 +295,7 @@ def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | No
     """Open the finished bundle as a device will, and score a good image with it."""
     result = Scorer.open(stage.folder, threads=threads)(read_image(image))
     # The image is in the gallery, so it lies near itself: not above what the others reach when they are left out.
-    if not np.isfinite(result.score) or result.score > threshold.score:
+    if not np.isfinite(result.score) or result.score > max(threshold.scores):
         raise BundleError(
             f"expected the new bundle to find {image.name} good, found score {result.score:.4g}; not written"
         )

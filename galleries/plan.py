@@ -15,9 +15,9 @@ from spade_edge.galleries.index import index_bytes
 from spade_edge.galleries.keys import DIMENSIONS
 from spade_edge.galleries.views import Proposal, Views, propose, read_mask
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.runtime.layout import WHOLE, Layout
+from spade_edge.runtime.layout import WHOLE, Canvas, Layout
 from spade_edge.runtime.mask import Mask
-from spade_edge.runtime.matcher import CODES, PER_VIEW, PROFILES, Matching
+from spade_edge.runtime.matcher import CODES, FROM_MAP, PER_VIEW, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.view import View
@@ -166,6 +166,7 @@ def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: i
     thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
     coded = matching.projection == CODES
     total = model_bytes + (int(np.prod(layout.frame)) if layout.masked and layout.frame else 0)
+    total += 4 * int(np.prod(Canvas(layout, card.view).size)) if matching.image_score == FROM_MAP else 0
     total += count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
     if coded:
         dimensions = min(DIMENSIONS, features // card.cells)

@@ -138,6 +138,27 @@ def publish(stage: Staging, output: Path) -> Path | None:
         return None
     for payload in stage.files.values():
         (stage.folder / payload.name).replace(output / payload.name)
+    return _switch(output, stage.folder / FILE)
+
+
+def replace_manifest(bundle: Path, manifest: Manifest) -> Path:
+    """Give a bundle another manifest, of the same payload, in one step; gives where the former one is kept.
+
+    Raises:
+        BundleError: there is no bundle.
+        DataError: it cannot be written.
+    """
+    Manifest.read(bundle)
+    bundle = bundle.resolve()  # a link to a bundle stays a link
+    with staging(bundle) as stage:
+        stage.add_manifest(manifest)
+        former = _switch(bundle, stage.folder / FILE)
+    assert former is not None  # noqa: S101  (one has just been read)
+    return former
+
+
+def _switch(output: Path, manifest: Path) -> Path | None:
+    """Keep the manifest that is there in the history, and put another in its place."""
     former = None
     if (output / FILE).is_file():
         history = output / HISTORY
@@ -148,7 +169,7 @@ def publish(stage: Staging, output: Path) -> Path | None:
         _flush(former)
         _flush(history)
     _flush(output)
-    (stage.folder / FILE).replace(output / FILE)
+    manifest.replace(output / FILE)
     _flush(output)
     return former
 

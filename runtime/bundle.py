@@ -31,6 +31,7 @@ class Bundle:
         thumbnails: (entries, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
         indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
         mask: what is ignored of a frame; None for nothing.
+        expected: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Bundle:
     thumbnails: NDArray[np.uint8]
     indexes: tuple[Index, ...]
     mask: Mask | None
+    expected: NDArray[np.float32] | None
 
     @property
     def model(self) -> Path:
@@ -85,6 +87,9 @@ class Bundle:
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
             mask=_mask(path, manifest),
+            expected=_finite(path, manifest.files["expected"], manifest.canvas.size)
+            if "expected" in manifest.files
+            else None,
         )
 
 

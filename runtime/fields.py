@@ -73,15 +73,16 @@ class Fields:
             return None
         return self.integers(name, count=count, most=most)
 
-    def rows(self, name: str, *, count: int, most: int) -> tuple[tuple[int, ...], ...]:
-        """Take a list of lists of `count` whole numbers."""
+    def rows(self, name: str, *, count: int | None, most: int) -> tuple[tuple[int, ...], ...]:
+        """Take a list of lists of `count` whole numbers, None for any number of them."""
         whole = _whole(0, most)
+        many = "" if count is None else f"{count} "
         value = self._take(
             name,
-            f"a list of lists of {count} whole numbers from 0 to {most}",
+            f"a list of lists of {many}whole numbers from 0 to {most}",
             lambda v: (
                 isinstance(v, list)
-                and all(isinstance(row, list) and len(row) == count and all(map(whole, row)) for row in v)
+                and all(isinstance(row, list) and count in (None, len(row)) and all(map(whole, row)) for row in v)
             ),
         )
         return tuple(tuple(row) for row in value)

@@ -158,6 +158,11 @@ class Canvas:
         down, across = (have / want for have, want in zip(frame_size, self.reference, strict=True))
         return x * across, y * down, width * across, height * down
 
+    def pixel_area(self, frame_size: tuple[int, int]) -> float:
+        """How many pixels of a frame of (height, width) a pixel of the map covers."""
+        *_, width, height = self.extent(frame_size)
+        return width * height / (self.size[0] * self.size[1])
+
     def box_in_frame(self, box: Box, frame_size: tuple[int, int]) -> Box:
         """Carry a box of the map to the frame's pixels; it covers every pixel it touches.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.coding import Coding
+from spade_edge.runtime.condition import Limits
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
 from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.layout import Canvas, Layout
-from spade_edge.runtime.matcher import CODES, PROFILES, Matching
+from spade_edge.runtime.matcher import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
 
 FILE = "manifest.json"
 HISTORY = "history"
-SCHEMA = 3
+SCHEMA = 4
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
@@ -42,6 +43,9 @@ class Payload:
     size: int
 
 
+CERTIFIED, EXTRAPOLATED, BY_HAND = "certified", "extrapolated", "by hand"
+
+
 @dataclass(frozen=True)
 class Threshold:
     """Above what a score is a defect, and where that comes from.
@@ -49,41 +53,86 @@ class Threshold:
     Attributes:
         score: the largest image score that is still good.
         pixel: the largest value of the heat map that is still good; regions are drawn above it.
+        area: pixels of the frame that a region must have to be reported; 0 for any.
+        rate: share of good frames that are rejected: at most, if certified; expected, if extrapolated; by counting, if
+            the threshold was set by hand.
+        interval: 95 % interval of the rate.
+        basis: "certified" by the number of good images, "extrapolated" beyond their largest score, or "by hand".
         method: how both were found, for people to read.
-        calibrated: whether a false-reject rate is promised for it.
+        set: when, UTC, ISO 8601.
+        reason: why it was changed; empty for the build's own.
         scores: leave-one-out scores of the good images, in the gallery's order.
-        maps: how many good images' maps `pixel` comes from.
+        peaks: largest values of their leave-one-out maps; of some, where maps take long.
+        duplicates: groups of good images, by number, that show the same; they were left out together.
     """
 
     score: float
     pixel: float
+    area: float
+    rate: float
+    interval: tuple[float, float]
+    basis: str
     method: str
-    calibrated: bool
+    set: str
+    reason: str
     scores: tuple[float, ...]
-    maps: int
+    peaks: tuple[float, ...]
+    duplicates: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "score": self.score,
-            "pixel": self.pixel,
-            "method": self.method,
-            "calibrated": self.calibrated,
-            "scores": list(self.scores),
-            "maps": self.maps,
-        }
+        return asdict(self)
 
     @classmethod
-    def from_fields(cls, fields: Fields) -> Threshold:
+    def from_fields(cls, fields: Fields, *, source: str) -> Threshold:
+        interval = fields.numbers("interval")
+        if len(interval) != 2:
+            raise BundleError(f"{source}: expected an interval of two numbers, found {list(interval)}")
         threshold = cls(
             score=fields.number("score"),
             pixel=fields.number("pixel"),
+            area=fields.number("area"),
+            rate=fields.number("rate"),
+            interval=(interval[0], interval[1]),
+            basis=fields.text("basis", among=(CERTIFIED, EXTRAPOLATED, BY_HAND)),
             method=fields.text("method"),
-            calibrated=fields.flag("calibrated"),
+            set=fields.text("set"),
+            reason=fields.text("reason"),
             scores=fields.numbers("scores"),
-            maps=fields.integer("maps"),
+            peaks=fields.numbers("peaks"),
+            duplicates=fields.rows("duplicates", count=None, most=10**7),
         )
         fields.done()
+        repeated = [image for group in threshold.duplicates for image in group]
+        sound = (
+            0 <= interval[0] <= interval[1] <= 1
+            and 0 <= threshold.rate <= 1
+            and threshold.area >= 0
+            and 1 <= len(threshold.peaks) <= len(threshold.scores)
+            and all(len(group) > 1 for group in threshold.duplicates)
+            and len(set(repeated)) == len(repeated)
+            and max(repeated, default=0) < len(threshold.scores)
+        )
+        if not sound:
+            raise BundleError(
+                f"{source}: expected a threshold with rates from 0 to 1, scores, peaks and groups of good images, "
+                "found numbers that do not fit each other"
+            )
         return threshold
+
+    @property
+    def evidence(self) -> int:
+        """Good images, those that repeat others not counted."""
+        return len(self.scores) - sum(len(group) - 1 for group in self.duplicates)
+
+    def sentence(self) -> str:
+        """The false-reject rate in words."""
+        low, high = self.interval
+        images = f"{self.evidence} good images (95 % interval {low:.2%} to {high:.2%})"
+        if self.basis == CERTIFIED:
+            return f"at most {self.rate:.2%} of good frames rejected, certified by {images}"
+        if self.basis == EXTRAPOLATED:
+            return f"about {self.rate:.2%} of good frames rejected, EXTRAPOLATED from {images}"
+        return f"set by hand; at most {self.rate:.2%} of good frames rejected, counting {images}"
 
 
 @dataclass(frozen=True)
@@ -150,9 +199,10 @@ class Manifest:
         layout: which parts of a frame are looked at.
         names: file names of the good images.
         threshold: the verdict's.
+        limits: outside of which a frame cannot be judged.
         scales: of the codes; None with projection "none".
         files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index or,
-            with a gallery per view, index1 …; with a mask also mask.
+            with a gallery per view, index1 …; with a mask also mask; with scores from the map also expected.
     """
 
     created: str
@@ -164,6 +214,7 @@ class Manifest:
     layout: Layout
     names: tuple[str, ...]
     threshold: Threshold
+    limits: Limits
     scales: Scales | None
     files: dict[str, Payload]
 
@@ -172,7 +223,8 @@ class Manifest:
         levels = tuple(level.output for level in self.model.levels)
         weights = ("key_weights",) if self.matching.projection == CODES else ()
         mask = ("mask",) if self.layout.masked else ()
-        return ("model", *levels, "squares", "images", "thumbnails", *weights, *self.index_roles(), *mask)
+        expected = ("expected",) if self.matching.image_score == FROM_MAP else ()
+        return ("model", *levels, "squares", "images", "thumbnails", *weights, *self.index_roles(), *mask, *expected)
 
     def index_roles(self) -> tuple[str, ...]:
         """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
@@ -199,6 +251,7 @@ class Manifest:
             "matching": self.matching.to_json(),
             "departures": list(self.departures),
             "threshold": self.threshold.to_json(),
+            "limits": self.limits.to_json(),
             "model": self.model.to_json(),
             "layout": self.layout.to_json(),
             "scales": None if self.scales is None else self.scales.to_json(),
@@ -246,7 +299,8 @@ class Manifest:
         created, writer = fields.text("created"), fields.text("writer")
         profile = fields.text("profile", among=tuple(PROFILES))
         departures = fields.texts("departures")
-        threshold = Threshold.from_fields(fields.object("threshold"))
+        threshold = Threshold.from_fields(fields.object("threshold"), source=source)
+        limits = Limits.from_fields(fields.object("limits"), source=source)
         try:
             matching = Matching.from_fields(fields.object("matching"))
             model = ModelCard.from_fields(fields.object("model"), source=source)
@@ -277,11 +331,17 @@ class Manifest:
             layout=layout,
             names=names,
             threshold=threshold,
+            limits=limits,
             scales=scales,
             files=files,
         )
         if not names:
             raise BundleError(f"{source}: expected the names of one or more good images, found none")
+        if len(threshold.scores) != len(names):
+            raise BundleError(
+                f"{source}: expected a leave-one-out score for each of {len(names)} good images, "
+                f"found {len(threshold.scores)}"
+            )
         if set(files) != set(manifest.roles()):
             raise BundleError(
                 f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"

@@ -37,7 +37,7 @@ class Matching:
         projection: what is kept of the good images: "codes", every feature in a byte; "none", as the network gives it.
         search: "exact", every embedding of the K images; "hnsw", those of the most similar cells.
         image_score: "vectors", mean squared distance to the K nearest image vectors, of the worst view; "map", mean of
-            the map's highest pixels, as many as a hundredth of a view.
+            the pixels where the map is furthest over what good images have there, as many as 0.3 % of a view.
         candidates: T, cells of the gallery looked into for each cell of the view (hnsw).
         ef: length of the index's list of best keys (hnsw).
         gallery: "shared", a view may match any view of a good image; "per-view", only the same one.

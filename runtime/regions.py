@@ -16,11 +16,15 @@ class Blob:
         box: (x, y, width, height).
         peak: (row, column) of its highest value.
         score: that value.
+        mean: of its values.
+        area: pixels.
     """
 
     box: tuple[int, int, int, int]
     peak: tuple[int, int]
     score: float
+    mean: float
+    area: int
 
 
 def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
@@ -72,4 +76,9 @@ def _blob(
         for row, start, stop in zip(rows, starts, stops, strict=True)
     ]
     score, row, column = max(peaks, key=lambda peak: peak[0])
-    return Blob(box=box, peak=(row, column), score=score)
+    area = int((stops - starts).sum())
+    total = sum(
+        float(heatmap[row, start:stop].sum(dtype=np.float64))
+        for row, start, stop in zip(rows, starts, stops, strict=True)
+    )
+    return Blob(box=box, peak=(row, column), score=score, mean=total / area, area=area)

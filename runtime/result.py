@@ -21,6 +21,8 @@ class Region:
         x, y: left and top edge of the box.
         width, height: its size; it covers every frame pixel that the region touches.
         score: highest value of the heat map inside.
+        mean: mean value of the heat map inside.
+        area: of the region itself, in pixels of the frame.
     """
 
     x: int
@@ -28,6 +30,8 @@ class Region:
     width: int
     height: int
     score: float
+    mean: float
+    area: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class FrameResult:
     """The result of scoring one frame.
 
     Attributes:
-        score: image score; larger is worse. Squared embedding distance, never clipped.
+        score: image score; larger is worse. How far squared embedding distances are over what good images have, never
+            clipped; it may be negative. With scores from image vectors, a squared distance.
         threshold: the bundle's threshold; a score above it is a defect.
         verdict: "good", "defect" or "cannot_judge".
         reason: why the verdict is not good, a short sentence; empty for a good one.

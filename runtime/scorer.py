@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.bundle import Bundle
+from spade_edge.runtime.condition import Condition
 from spade_edge.runtime.engine import CPU
 from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.heatmap import Stitching
@@ -21,7 +22,7 @@ from spade_edge.runtime.matcher import EXACT, FROM_MAP, HNSW, Matcher
 from spade_edge.runtime.matching import Matches
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.regions import Blob, blobs
-from spade_edge.runtime.result import DEFECT, GOOD, FrameResult, Match, Region
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Match, Region
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.viewer import Viewer
 
@@ -144,13 +145,16 @@ class Scorer:
         """From groups of frames, whose views may share a run of the network, to features."""
         for frames in groups:
             start = perf_counter()
-            views = [view for frame in frames for view in self.viewer(frame)]
+            seen = [self.viewer(frame) for frame in frames]
+            conditions = [Condition.of(views, self.viewer.painted) for views in seen]
+            views = [view for each in seen for view in each]
             seconds = {"view": perf_counter() - start}
             for first in range(0, len(views), AT_ONCE):
                 start = perf_counter()
                 pyramids = self.session(np.stack(views[first : first + AT_ONCE]))
                 seconds["network"] = perf_counter() - start
-                yield _Part(frames, first, pyramids, first + AT_ONCE >= len(views), seconds)
+                last = first + AT_ONCE >= len(views)
+                yield _Part(frames, conditions, first, pyramids, last, seconds)
                 seconds = {"view": 0.0}
 
     def _judge(self, parts: Iterable[_Part]) -> Iterator[FrameResult]:
@@ -168,11 +172,15 @@ class Scorer:
             if part.last:
                 share = {stage: 1000 * time / len(part.frames) for stage, time in seconds.items()}
                 for i, frame in enumerate(part.frames):
-                    yield self._result(frame, evidence[i * views : (i + 1) * views], share)
+                    yield self._result(frame, part.conditions[i], evidence[i * views : (i + 1) * views], share)
                 evidence, seconds = [], dict.fromkeys(seconds, 0.0)
 
     def _result(
-        self, frame: NDArray[np.uint8], evidence: Sequence[_Evidence], milliseconds: dict[str, float]
+        self,
+        frame: NDArray[np.uint8],
+        condition: Condition,
+        evidence: Sequence[_Evidence],
+        milliseconds: dict[str, float],
     ) -> FrameResult:
         start = perf_counter()
         heatmap = self.stitching([each.matches.distances for each in evidence])
@@ -180,22 +188,32 @@ class Scorer:
             raise BundleError(
                 f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
             )
+        excess = heatmap if self.bundle.expected is None else heatmap - self.bundle.expected
         if self.matcher.matching.image_score == FROM_MAP:
-            score = self.stitching.score(heatmap)
+            score = self.stitching.score(excess)
         else:
             score = max(self.matcher.vector_score(each.image, view=view) for view, each in enumerate(evidence))
-        found = blobs(heatmap, self.bundle.manifest.threshold.pixel)
-        threshold = self.bundle.manifest.threshold.score
-        good = score <= threshold
+        threshold = self.bundle.manifest.threshold
         frame_size = (frame.shape[0], frame.shape[1])
+        pixel_area = self.canvas.pixel_area(frame_size)
+        found = blobs(heatmap, threshold.pixel)
+        verdict, reason = GOOD, ""
+        if score > threshold.score:
+            # A defect is somewhere, even where no distance is over the pixel threshold.
+            found = found or _where(excess, heatmap)
+            verdict, reason = DEFECT, f"score {score:.4g} is over the threshold {threshold.score:.4g}"
+        complaint = self.bundle.manifest.limits.complaint(condition)
+        if complaint:
+            verdict, reason = CANNOT_JUDGE, complaint
+        found = tuple(blob for blob in found if blob.area * pixel_area >= threshold.area)
         regions = tuple(self._region(blob, frame_size) for blob in found)
         nearest = tuple(self._match(blob, evidence) for blob in found)
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
-            threshold=threshold,
-            verdict=GOOD if good else DEFECT,
-            reason="" if good else f"score {score:.4g} is over the threshold {threshold:.4g}",
+            threshold=threshold.score,
+            verdict=verdict,
+            reason=reason,
             heatmap=heatmap,
             extent=self.canvas.extent(frame_size),
             looked_at=self.stitching.kept,
@@ -207,7 +225,8 @@ class Scorer:
 
     def _region(self, blob: Blob, frame_size: tuple[int, int]) -> Region:
         x, y, width, height = self.canvas.box_in_frame(blob.box, frame_size)
-        return Region(x=x, y=y, width=width, height=height, score=blob.score)
+        area = blob.area * self.canvas.pixel_area(frame_size)
+        return Region(x=x, y=y, width=width, height=height, score=blob.score, mean=blob.mean, area=area)
 
     def _match(self, blob: Blob, evidence: Sequence[_Evidence]) -> Match:
         gallery = self.matcher.gallery
@@ -225,12 +244,25 @@ class Scorer:
         return Match(image=gallery.names[image], x=x, y=y, distance=place.distance, view=matched_view)
 
 
+def _where(excess: NDArray[np.float32], heatmap: NDArray[np.float32]) -> tuple[Blob, ...]:
+    """The part of a map that is furthest over what is expected there, down to half of that."""
+    limit = float(excess.max()) / 2
+    found = []
+    for blob in blobs(excess, limit)[:1]:
+        x, y, width, height = blob.box
+        box = slice(y, y + height), slice(x, x + width)
+        values = heatmap[box][excess[box] > limit]
+        found.append(replace(blob, score=float(values.max()), mean=float(values.mean(dtype=np.float64))))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class _Part:
     """Features of some of the views of a group of frames.
 
     Attributes:
         frames: the group.
+        conditions: of each frame.
         first: number of the first of these views among all of the group.
         pyramids: their features.
         last: whether these are the last of the group.
@@ -238,6 +270,7 @@ class _Part:
     """
 
     frames: Sequence[NDArray[np.uint8]]
+    conditions: Sequence[Condition]
     first: int
     pyramids: list[Pyramid]
     last: bool

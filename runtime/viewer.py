@@ -31,11 +31,14 @@ class Viewer:
     Args:
         canvas: the views.
         mask: what is ignored of a frame; None for nothing.
+
+    Attributes:
+        painted: (views, h, w) bool, pixels of the views that a mask leaves out; None for none.
     """
 
     def __init__(self, canvas: Canvas, *, mask: Mask | None = None) -> None:
         self.canvas = canvas
-        self._painted = None if mask is None else mask.painted(canvas)
+        self.painted = None if mask is None else mask.painted(canvas)
         # A box is resampled for itself, without a crop.
         view = View(canvas.view.size, canvas.view.size) if canvas.layout.boxes else canvas.view
         sizes = {box[2:] for box in canvas.layout.boxes}
@@ -64,8 +67,8 @@ class Viewer:
             (view,) = self._kernel(*part.shape)(frame=np.ascontiguousarray(part).reshape(len(part), -1))
             views.append(view)
         seen = views[0][np.newaxis] if len(views) == 1 else np.stack(views)
-        if self._painted is not None:
-            seen = np.where(self._painted[..., np.newaxis], np.array(PAINT, np.float32), seen)
+        if self.painted is not None:
+            seen = np.where(self.painted[..., np.newaxis], np.array(PAINT, np.float32), seen)
         return seen
 
 

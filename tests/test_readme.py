@@ -44,7 +44,7 @@ def test_the_commands_and_the_code_run_as_written(workplace: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     commands = [line for block in blocks("sh") for line in block.splitlines() if line]
     assert [line.split()[:2] for line in commands] == [
-        ["spade-edge", verb] for verb in ("export", "build", "score", "bench")
+        ["spade-edge", verb] for verb in ("export", "build", "score", "bench", "threshold")
     ]
     for line in commands:
         done = subprocess.run(line.split(), cwd=workplace, capture_output=True, text=True, check=False)
@@ -69,11 +69,12 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_architecture_page_names_every_file_and_field_of_a_bundle() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    from spade_edge.runtime import manifest, matcher, model
+    from spade_edge.runtime import condition, manifest, matcher, model
 
     fields = [
         *manifest.Manifest.__dataclass_fields__,
         *manifest.Threshold.__dataclass_fields__,
+        *condition.Limits.__dataclass_fields__,
         *matcher.Matching.__dataclass_fields__,
         *model.ModelCard.__dataclass_fields__,
     ]

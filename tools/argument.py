@@ -33,6 +33,28 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def share(text: str) -> float:
+    """A share over 0 and under 1, as a number or in percent."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share such as 0.01 or 1%, found {text!r}")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number from 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number from 0, found {text!r}")
+    return value
+
+
 def size(text: str) -> tuple[int, int]:
     """(height, width) from "WIDTHxHEIGHT" or one number."""
     parts = text.lower().split("x")

@@ -22,7 +22,16 @@ from typing import NoReturn
 
 from spade_edge import __version__
 from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
-from spade_edge.tools import command_bench, command_build, command_demo, command_export, command_scaling, command_score
+from spade_edge.tools import (
+    command_bench,
+    command_build,
+    command_demo,
+    command_evaluate,
+    command_export,
+    command_scaling,
+    command_score,
+    command_threshold,
+)
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell calls these ends
 INTERNAL_FAULT = 70
@@ -31,7 +40,9 @@ TRACEBACK = "SPADE_EDGE_TRACEBACK"
 EXTRAS = {
     "export": "export",
     "build": "galleries",
+    "threshold": "galleries",
     "score": "camera",
+    "evaluate": "camera",
     "bench": "camera",
     "scaling": "galleries",
     "demo": "all",
@@ -39,7 +50,9 @@ EXTRAS = {
 COMMANDS = {
     "export": command_export,
     "build": command_build,
+    "threshold": command_threshold,
     "score": command_score,
+    "evaluate": command_evaluate,
     "bench": command_bench,
     "scaling": command_scaling,
     "demo": command_demo,

@@ -1,7 +1,8 @@
 """Build a bundle from a folder of images of good parts.
 
-Every image goes through the model as a camera frame would. The threshold is the largest score that a good image gets
-when it is compared with all the others; no false-reject rate is promised for it ("uncalibrated").
+Every image goes through the model as a camera frame would. For the threshold each is scored against all the others: n
+good images certify a false-reject rate of 1 in n + 1, or a higher one that you name; a lower one is extrapolated, and
+says so. 'spade-edge threshold' shows and changes it afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.layout import Box
 from spade_edge.runtime.matcher import CODES, EXACT, HNSW, NONE, PER_VIEW, PROFILES, SHARED
-from spade_edge.tools.argument import path, positive, size, threads
+from spade_edge.tools.argument import not_negative, path, positive, share, size, threads
 
 if TYPE_CHECKING:
     from spade_edge.galleries import Built, Plan, Views
@@ -78,6 +79,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shared (default): a view may match any view of a good image, for textures; per-view: only the same one, "
         "for parts that always lie in the same place",
     )
+    parser.add_argument(
+        "--false-rejects",
+        type=share,
+        metavar="RATE",
+        help="share of good frames that may be rejected, 0.01 or 1%% (default: the lowest that the images certify)",
+    )
+    parser.add_argument(
+        "--min-area",
+        type=not_negative,
+        default=0.0,
+        metavar="PIXELS",
+        help="report no region of fewer frame pixels (0)",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="name images that cannot be read and leave them out")
     parser.add_argument(
         "--threads", type=threads, metavar="N", help="threads of all but the index (default: one a core)"
@@ -103,6 +117,8 @@ def run(chosen: argparse.Namespace) -> int:
         profile=chosen.profile,
         matching=matching,
         views=_chosen_views(chosen),
+        rate=chosen.false_rejects,
+        area=chosen.min_area,
         skip_bad=chosen.skip_bad,
         threads=chosen.threads,
         announce=lambda plan: _announce(plan, chosen),
@@ -112,13 +128,16 @@ def run(chosen: argparse.Namespace) -> int:
         print(f"skipped {complaint}", file=sys.stderr)
     if built.former is not None:
         print(f"the former bundle is kept: {built.former} holds its manifest", file=sys.stderr)
+    for group in built.manifest.threshold.duplicates:
+        names = ", ".join(built.manifest.names[image] for image in group)
+        print(f"these show the same, and count as one in the false-reject rate: {names}", file=sys.stderr)
     if chosen.json:
         print(json.dumps(_as_json(built)))
     else:
         threshold = built.manifest.threshold
         print(
             f"{built.path}: {len(built.manifest.names)} good images, {built.manifest.size / 1e6:,.0f} MB, "
-            f"threshold {threshold.score:.4g} (uncalibrated: the {threshold.method})"
+            f"threshold {threshold.score:.4g}: {threshold.sentence()}"
         )
     return 0
 
@@ -144,7 +163,10 @@ def _as_json(built: Built) -> dict[str, Any]:
         "size": built.manifest.size,
         "threshold": threshold.score,
         "pixel_threshold": threshold.pixel,
-        "calibrated": threshold.calibrated,
+        "false_rejects": threshold.rate,
+        "basis": threshold.basis,
+        "interval": list(threshold.interval),
+        "duplicates": [[built.manifest.names[image] for image in group] for group in threshold.duplicates],
         "departures": list(built.manifest.departures),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},

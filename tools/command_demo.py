@@ -107,7 +107,7 @@ def _bundle_lines(manifest: Manifest) -> tuple[str, ...]:
     threshold = manifest.threshold
     return (
         f"{len(manifest.names)} good parts, {manifest.size / 1e6:.0f} MB, profile {manifest.profile}",
-        f"threshold {threshold.score:.4g}, uncalibrated: the {threshold.method}",
+        f"threshold {threshold.score:.4g}: {threshold.sentence()}",
     )
 
 

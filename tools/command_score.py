@@ -233,5 +233,5 @@ def _summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left
         times = tally.milliseconds
         p50, p99 = times.percentile(0.5), times.percentile(0.99)
         parts.append(f"p50 {p50:.0f}, p99 {p99:.0f}, max {times.largest:.0f} ms a frame")
-    parts.append(f"threshold {threshold.score:.4g}" + ("" if threshold.calibrated else " (uncalibrated)"))
+    parts.append(f"threshold {threshold.score:.4g}, {threshold.basis}: {threshold.rate:.2%} of good frames rejected")
     print("; ".join(parts), file=sys.stderr, flush=True)

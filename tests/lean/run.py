@@ -125,8 +125,8 @@ def prepare(folder: Path) -> None:
         expected[f"tiled/{name}/heatmap"] = result.heatmap
         expected[f"tiled/{name}/verdict"] = np.str_(result.verdict)
     verdicts = {str(value) for key, value in expected.items() if key.endswith("verdict")}
-    if verdicts != {"good", "defect"}:
-        sys.exit(f"lean: expected frames of both verdicts, found {verdicts}")
+    if verdicts != {"good", "defect", "cannot_judge"}:
+        sys.exit(f"lean: expected frames of all three verdicts, found {verdicts}")
     np.savez(folder / "expected.npz", **expected)
 
 
@@ -193,6 +193,10 @@ def check_command_line(folder: Path, command: Path, maps: Path) -> None:
             sys.exit(f"lean: {line['frame']}: expected the score {score}, found {line['score']}")
         if not np.allclose(written, heatmap, rtol=0, atol=1e-5 * heatmap.max()):
             sys.exit(f"lean: {line['frame']}: expected the written heat map to be the one of the library")
+
+    shown_threshold = json.loads(run([command, "threshold", "--bundle", "edge.spade", "--json"], within=folder).stdout)
+    if shown_threshold["score"] != lines[0]["threshold"]:
+        sys.exit(f"lean: expected the threshold {lines[0]['threshold']} to be shown, found {shown_threshold['score']}")
 
     refused(
         [command, "score", "--bundle", "edge.spade", "photo.png"], ("pip install 'spade-edge[camera]'",), within=folder

@@ -64,8 +64,9 @@ COMMON = {"model", "level1", "level2", "level3", "squares", "images", "thumbnail
 
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
-    assert set(coded.manifest.files) == COMMON | {"key_weights", "index"}
-    assert set(plain.manifest.files) == COMMON
+    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "expected"}
+    assert set(plain.manifest.files) == COMMON  # image vectors need no map
+    assert coded.expected is not None and coded.expected.shape == (64, 64) and plain.expected is None
     assert plain.indexes == () and plain.manifest.scales is None
     assert [level.dtype for level in plain.gallery.levels] == [np.float32] * 3
     assert [level.shape for level in plain.gallery.levels] == [(8, 16, 16, 64), (8, 8, 8, 128), (8, 4, 4, 256)]
@@ -85,7 +86,7 @@ def test_the_scales_survive_as_float32(edge: Built) -> None:
 
 
 @pytest.mark.parametrize(
-    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_weights", "index"]
+    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_weights", "index", "expected"]
 )
 def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, role: str) -> None:
     path = copy / edge.manifest.files[role].name
@@ -255,6 +256,19 @@ def test_levels_of_another_kind_are_refused(
             Bundle.open(copy)
 
 
+def test_expected_maps_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Built) -> None:
+    expected = np.load(edge.path / edge.manifest.files["expected"].name)
+    assert expected.shape == (64, 64) and expected.dtype == np.float32
+    poisoned = expected.copy()
+    poisoned[5, 6] = np.inf
+    wrong = {"float64": expected.astype(float), "narrow": expected[:, 1:], "flat": expected.ravel(), "inf": poisoned}
+    for name, array in wrong.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        swap_payload(copy, "expected", tmp_path / f"{name}.npy")
+        with pytest.raises(BundleError, match="expected-.*expected"):
+            Bundle.open(copy)
+
+
 def test_key_weights_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Built) -> None:
     weights = np.load(edge.path / edge.manifest.files["key_weights"].name)
     for name, array in {"uint8": weights.view(np.uint8), "narrow": weights[:, 1:], "short": weights[1:]}.items():
@@ -406,10 +420,13 @@ def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built])
         for name in ("shared", "per-view", "per-view, no codes", "masked regions, per-view")
     )
     indexes = {f"index{number}" for number in range(1, 7)}
-    assert set(shared.manifest.files) == COMMON | {"key_weights", "index"}
-    assert set(per_view.manifest.files) == COMMON | {"key_weights"} | indexes
-    assert set(plain.manifest.files) == COMMON
-    assert set(masked.manifest.files) == COMMON | {"key_weights", "index1", "index2", "mask"}
+    maps = COMMON | {"expected"}
+    assert set(shared.manifest.files) == maps | {"key_weights", "index"}
+    assert set(per_view.manifest.files) == maps | {"key_weights"} | indexes
+    assert set(plain.manifest.files) == maps
+    assert set(masked.manifest.files) == maps | {"key_weights", "index1", "index2", "mask"}
+    for bundle in (shared, per_view, plain, masked):
+        assert bundle.expected is not None and bundle.expected.shape == bundle.manifest.canvas.size
     assert [len(index) for index in shared.indexes] == [36 * 4]
     assert [len(index) for index in per_view.indexes] == [6 * 4] * 6
     for bundle in (shared, per_view):

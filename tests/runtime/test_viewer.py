@@ -236,6 +236,7 @@ def test_ignored_pixels_do_not_change_a_bit_of_any_view(boxes: str, channels: in
     viewer, bare = Viewer(canvas, mask=mask), Viewer(canvas)
     frame = noise(*FRAME, channels)
     seen, painted = viewer(frame), mask.painted(canvas)
+    assert viewer.painted is not None and np.array_equal(viewer.painted, painted) and bare.painted is None
     assert painted.shape == (len(canvas.boxes), 64, 64) and painted.dtype == bool
     assert seen.dtype == np.float32 and seen.flags.c_contiguous
     for value in (0, 255, rng.integers(0, 256, (*FRAME, channels), dtype=np.uint8)):

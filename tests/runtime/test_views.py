@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, Views, build
+from spade_edge.galleries.calibration import FEW
 from spade_edge.galleries.index import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, Scorer, UsageError
 from spade_edge.runtime.bundle import Bundle
@@ -205,7 +206,9 @@ def test_exact_search_is_brute_force_over_the_entries_a_view_may_match(
         [naive.distances(pyramid, v).astype(np.float32) for v, (pyramid, _) in enumerate(found)]
     )
     np.testing.assert_allclose(result.heatmap, stitched, rtol=1e-3, atol=1e-3)
-    assert result.score == pytest.approx(scorer.stitching.score(stitched), rel=1e-3)
+    assert scorer.bundle.expected is not None
+    over = scorer.stitching.score(stitched - scorer.bundle.expected)
+    assert result.score == pytest.approx(over, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["shared", "shared, 5 neighbours", *PER_VIEW, "tiles in regions", "masked"])
@@ -281,16 +284,21 @@ def test_the_threshold_comes_from_images_that_were_left_out_as_a_whole(with_view
     scorer = Scorer.open(built.path)
     naive = Naive(scorer)
     views, count = naive.views, naive.count
-    peaks = []
-    for image, score in enumerate(built.manifest.threshold.scores):
+    maps = []
+    for image in range(count):
         pyramids = [scorer.matcher.gallery.pyramid(view * count + image) for view in range(views)]
         distances = [
             naive.distances(pyramid, view, without=image).astype(np.float32) for view, pyramid in enumerate(pyramids)
         ]
-        heatmap = scorer.stitching(distances)
-        peaks.append(float(heatmap.max()))
-        assert score == pytest.approx(scorer.stitching.score(heatmap), rel=1e-3)
-    assert built.manifest.threshold.pixel == pytest.approx(max(peaks), rel=1e-3)
+        maps.append(scorer.stitching(distances).astype(np.float64))
+    share = count / (count + FEW)
+    for image, score in enumerate(built.manifest.threshold.scores):
+        expected = share * np.mean([maps[other] for other in range(count) if other != image], axis=0)
+        assert score == pytest.approx(scorer.stitching.score((maps[image] - expected).astype(np.float32)), rel=1e-3)
+    assert built.manifest.threshold.peaks == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
+    assert built.manifest.threshold.pixel == max(built.manifest.threshold.peaks)
+    assert scorer.bundle.expected is not None
+    np.testing.assert_allclose(scorer.bundle.expected, share * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
     assert built.manifest.threshold.score == max(built.manifest.threshold.scores)
 
 

@@ -72,7 +72,11 @@ def test_export_build_score(capsys: Capture, weights: Path, good_images: Path, f
 
     code, out, err = run(capsys, "build", "--model", model, "--images", good_images, "--output", bundle)
     assert code == 0
-    assert re.fullmatch(rf"{bundle}: 8 good images, \d+ MB, threshold [\d.]+ \(uncalibrated: .*\)\n", out)
+    assert re.fullmatch(
+        rf"{bundle}: 8 good images, \d+ MB, threshold [\d.]+: at most 11.11% of good frames rejected, "
+        r"certified by 8 good images \(95 % interval 0.32% to 36.94%\)\n",
+        out,
+    )
     assert "8 images found; the bundle will take" in err and "image/s" in err and "leave-one-out" in err
     assert Manifest.read(bundle).model.view.size == (96, 64)
 
@@ -94,10 +98,10 @@ def test_export_build_score(capsys: Capture, weights: Path, good_images: Path, f
         assert {"frame", "score", "threshold", "verdict", "reason", "regions", "milliseconds"} <= set(line)
         assert (line["reason"] == "") == (line["verdict"] == "good")
     assert lines["flaw.png"]["verdict"] == "defect"
-    assert {"x", "y", "width", "height", "score"} == set(lines["flaw.png"]["regions"][0])
+    assert {"x", "y", "width", "height", "score", "mean", "area"} == set(lines["flaw.png"]["regions"][0])
     assert lines["text.png"]["verdict"] == "cannot_judge" and lines["text.png"]["score"] is None
     assert "expected an image" in lines["text.png"]["reason"]
-    assert "4 frames: " in err and "1 cannot_judge" in err and "(uncalibrated)" in err
+    assert "4 frames: " in err and "1 cannot_judge" in err and "certified" in err and "11.11% of good" in err
     heatmap = np.load(tmp_path / "maps" / "sub" / "grey.npy")
     expected = Scorer.open(bundle)(cv2.imread(str(frames / "sub" / "grey.bmp"), cv2.IMREAD_GRAYSCALE)).heatmap
     assert heatmap.dtype == np.float32 and np.array_equal(heatmap, expected)
@@ -149,7 +153,9 @@ def test_json_where_a_table_is_printed(capsys: Capture, weights: Path, good_imag
     code, out, _ = run(
         capsys, "build", "--model", model, "--images", good_images, "--output", tmp_path / "b.spade", "--json"
     )
-    assert code == 0 and json.loads(out)["images"] == 8 and json.loads(out)["calibrated"] is False
+    told = json.loads(out)
+    assert code == 0 and told["images"] == 8 and told["basis"] == "certified" and told["duplicates"] == []
+    assert told["false_rejects"] == pytest.approx(1 / 9) and told["interval"] == pytest.approx([0.00316, 0.3694], 2e-3)
 
 
 Mistake = tuple[int, list[object], str]

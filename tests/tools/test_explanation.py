@@ -68,7 +68,7 @@ def test_more_regions_than_are_shown_are_counted(scorer: Scorer, part: Frames) -
         explanation(
             scorer.bundle,
             frame,
-            replace(scorer(frame), regions=(Region(8, 8, 4, 4, 9.0),) * count, nearest=(match,) * count),
+            replace(scorer(frame), regions=(Region(8, 8, 4, 4, 9.0, 8.0, 16.0),) * count, nearest=(match,) * count),
         )
         for count in (REGIONS, REGIONS + 3)
     )
@@ -85,7 +85,10 @@ def test_the_nearest_patch_is_cut_out_of_the_view_that_was_matched(tiled: Scorer
 
 @pytest.mark.parametrize("shape", [(64, 192), (64, 192, 1), (64, 192, 3)])
 def test_tiles_grey_and_colour(tiled: Scorer, shape: tuple[int, ...]) -> None:
-    frame = np.full(shape, 90, np.uint8)
+    noise = np.random.default_rng(9).integers(0, 6, (64, 192))
+    grey = (np.repeat([40, 120, 200], 64) + noise).astype(np.uint8)
+    frame = np.broadcast_to(grey.reshape(64, 192, 1), (64, 192, 3)) if shape[2:] == (3,) else grey.reshape(shape)
+    frame = np.array(frame)
     frame[20:40, 90:110] = 255
     result = tiled(frame)
     assert result.verdict == "defect" and result.regions

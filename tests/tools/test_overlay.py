@@ -148,7 +148,7 @@ def test_a_white_contour_runs_along_the_threshold() -> None:
 def test_a_region_is_boxed_without_being_covered() -> None:
     frame = np.full((320, 320, 3), 60, dtype=np.uint8)
     calm = np.zeros((224, 224), dtype=np.float32)
-    region = Region(x=100, y=200, width=30, height=20, score=30.0)
+    region = Region(x=100, y=200, width=30, height=20, score=30.0, mean=20.0, area=600.0)
     picture = overlay(frame, result_of(calm, whole(frame), regions=(region,)), pixel_threshold=10.0)
     assert (picture[200:220, 100:130] == 60).all()
     assert (picture[199, 99:131] == 255).all()
@@ -166,7 +166,7 @@ def test_the_label_says_the_verdict_and_moves_out_of_a_region_s_way(verdict: str
     assert (picture[0, -5:] == VERDICT_COLOURS[verdict]).all()
     assert (picture[:30] == 255).all(axis=2).any()  # words
     assert (picture[40:] == 60).all()
-    region = Region(x=100, y=4, width=30, height=20, score=30.0)
+    region = Region(x=100, y=4, width=30, height=20, score=30.0, mean=20.0, area=600.0)
     moved = overlay(frame, result_of(calm, whole(frame), verdict=verdict, regions=(region,)), pixel_threshold=10.0)
     assert (moved[4:24, 100:130] == 60).all()
     assert (moved[-1, -5:] == VERDICT_COLOURS[verdict]).all()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pages import HOSTILE, Page
 
 from spade_edge.runtime.errors import DataError
 from spade_edge.runtime.result import FrameResult, Match, Region
@@ -24,44 +24,6 @@ from spade_edge.tools.report import (
     write_report,
 )
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-HOSTILE = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\x00\u202egnp.\udc80 http://evil.example/.png"
-
-
-class Page(HTMLParser):
-    """Reads a page, refuses unbalanced tags, and keeps what the tests ask for."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []  # (innermost tag, text)
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> was never opened"
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.open[-1] if self.open else "", data.strip()))
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for found, attributes in self.tags if found == tag]
-
-    def text_in(self, tag: str) -> list[str]:
-        return [text for inside, text in self.texts if inside == tag]
-
 
 def entry(
     name: str,
@@ -75,7 +37,7 @@ def entry(
 ) -> ReportEntry:
     frame = np.full((64, 96, 3), 90, dtype=np.uint8) if image is None else image
     verdict = verdict or ("defect" if score > threshold else "good")
-    regions = (Region(3, 4, 5, 6, score),) if verdict == "defect" else ()
+    regions = (Region(x=3, y=4, width=5, height=6, score=score, mean=score, area=20.0),) if verdict == "defect" else ()
     nearest = (Match("good <7>.png", 0.5, 0.5, 3.0),) if verdict == "defect" else ()
     heatmap = np.zeros((32, 32), dtype=np.float32)
     result = FrameResult(
@@ -162,13 +124,7 @@ def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert "https:" not in text
     assert "url(" not in text
     assert "@import" not in text
-    assert not page.all("script")
-    assert not page.all("link")
-    for tag, attributes in page.tags:
-        for name in ("src", "href", "srcset", "data", "action", "poster"):
-            if name in attributes:
-                assert attributes[name].startswith(("data:image/", "#")), (tag, attributes[name])
-        assert not [name for name in attributes if name.startswith("on")]
+    assert page.loads() == []
     policy = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -207,7 +163,7 @@ def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path) -> None:
     assert "\u202e" not in text
     shown = "\"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\\x00\\u202egnp.\\udc80"
     assert page.text_in("h3")[0].startswith(shown)  # parsed back: the name itself
-    for tag in ("title", "dd", "code", "text"):
+    for tag in ("title", "dd", "code", "th"):
         assert any(shown in found for found in page.text_in(tag)), tag
     assert all(picture["src"].startswith("data:image/") for picture in page.all("img"))
     for _, attributes in page.tags:

@@ -1,0 +1,236 @@
+"""Images whose truth is known, as folders: one of good parts, one for each type of defect, masks beside them.
+
+    DIR/test/good/*.png                                  MVTec AD; DIR/test may be given as well
+    DIR/test/scratch/000.png
+    DIR/ground_truth/scratch/000_mask.png                or 000.png
+
+    DIR/good/*.png                                       the same without `test`; ground_truth may be missing
+    DIR/scratch/*.png
+
+A mask is an image of the same size as its own; what is not 0 in it is defective. Formats that lose pixels are no masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.images import SUFFIXES, find_images, read_image
+from spade_edge.runtime import DataError
+from spade_edge.runtime.result import GOOD
+
+TEST, MASKS, TRAIN = "test", "ground_truth", "train"
+MASK_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg"))
+NAMED = 3  # of many files, so many stand in a message
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image.
+
+    Attributes:
+        name: relative to the folder that holds `good`, with slashes.
+        truth: "good" or the type of the defect, which is its folder's name.
+        path: of the image.
+        mask: of its mask; None for a good image, and where there is none.
+    """
+
+    name: str
+    truth: str
+    path: Path
+    mask: Path | None
+
+    @property
+    def defective(self) -> bool:
+        return self.truth != GOOD
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a folder.
+
+    Attributes:
+        path: the folder that was given.
+        samples: good ones first, then the types of defects by name, each in the order of their names.
+        stray: masks that belong to no image.
+    """
+
+    path: Path
+    samples: tuple[Sample, ...]
+    stray: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Good first, then the defects by name."""
+        return tuple(dict.fromkeys(sample.truth for sample in self.samples))
+
+    @property
+    def defective(self) -> tuple[Sample, ...]:
+        return tuple(sample for sample in self.samples if sample.defective)
+
+    @property
+    def without_mask(self) -> tuple[Sample, ...]:
+        """Defective images that have no mask."""
+        return tuple(sample for sample in self.defective if sample.mask is None)
+
+    def no_pixels(self) -> str:
+        """Why there can be no figures of pixels, half a sentence; empty if every defective image has a mask."""
+        defective, missing = self.defective, self.without_mask
+        if not defective:
+            return "the dataset has no defective images"
+        if len(missing) == len(defective):
+            return f"the dataset has no masks: expected {MASKS}/TYPE/NAME_mask.png beside the images"
+        if missing:
+            names = some(sample.name for sample in missing)
+            return f"{len(missing)} of {len(defective)} defective images have no mask: {names}"
+        return ""
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Find the images of a dataset and their masks; none of them is read.
+
+    Raises:
+        DataError: there is no folder of good images, or a folder has no images in it.
+    """
+    test, masks = _layout(path)
+    samples: list[Sample] = []
+    used: set[Path] = set()
+    for folder in sorted(_folders(test), key=lambda folder: (folder.name != GOOD, folder.name)):
+        for image in find_images(folder):
+            mask = None if folder.name == GOOD else _mask_of(image.relative_to(test), masks)
+            samples.append(Sample(image.relative_to(test).as_posix(), folder.name, image, mask))
+            if mask in used:
+                raise DataError(
+                    f"{mask}: expected one mask for each image, found two images of that name; rename one of them"
+                )
+            used |= {mask} if mask is not None else set()
+    return Dataset(path, tuple(samples), _stray(masks, used))
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of some names, and how many there are beside them."""
+    names = list(names)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def read_mask(sample: Sample) -> NDArray[np.bool_]:
+    """Read the mask of a sample that has one: (H, W) bool, defective pixels.
+
+    Raises:
+        DataError: it cannot be read, or no pixel is defective.
+    """
+    if sample.mask is None:
+        raise DataError(f"{sample.path}: expected an image with a mask, found none")
+    pixels = read_image(sample.mask) > 0
+    mask = pixels if pixels.ndim == 2 else pixels.any(axis=2)
+    if not mask.any():
+        raise DataError(
+            f"{sample.mask}: expected a mask with defective pixels, found none: it is all 0; "
+            f"draw the defect, or move {sample.name} to {GOOD}"
+        )
+    return np.asarray(mask)
+
+
+def check_size(sample: Sample, mask: NDArray[np.bool_], frame: NDArray[np.uint8]) -> None:
+    """Refuse a mask (H, W) that is not of its image's size.
+
+    Raises:
+        DataError: so it is.
+    """
+    if mask.shape != frame.shape[:2]:
+        raise DataError(
+            f"{sample.mask}: expected {frame.shape[1]}x{frame.shape[0]} pixels like {sample.name}, "
+            f"found {mask.shape[1]}x{mask.shape[0]}; bring the mask to the image's size"
+        )
+
+
+def check_masks(dataset: Dataset, *, progress: Callable[[int, int], None]) -> None:
+    """Read every mask and its image, so that a bad mask is found before the long work and not after it.
+
+    An image that cannot be read is left to the evaluation, where it is a frame that cannot be judged.
+
+    Args:
+        dataset: whose masks.
+        progress: is told how many are read, of how many.
+
+    Raises:
+        DataError: a mask cannot be read, is all 0, or of another size than its image.
+    """
+    masked = [sample for sample in dataset.defective if sample.mask is not None]
+    for number, sample in enumerate(masked, start=1):
+        mask = read_mask(sample)
+        try:
+            frame = read_image(sample.path)
+        except DataError:
+            continue
+        check_size(sample, mask, frame)
+        progress(number, len(masked))
+
+
+def _layout(path: Path) -> tuple[Path, Path | None]:
+    """The folder that holds `good`, and the one of masks."""
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a folder with a dataset, found {'a file' if path.exists() else 'nothing'}")
+    if (path / TEST / GOOD).is_dir():
+        test, masks = path / TEST, path / MASKS
+    elif (path / GOOD).is_dir():
+        test = path
+        # As DIR/test may be given itself, masks may lie beside it.
+        masks = path / MASKS
+        if path.resolve().name == TEST and not masks.is_dir():
+            masks = path.resolve().parent / MASKS
+    else:
+        raise DataError(f"{path}: expected {TEST}/{GOOD} or {GOOD} in it, found {_found(path)}")
+    return test, masks if masks.is_dir() else None
+
+
+def _found(path: Path) -> str:
+    """What is there instead of good images, and what to do."""
+    for folder in _folders(path):
+        if (folder / TEST / GOOD).is_dir() or (folder / GOOD).is_dir():
+            return f"datasets in the folders of it; give one of them, such as {folder}"
+    inside = path / TEST if (path / TEST).is_dir() else path
+    names = some(folder.name for folder in _folders(inside))
+    return f"{f'the folders {names}' if names else 'no folders'}; put images of good parts into {inside / GOOD}"
+
+
+def _folders(path: Path) -> list[Path]:
+    """Folders of images in a folder, in the order of their names."""
+    no_class = (MASKS, TRAIN) if path.name != TEST else ()
+    return sorted(
+        folder
+        for folder in path.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in no_class
+    )
+
+
+def _mask_of(name: Path, masks: Path | None) -> Path | None:
+    if masks is None:
+        return None
+    for stem in (f"{name.stem}_mask", name.stem):
+        for suffix in MASK_SUFFIXES:
+            mask = masks / name.parent / f"{stem}{suffix}"
+            if mask.is_file():
+                return mask
+    return None
+
+
+def _stray(masks: Path | None, used: set[Path]) -> tuple[Path, ...]:
+    """Masks that belong to no image; those of good parts, which some datasets have, are all 0 and no concern."""
+    if masks is None:
+        return ()
+    return tuple(
+        mask
+        for folder in _folders(masks)
+        if folder.name != GOOD
+        for mask in sorted(folder.rglob("*"))
+        if mask.suffix.lower() in MASK_SUFFIXES and mask not in used and not mask.name.startswith(".")
+    )

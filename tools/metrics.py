@@ -1,0 +1,404 @@
+"""Figures of merit, in numpy: ROC, average precision and F1 of images, AUROC and AUPRO of pixels, intervals of rates.
+
+Images are few and their figures exact. Pixels are many: they are counted in bins of their values as they come, so that
+memory does not grow with their number.
+
+    tally = PixelTally()
+    tally.add(result.heatmap, truth_on_map(mask, result), looked_at=result.looked_at)
+    tally.auroc(), tally.aupro()
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+LIMIT = 0.3  # false-positive rate up to which AUPRO is taken
+CONFIDENCE = 0.95
+POINTS = 400  # of a curve that is to be drawn
+
+Curve = tuple[tuple[float, float], ...]  # (x, y), x never falling
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure, or why there is none.
+
+    Attributes:
+        value: from 0 to 1; None where it is not defined.
+        reason: why it is not defined, half a sentence; empty where it is.
+    """
+
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many of some images were judged wrongly, with a Clopper-Pearson interval of 95 %.
+
+    Attributes:
+        count, of: wrong ones and all.
+        share: count / of; None where `of` is 0.
+        low, high: ends of the interval; None where `of` is 0.
+    """
+
+    count: int
+    of: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def among(cls, count: int, of: int) -> Rate:
+        """The rate of `count` in `of`."""
+        if of == 0:
+            return cls(count, of, None, None, None)
+        return cls(count, of, count / of, *clopper_pearson(count, of))
+
+
+def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The rates that a binomial test would not refuse, for `count` of `of` > 0: an interval that is never too short.
+
+    Clopper & Pearson 1934. Its ends are where either tail, the observed count in it, holds half of what is left to
+    chance; they are found by halving.
+    """
+    tail = (1 - confidence) / 2
+    # Logarithms of the binomial coefficients: large counts overflow anything else.
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, of + 1)))])
+    numbers = np.arange(of + 1)
+    coefficients = logs[of] - logs[numbers] - logs[of - numbers]
+
+    def probability(some: NDArray[np.int64], rate: float) -> float:
+        exponents = coefficients[some] + some * math.log(rate) + (of - some) * math.log1p(-rate)
+        return float(np.exp(exponents).sum())
+
+    def end(some: NDArray[np.int64], *, rising: bool) -> float:
+        below, above = 0.0, 1.0
+        for _ in range(60):
+            middle = (below + above) / 2
+            if (probability(some, middle) < tail) == rising:
+                below = middle
+            else:
+                above = middle
+        return (below + above) / 2
+
+    low = 0.0 if count == 0 else end(numbers[count:], rising=True)
+    high = 1.0 if count == of else end(numbers[: count + 1], rising=False)
+    return low, high
+
+
+# Images
+
+
+def _descending(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
+    """Distinct scores from the highest, and how many negative and positive ones there are from each on upwards."""
+    distinct, place = np.unique(scores, return_inverse=True)
+    place = place.reshape(-1)
+    positives = np.bincount(place[positive], minlength=len(distinct))[::-1].cumsum()
+    negatives = np.bincount(place[~positive], minlength=len(distinct))[::-1].cumsum()
+    return distinct[::-1], negatives, positives
+
+
+def _undefined(positive: NDArray[np.bool_]) -> str:
+    """Why figures that compare two classes are not defined; empty if they are."""
+    if not len(positive):
+        return "no image was scored"
+    if not positive.any():
+        return "no defective image was scored"
+    return "" if not positive.all() else "no good image was scored"
+
+
+def roc(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Curve:
+    """The curve of (false-positive rate, true-positive rate) over all thresholds; equal scores change sides together.
+
+    Args:
+        scores: (N,) finite, larger is more likely positive.
+        positive: (N,) which ones are.
+
+    Returns:
+        from (0, 0) to (1, 1), without points on a straight line; empty if there is only one class.
+    """
+    if _undefined(positive):
+        return ()
+    _, negatives, positives = _descending(scores, positive)
+    x, y = np.append(0, negatives), np.append(0, positives)
+    keep = np.ones(len(x), bool)
+    # A corner is where the direction changes: whole numbers, so that the comparison is exact.
+    keep[1:-1] = np.diff(x)[:-1] * np.diff(y)[1:] != np.diff(x)[1:] * np.diff(y)[:-1]
+    return _points(x[keep] / x[-1], y[keep] / y[-1])
+
+
+def auroc(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Metric:
+    """The area under `roc`: how often a positive one has the higher score; equal scores count half."""
+    if reason := _undefined(positive):
+        return Metric(None, reason)
+    _, negatives, positives = _descending(scores, positive)
+    return Metric(_area(np.append(0, negatives / negatives[-1]), np.append(0, positives / positives[-1])))
+
+
+def average_precision(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Metric:
+    """The mean of the precision over the recall, as a sum of steps and not interpolated."""
+    if reason := _undefined(positive):
+        return Metric(None, reason)
+    _, negatives, positives = _descending(scores, positive)
+    gained = np.diff(np.append(0, positives)) / positives[-1]
+    return Metric(float((gained * positives / (negatives + positives)).sum()))
+
+
+def f1_max(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> tuple[Metric, float | None]:
+    """The best F1 of all thresholds, and the score from which on one has to say positive for it.
+
+    Where several are as good, the highest score.
+    """
+    if reason := _undefined(positive):
+        return Metric(None, reason), None
+    distinct, negatives, positives = _descending(scores, positive)
+    f1 = 2 * positives / (negatives + positives + positives[-1])
+    best = int(f1.argmax())
+    return Metric(float(f1[best])), float(distinct[best])
+
+
+# Pixels
+
+
+@dataclass(frozen=True)
+class TruthOnMap:
+    """A mask as the heat map's pixels see it.
+
+    Attributes:
+        defective: (h, w) bool.
+        weights: (h, w) float64, for each pixel 1 / pixels of the region that it is in; the sum if it is in several.
+        regions: how many have a pixel that is looked at.
+        unseen: how many have none.
+    """
+
+    defective: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    regions: int
+    unseen: int
+
+
+def truth_on_map(
+    mask: NDArray[np.bool_],
+    *,
+    size: tuple[int, int],
+    extent: tuple[float, float, float, float],
+    looked_at: NDArray[np.bool_] | None = None,
+) -> TruthOnMap:
+    """Bring a mask to a heat map.
+
+    Regions are the 8-connected parts of the mask, found at its own resolution, so that their number does not depend on
+    the network's view. A pixel of the map belongs to a region if that fills at least half as much of it as of the pixel
+    that it fills most: half of its area, wherever a region is wider than a pixel of the map. That is what taking the
+    mask's nearest pixel, the common practice, comes to on average; but a scratch that is finer than the map's pixels
+    stays whole, and no region vanishes.
+
+    Args:
+        mask: (H, W) bool, the frame's defective pixels.
+        size: (h, w) of the map.
+        extent: x, y, width, height of what the map covers, in pixels of the frame.
+        looked_at: (h, w) bool, the map's pixels that count; None for all.
+    """
+    height, width = size
+    defective, weights = np.zeros(size, bool), np.zeros(size)
+    seen = 0
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        left, top, wide, high = (int(value) for value in stats[label, :4])
+        rows, row_edges = _reached(top, high, start=extent[1], step=extent[3] / height)
+        columns, column_edges = _reached(left, wide, start=extent[0], step=extent[2] / width)
+        part = (labels[top : top + high, left : left + wide] == label).astype(np.float64)
+        area = _along(_along(part, row_edges - top).T, column_edges - left).T
+        y, x = np.nonzero(area >= 0.5 * (1 - 1e-9) * area.max())  # half is half, however it was rounded
+        y, x = y + rows, x + columns
+        # The map may end before the region does.
+        on_map = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        y, x = y[on_map], x[on_map]
+        if looked_at is not None:
+            y, x = y[looked_at[y, x]], x[looked_at[y, x]]
+        if len(y):
+            seen += 1
+            defective[y, x] = True
+            weights[y, x] += 1 / len(y)
+    return TruthOnMap(defective, weights, seen, count - 1 - seen)
+
+
+def _reached(first: int, length: int, *, start: float, step: float) -> tuple[int, NDArray[np.float64]]:
+    """The first of the map's pixels, on or beyond the map, that some of the frame's touch, and the edges of all."""
+    begin, end = math.floor((first - start) / step), math.ceil((first + length - start) / step)
+    return begin, np.asarray(start + step * np.arange(begin, end + 1), np.float64)
+
+
+def _along(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integrate values, each constant over a pixel, between neighbouring edges along axis 0; 0 outside. Exact."""
+    edges = np.clip(edges, 0, len(values))
+    whole = np.minimum(edges.astype(np.intp), len(values) - 1)
+    total = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(axis=0)])
+    return np.diff(total[whole] + (edges - whole)[:, None] * values[whole], axis=0)
+
+
+BITS = 24  # of a float32 that tell bins apart: sign, exponent and 15 of the mantissa's 23
+
+
+class PixelTally:
+    """Pixels of any number of heat maps, counted by their values.
+
+    A bin holds the values that share their leading 24 bits, at most 1 part in 32,768 apart; they count as equal. There
+    are 2²⁴ bins; memory is only taken for those around values that come, some 0.8 MB for each factor of 2 between the
+    lowest and the highest.
+
+    AUPRO needs no regions at the end: the mean overlap of the regions at a threshold is a sum over defective pixels,
+    each weighing 1 / pixels of its region.
+
+    Attributes:
+        images: maps counted.
+        regions: defective regions that are looked at.
+        unseen: those that are not.
+    """
+
+    def __init__(self) -> None:
+        self.images = self.regions = self.unseen = 0
+        # The system gives zeros without memory behind them until something is written.
+        self._good = np.zeros(1 << BITS, np.int64)
+        self._defective = np.zeros(1 << BITS, np.int64)
+        self._overlap = np.zeros(1 << BITS, np.float64)
+        self._first, self._end = 1 << BITS, 0  # the bins in use lie between
+
+    def add(
+        self, heatmap: NDArray[np.float32], truth: TruthOnMap | None, *, looked_at: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Count a map.
+
+        Args:
+            heatmap: (h, w) float32, finite.
+            truth: where it is defective; None for nowhere.
+            looked_at: (h, w) bool, the pixels that count; None for all.
+        """
+        bins = _bins(heatmap)
+        good = np.ones(heatmap.shape, bool) if looked_at is None else looked_at.copy()
+        if truth is not None:
+            good &= ~truth.defective
+            of, where, count = np.unique(bins[truth.defective], return_inverse=True, return_counts=True)
+            self._defective[of] += count
+            self._overlap[of] += np.bincount(where.reshape(-1), truth.weights[truth.defective], minlength=len(of))
+            self.regions += truth.regions
+            self.unseen += truth.unseen
+        of, count = np.unique(bins[good], return_counts=True)
+        self._good[of] += count
+        self._first, self._end = min(self._first, int(bins.min())), max(self._end, int(bins.max()) + 1)
+        self.images += 1
+
+    def auroc(self) -> Metric:
+        """How often a defective pixel has the higher value than a good one; equal values count half."""
+        if reason := self._reason():
+            return Metric(None, reason)
+        good, defective, _ = self._rates()
+        return Metric(_area(good, defective))
+
+    def aupro(self, *, limit: float = LIMIT) -> Metric:
+        """Area under `pro` up to a false-positive rate, divided by that rate.
+
+        Bergmann et al. 2021, The MVTec Anomaly Detection Dataset, IJCV 129, section 6.3.1.
+        """
+        if reason := self._reason():
+            return Metric(None, reason)
+        return Metric(_area(*_cut(*self._pro(), limit)) / limit)
+
+    def pro(self, *, limit: float = LIMIT, points: int = POINTS) -> Curve:
+        """The curve of (false-positive rate of pixels, mean overlap of regions), thinned out; empty if undefined."""
+        if self._reason():
+            return ()
+        x, y = _cut(*self._pro(), limit)
+        if len(x) > points:
+            # Of all points, those nearest to equal steps along the curve, so that a steep start is kept.
+            along = np.append(0, np.cumsum(np.diff(x) / limit + np.diff(y)))
+            some = np.unique(np.searchsorted(along, np.linspace(0, along[-1], points), side="left"))
+            some = np.unique(np.clip(np.append(some, (0, len(x) - 1)), 0, len(x) - 1))
+            x, y = x[some], y[some]
+        return _points(x, y)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What to keep in order to go on later; see `from_arrays`."""
+        used = self._used()
+        return {
+            "counts": np.array([self.images, self.regions, self.unseen], np.int64),
+            "bins": used.astype(np.int32),
+            "good": self._good[used],
+            "defective": self._defective[used],
+            "overlap": self._overlap[used],
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> PixelTally:
+        """Undo `to_arrays`.
+
+        Raises:
+            ValueError, KeyError, IndexError: they are something else.
+        """
+        tally = cls()
+        tally.images, tally.regions, tally.unseen = (int(count) for count in arrays["counts"])
+        bins = arrays["bins"]
+        tally._good[bins], tally._defective[bins] = arrays["good"], arrays["defective"]
+        tally._overlap[bins] = arrays["overlap"]
+        if len(bins):
+            tally._first, tally._end = int(bins.min()), int(bins.max()) + 1
+        return tally
+
+    def _reason(self) -> str:
+        if self.regions == 0:
+            return "no defective pixel was looked at" if self.images else "no image was scored"
+        return "" if self._good[self._first : self._end].any() else "no good pixel was looked at"
+
+    def _used(self) -> NDArray[np.intp]:
+        between = slice(self._first, self._end)
+        return self._first + np.flatnonzero((self._good[between] != 0) | (self._defective[between] != 0))
+
+    def _rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of good pixels, defective pixels and regions at or over each value from the highest; from 0 to 1."""
+        used = self._used()[::-1]
+        sums = (np.append(0, counts[used].cumsum()) for counts in (self._good, self._defective, self._overlap))
+        good, defective, overlap = (sum_ / sum_[-1] for sum_ in sums)
+        return good, defective, overlap
+
+    def _pro(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        good, _, overlap = self._rates()
+        return good, overlap
+
+
+def _bins(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Numbers from 0 to 2²⁴ - 1 in the values' order: the leading bits of a float32 are in its order, but for sign."""
+    if not np.isfinite(values).all():
+        raise ValueError("expected finite values, found NaN or infinity")
+    bits = (np.ascontiguousarray(values, np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    flipped = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))
+    return np.asarray(flipped >> (32 - BITS), np.int64)
+
+
+# Curves
+
+
+def _area(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """By trapezoids."""
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
+
+
+def _cut(
+    x: NDArray[np.float64], y: NDArray[np.float64], limit: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A curve that ends at x = 1 up to x = limit; the last point is interpolated."""
+    inside = int(np.searchsorted(x, limit, side="right"))
+    if inside == len(x):
+        return x, y
+    share = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
+    last = y[inside - 1] + share * (y[inside] - y[inside - 1])
+    return np.append(x[:inside], limit), np.append(y[:inside], last)
+
+
+def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> Curve:
+    return tuple(zip(x.tolist(), y.tolist(), strict=True))
