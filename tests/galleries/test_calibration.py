@@ -81,7 +81,7 @@ def test_distances_are_those_to_images_that_are_no_duplicates(edge: Built, paper
             assert found.expected is None
             continue
         assert found.expected is not None and found.expected.dtype == np.float32
-        kinds = [*PAIRS, *([i] for i in range(8) if not any(i in pair for pair in PAIRS))]
+        kinds = [(0, 3), (2, 7), (1,), (4,), (5,), (6,)]  # 6 is not like the first of its group
         means = [np.mean([maps[i] for i in kind], axis=0) for kind in kinds]
         share = len(kinds) / (len(kinds) + FEW)
         np.testing.assert_allclose(found.expected, share * np.mean(means, axis=0), rtol=1e-3)
