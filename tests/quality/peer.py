@@ -3,11 +3,11 @@
 anomalib is no dependency of this project. It is installed, by hand, in an environment of its own, where nothing of
 spade-edge is needed:
 
-    python3.11 -m venv /tmp/peer/venv
-    /tmp/peer/venv/bin/pip install torch==2.14.1 torchvision==0.29.1 anomalib==2.7.0
-    .venv/bin/python tests/quality/run.py --views /tmp/peer/views
-    /tmp/peer/venv/bin/python tests/quality/peer.py --views /tmp/peer/views --weights WEIGHTS --output /tmp/peer/scores
-    .venv/bin/python tests/quality/run.py --peer /tmp/peer/scores
+    python3.11 -m venv peer/venv
+    peer/venv/bin/pip install torch==2.14.1 torchvision==0.29.1 anomalib==2.7.0
+    .venv/bin/python tests/quality/run.py --data SETS --views peer/views
+    peer/venv/bin/python tests/quality/peer.py --views peer/views --weights WEIGHTS --output peer/scores
+    .venv/bin/python tests/quality/run.py --data SETS --peer peer/scores
 
 `PatchcoreModel` is used with its defaults: layers 2 and 3, a coreset of a tenth, 9 neighbours. Lightning's engine
 around it is not, so that the views, the weights and the raw scores are ours: the model gets views of 224x224 in RGB

@@ -1,4 +1,4 @@
-"""Compare this method with a peer's scores, on images with known defects: `python tests/quality/run.py --peer DIR`.
+"""Compare with a peer's scores on images with known defects: `python tests/quality/run.py --data SETS --peer DIR`.
 
 Every set is a folder in MVTec AD's layout. A bundle is built from its good images with the product's defaults, its test
 images are scored, and one table says for each set and for their mean how well, beside the peer's scores of the same
@@ -29,8 +29,6 @@ from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-WEIGHTS = SHARED / "weights" / "wide_resnet50_2_standin_fp16.pth"
 SETS = ("mvtec_bottle", "mvtec_grid_448", "mvtec_transistor_448", "magnetic_tile", "aitex_fabric02")
 EDGE, PAPER, PEER = "edge", "paper", "peer"
 MEAN = "mean"
@@ -69,10 +67,10 @@ class Row:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=SHARED / "data", metavar="DIR", help="holds the sets")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds the sets")
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="NAME", help=f"default: {' '.join(SETS)}")
     parser.add_argument("--model", type=Path, metavar="FILE", help="what 'spade-edge export' wrote; default: exported")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FILE", help="to be exported")
+    parser.add_argument("--weights", default="imagenet", metavar="imagenet|FILE", help="to be exported (imagenet)")
     parser.add_argument("--views", type=Path, metavar="DIR", help="write the views for peer.py there, and nothing else")
     parser.add_argument("--peer", type=Path, metavar="DIR", help="scores to compare with, from peer.py or --output")
     parser.add_argument("--paper", action="store_true", help="score profile paper too: 0.1 s a good image and frame")
