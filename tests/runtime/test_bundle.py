@@ -112,7 +112,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 4}'],
+    ["", "{", "[]", "null", '{"schema": 1, "schema": 1}', '{"schema": NaN}', "[" * 100_000, "\udcff", '{"schema": 5}'],
 )
 def test_a_manifest_that_is_none_is_refused(copy: Path, text: str) -> None:
     (copy / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -142,10 +142,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 3, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 4, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 4'))
-    with pytest.raises(BundleError, match=r"expected schema 3, found 4; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 5'))
+    with pytest.raises(BundleError, match=r"expected schema 4, found 5; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 
