@@ -16,10 +16,10 @@ def near_duplicates(thumbnails: NDArray[np.uint8], count: int) -> NDArray[np.boo
     """Find pairs of images whose thumbnails differ far less than those of two good images usually do.
 
     The mean squared difference of pixels, each thumbnail taken at the same brightness, is held against its median over
-    all pairs. On six public sets two different
-    images came down to .06 of that, a copy with noise (σ = 3), JPEG compression or 2 % more light up to .03; images of
-    a part that was moved are no duplicates. What more than a quarter of all images are like is no picture that was
-    taken twice, but a kind of part, or all there is to see: then none is a duplicate.
+    all pairs. On six public sets two different images came down to .09 of that; a copy with noise (σ = 3), JPEG
+    compression or 2 % more light stayed below .01; images of a part that was moved are no duplicates. What more than a
+    quarter of all images are like is no picture that was taken twice, but a kind of part, or all there is to see: then
+    none is a duplicate.
 
     Args:
         thumbnails: (views * count, h, w, 3), entries of the gallery, view by view.
