@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge import __version__
-from spade_edge.galleries.calibration import LeftOut, calibrated, evidence, groups, leave_one_out
+from spade_edge.galleries.calibration import LeftOut, calibrated, groups, kinds, leave_one_out
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.duplicates import near_duplicates
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
@@ -259,7 +259,7 @@ def _duplicates(stage: Staging, count: int, rate: float | None) -> NDArray[np.bo
     """Find images that repeat others, and see whether what is left can stand for the rate."""
     thumbnails = np.load(stage.folder / stage.files["thumbnails"].name, mmap_mode="r", allow_pickle=False)
     duplicates = near_duplicates(thumbnails, count)
-    check_rate(rate, len(evidence(range(count), groups(duplicates))))
+    check_rate(rate, len(kinds(count, groups(duplicates))))
     return duplicates
 
 

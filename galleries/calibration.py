@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.conformal import Limit, limit, lowest_rate, rate_of
+from spade_edge.galleries.staging import open_reserved
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.manifest import BY_HAND, EXTRAPOLATED, Threshold
@@ -53,7 +54,7 @@ def leave_one_out(
     """
     count = len(matcher.gallery)
     if matcher.matching.image_score == FROM_MAP:
-        maps = np.memmap(scratch, np.float32, "w+", shape=(count, *stitching.canvas.size))
+        maps = open_reserved(scratch, np.float32, (count, *stitching.canvas.size))
         for image in progress(range(count)):
             maps[image] = _heatmap(matcher, stitching, image, allowed=~duplicates[image])
         return _over_expected(maps, stitching, groups(duplicates))
@@ -84,20 +85,18 @@ def _over_expected(maps: NDArray[np.float32], stitching: Stitching, duplicates: 
     Good parts are not equally far from each other everywhere: edges of the picture, folds and print vary more than the
     rest. A few maps tell little of their mean, so it is taken down by `FEW`. Duplicates count as one, their mean.
     """
-    grouped = {image: tuple(group) for group in duplicates for image in group}
-    kinds = {grouped.get(image, (image,)) for image in range(len(maps))}
+    distinct = kinds(len(maps), duplicates)
     total = np.zeros(maps.shape[1:], np.float64)
-    for kind in kinds:
-        total += maps[list(kind)].mean(axis=0)
-    count = len(kinds)
-    share = count / (count + FEW)
-    scores, peaks = [], []
-    for image, own in enumerate(maps):
-        kind = maps[list(grouped.get(image, (image,)))].mean(axis=0)
-        others = (total - kind) / (count - 1)
-        scores.append(stitching.score((own - share * others).astype(np.float32)))
-        peaks.append(float(own.max()))
-    return LeftOut(tuple(scores), tuple(peaks), (share * total / count).astype(np.float32))
+    for kind in distinct:
+        total += maps[kind].mean(axis=0)
+    share = len(distinct) / (len(distinct) + FEW)
+    scores = np.zeros(len(maps))
+    for kind in distinct:
+        others = (total - maps[kind].mean(axis=0)) / (len(distinct) - 1)
+        for image in kind:
+            scores[image] = stitching.score((maps[image] - share * others).astype(np.float32))
+    expected = (share * total / len(distinct)).astype(np.float32)
+    return LeftOut(tuple(scores.tolist()), tuple(float(own.max()) for own in maps), expected)
 
 
 def groups(duplicates: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
@@ -120,7 +119,7 @@ def calibrated(
 ) -> Threshold:
     """Find the thresholds for a false-reject rate.
 
-    Of duplicates only the first counts: a part that was photographed ten times is one piece of evidence.
+    Of duplicates only the largest score counts: a part that was photographed ten times is one piece of evidence.
 
     Args:
         left_out: leave-one-out scores and peaks.
@@ -184,9 +183,13 @@ def by_hand(
 
 def evidence(values: Sequence[float], duplicates: Sequence[Sequence[int]]) -> tuple[float, ...]:
     """One value for each group of duplicates, the largest, and those of all other images."""
-    grouped = {image for group in duplicates for image in group}
-    alone = [value for image, value in enumerate(values) if image not in grouped]
-    return (*alone, *(max(values[image] for image in group) for group in duplicates))
+    return tuple(max(values[image] for image in kind) for kind in kinds(len(values), duplicates))
+
+
+def kinds(count: int, duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Images that repeat no other, each for itself, and the groups of those that do."""
+    repeated = {image for group in duplicates for image in group}
+    return [[image] for image in range(count) if image not in repeated] + [list(group) for group in duplicates]
 
 
 def _method(found: Limit, count: int) -> str:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spade_edge.galleries.binomial import CONFIDENCE, beta_quantile, clopper_pearson
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.manifest import CERTIFIED, EXTRAPOLATED
 
 FEWEST = 10  # scores from which a tail is extrapolated
 TAIL = 0.2  # share of the scores that make the tail
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,7 @@ def rate_of(scores: Sequence[float], value: float) -> tuple[float, tuple[float, 
     """The rate that a threshold set by hand stands for, and its 95 % interval, by counting."""
     count = len(scores)
     over = int(np.count_nonzero(np.asarray(scores) > value))
-    # Clopper and Pearson 1934.
-    low = _beta_quantile(over, count + 1 - over, _SIDE) if over else 0.0
-    high = _beta_quantile(over + 1, count - over, 1 - _SIDE) if over < count else 1.0
-    return (over + 1) / (count + 1), (low, high)
+    return (over + 1) / (count + 1), clopper_pearson(over, count)
 
 
 def _extrapolated(ordered: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> Limit:
@@ -133,25 +130,4 @@ def _chi_squared(degrees: int, share: float) -> float:
 
 def _beta_interval(over: int, under: int) -> tuple[float, float]:
     """Of a Beta(over, under) distribution: the rate over the `under`-th of `over + under - 1` ordered scores."""
-    return _beta_quantile(over, under, _SIDE), _beta_quantile(over, under, 1 - _SIDE)
-
-
-def _beta_quantile(first: int, second: int, share: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _beta_share(first, second, middle) < share else (low, middle)
-    return (low + high) / 2
-
-
-def _beta_share(first: int, second: int, x: float) -> float:
-    """P(Beta(first, second) ≤ x): that of `first + second - 1` tosses at least `first` come up."""
-    tosses = first + second - 1
-    if not 0 < x < 1:
-        return float(x >= 1)
-    log = math.lgamma
-    terms = [
-        math.exp(log(tosses + 1) - log(k + 1) - log(tosses - k + 1) + k * math.log(x) + (tosses - k) * math.log1p(-x))
-        for k in range(first)
-    ]
-    return 1 - math.fsum(terms)
+    return beta_quantile(over, under, _SIDE), beta_quantile(over, under, 1 - _SIDE)

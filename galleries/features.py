@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from spade_edge.galleries.keys import fit_coding
-from spade_edge.galleries.staging import Staging
+from spade_edge.galleries.staging import Staging, open_reserved
 from spade_edge.runtime import ModelError
 from spade_edge.runtime.coding import Coder
 from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
@@ -143,11 +141,7 @@ class _Arrays(dict[str, NDArray[Any]]):
 
     def create(self, role: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
         path = self._paths[role] = self._stage.scratch(f"{role}.npy")
-        self[role] = open_memmap(path, "w+", dtype, shape)
-        # Take the room now: a disk that fills later would end the process without a word (SIGBUS).
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        self[role] = open_reserved(path, dtype, shape)
 
     def finish(self) -> dict[str, NDArray[Any]]:
         """Take the files into the bundle; gives the arrays, mapped for reading."""

@@ -79,6 +79,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return _as_frame(_decode(raw, path), path)
 
 
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read an image file as a mask: (H, W) bool, true where any channel is not 0.
+
+    Raises:
+        DataError, DeviceError: as for `read_image`.
+    """
+    pixels = read_image(path) > 0
+    return np.asarray(pixels if pixels.ndim == 2 else pixels.any(axis=2))
+
+
 def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
     for start, end in ((b"\x89PNG", b"IEND"), (b"\xff\xd8", b"\xff\xd9")):
         # Decoders fill the missing part of a JPEG with grey and go on.

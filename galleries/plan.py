@@ -13,7 +13,7 @@ import numpy as np
 from spade_edge.galleries.images import read_image
 from spade_edge.galleries.index import index_bytes
 from spade_edge.galleries.keys import DIMENSIONS
-from spade_edge.galleries.views import Proposal, Views, propose, read_mask
+from spade_edge.galleries.views import Proposal, Views, mask_of_frames, propose
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.layout import WHOLE, Canvas, Layout
 from spade_edge.runtime.mask import Mask
@@ -79,7 +79,7 @@ def make_plan(
     if views != Views() and not sizes:
         raise DataError(f"{found[0]}: expected images that can be read, found none among {len(found)}")
     frame_size = sizes[0] if sizes else card.view.size
-    mask = None if views.mask is None else Mask(read_mask(views.mask, frame_size))
+    mask = None if views.mask is None else Mask(mask_of_frames(views.mask, frame_size))
     looked_at = None if mask is None else mask.looked_at
     if views.auto and not alike:  # tiles need frames of one size
         views = replace(views, auto=False, overlap=None)

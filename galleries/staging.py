@@ -18,8 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, UsageError
@@ -65,6 +67,21 @@ class Staging:
         path = self.folder / FILE
         path.write_text(manifest.to_text(), encoding="utf-8")
         _flush(path)
+
+
+def open_reserved(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map a new .npy file for writing, and take its room on the disk at once.
+
+    A disk that fills later would end the process without a word (SIGBUS).
+
+    Raises:
+        OSError: there is no room.
+    """
+    array: NDArray[Any] = open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def check_output(output: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images import read_mask
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.layout import MOST_VIEWS, WHOLE, Box, Layout
 from spade_edge.runtime.view import View
@@ -167,17 +167,14 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(start) for start in np.linspace(0, length - tile, count).tolist()]
 
 
-def read_mask(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask: (H, W) bool, False where the image is 0 in every channel.
+def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask of what is looked at: (H, W) bool, False where the image is 0 in every channel.
 
     Raises:
         DataError: the file cannot be read, or has another size than the frames.
         UsageError: it ignores everything.
     """
-    pixels = read_image(path)
-    mask = np.asarray(pixels > 0)
-    if mask.ndim == 3:
-        mask = np.asarray(mask.any(axis=2))
+    mask = read_mask(path)
     if mask.shape != frame_size:
         raise DataError(
             f"{path}: expected a mask of the frames' size, {frame_size[1]}x{frame_size[0]} pixels, "

@@ -21,6 +21,7 @@ BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel has nothing
 WIDER = 1.0  # limits lie this share of the good images' range outside of it
 LEAST = {"brightness": 12.0, "contrast": math.log(3), "focus": math.log(1.4), "white": 0.05, "black": 0.05}  # or this
 RATIOS = ("contrast", "focus")  # that vary by factors
+SHARES = ("white", "black")  # of the pixels
 TINY = 1e-6  # and have no factor from 0
 
 
@@ -103,25 +104,22 @@ class Limits:
 
     def complaint(self, condition: Condition) -> str:
         """Why a frame cannot be judged; empty if it can. More contrast, or a sharper picture, is no reason."""
-        for name, low, high, unit in (
-            ("brightness", "too dark", "too bright", ""),
-            ("white", "", "overexposed", " of its pixels white"),
-            ("black", "", "underexposed", " of its pixels black"),
-            ("contrast", "without contrast", "", ""),
-            ("focus", "blurred", "", ""),
+        for name, low, high in (
+            ("brightness", "too dark", "too bright"),
+            ("white", "", "overexposed"),
+            ("black", "", "underexposed"),
+            ("contrast", "without contrast", ""),
+            ("focus", "blurred", ""),
         ):
             value, (lowest, highest) = getattr(condition, name), getattr(self, name)
-            if lowest <= (max(value, TINY) if name in RATIOS else value) <= highest:
+            compared = max(value, TINY) if name in RATIOS else value
+            what = low if compared < lowest else high if compared > highest else ""
+            if not what:
                 continue
-            what = low if value < lowest else high
-            if what:
-                share = unit != ""
-                found, ends = (
-                    (f"{value:.0%}{unit}", f"at most {max(highest, 0):.0%}")
-                    if share
-                    else (f"{name} {value:.3g}", f"{lowest:.3g} to {highest:.3g}")
-                )
-                return f"the frame is {what}: {found}, good images have {ends}; look at light, lens and camera"
+            found, good = f"{name} {value:.3g}", f"{lowest:.3g} to {highest:.3g}"
+            if name in SHARES:
+                found, good = f"{value:.0%} of its pixels {name}", f"at most {max(highest, 0):.0%}"
+            return f"the frame is {what}: {found}, good images have {good}; look at light, lens and camera"
         return ""
 
     def to_json(self) -> dict[str, Any]:

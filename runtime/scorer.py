@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,20 +138,19 @@ class Scorer:
         # A source may use its memory again for the next frame.
         parts = self._see([np.array(frame)] for frame in frames)
         with ThreadPoolExecutor(max_workers=1) as ahead:
-            coming = ahead.submit(next, parts, None)
-            yield from self._judge(_one_ahead(parts, ahead, coming))
+            yield from self._judge(_one_ahead(parts, ahead))
 
-    def _see(self, groups: Iterable[Sequence[NDArray[np.uint8]]]) -> Generator[_Part, None, None]:
+    def _see(self, groups: Iterable[Sequence[NDArray[np.uint8]]]) -> Iterator[_Part]:
         """From groups of frames, whose views may share a run of the network, to features."""
         for frames in groups:
             start = perf_counter()
             seen = [self.viewer(frame) for frame in frames]
             conditions = [Condition.of(views, self.viewer.painted) for views in seen]
-            views = [view for each in seen for view in each]
+            views = seen[0] if len(seen) == 1 else np.concatenate(seen)
             seconds = {"view": perf_counter() - start}
             for first in range(0, len(views), AT_ONCE):
                 start = perf_counter()
-                pyramids = self.session(np.stack(views[first : first + AT_ONCE]))
+                pyramids = self.session(views[first : first + AT_ONCE])
                 seconds["network"] = perf_counter() - start
                 last = first + AT_ONCE >= len(views)
                 yield _Part(frames, conditions, first, pyramids, last, seconds)
@@ -195,7 +194,6 @@ class Scorer:
             score = max(self.matcher.vector_score(each.image, view=view) for view, each in enumerate(evidence))
         threshold = self.bundle.manifest.threshold
         frame_size = (frame.shape[0], frame.shape[1])
-        pixel_area = self.canvas.pixel_area(frame_size)
         found = blobs(heatmap, threshold.pixel)
         verdict, reason = GOOD, ""
         if score > threshold.score:
@@ -205,9 +203,9 @@ class Scorer:
         complaint = self.bundle.manifest.limits.complaint(condition)
         if complaint:
             verdict, reason = CANNOT_JUDGE, complaint
-        found = tuple(blob for blob in found if blob.area * pixel_area >= threshold.area)
-        regions = tuple(self._region(blob, frame_size) for blob in found)
-        nearest = tuple(self._match(blob, evidence) for blob in found)
+        placed = [(self._region(blob, frame_size), blob) for blob in found]
+        placed = [(region, blob) for region, blob in placed if region.area >= threshold.area]
+        nearest = tuple(self._match(blob, evidence) for _, blob in placed)
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
@@ -217,7 +215,7 @@ class Scorer:
             heatmap=heatmap,
             extent=self.canvas.extent(frame_size),
             looked_at=self.stitching.kept,
-            regions=regions,
+            regions=tuple(region for region, _ in placed),
             nearest=nearest,
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
@@ -285,9 +283,9 @@ class _Evidence:
     image: NDArray[np.float32]
 
 
-def _one_ahead(
-    parts: Generator[_Part, None, None], ahead: ThreadPoolExecutor, coming: Future[_Part | None]
-) -> Iterator[_Part]:
+def _one_ahead(parts: Iterator[_Part], ahead: ThreadPoolExecutor) -> Iterator[_Part]:
+    """Let another thread make the next part while this one is worked on."""
+    coming: Future[_Part | None] = ahead.submit(next, parts, None)
     while (part := coming.result()) is not None:
         coming = ahead.submit(next, parts, None)
         yield part

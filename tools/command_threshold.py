@@ -96,13 +96,12 @@ def _as_json(threshold: Threshold) -> dict[str, Any]:
 
 
 def _print(threshold: Threshold) -> None:
-    from spade_edge.galleries.calibration import evidence
     from spade_edge.galleries.conformal import images_needed, lowest_rate
 
     print(f"threshold {threshold.score:.6g}: {threshold.sentence()}")
     print(f"  {threshold.method}; set {threshold.set}" + (f": {threshold.reason}" if threshold.reason else ""))
     print(f"regions over {threshold.pixel:.6g}" + (f", of {threshold.area:g} pixels or more" if threshold.area else ""))
-    count = len(evidence(threshold.scores, threshold.duplicates))
+    count = threshold.evidence
     if threshold.duplicates:
         print(f"{len(threshold.scores)} good images, of which {len(threshold.scores) - count} repeat others")
     print(f"\n{'rate':>8}  {'threshold':>10}  {'95 % interval':>18}")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import SUFFIXES, find_images, read_image
+from spade_edge.galleries.images import SUFFIXES, find_images, read_image, read_mask
 from spade_edge.runtime import DataError
 from spade_edge.runtime.result import GOOD
 
@@ -121,7 +121,7 @@ def some(names: Iterable[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def read_mask(sample: Sample) -> NDArray[np.bool_]:
+def mask_of(sample: Sample) -> NDArray[np.bool_]:
     """Read the mask of a sample that has one: (H, W) bool, defective pixels.
 
     Raises:
@@ -129,14 +129,13 @@ def read_mask(sample: Sample) -> NDArray[np.bool_]:
     """
     if sample.mask is None:
         raise DataError(f"{sample.path}: expected an image with a mask, found none")
-    pixels = read_image(sample.mask) > 0
-    mask = pixels if pixels.ndim == 2 else pixels.any(axis=2)
+    mask = read_mask(sample.mask)
     if not mask.any():
         raise DataError(
             f"{sample.mask}: expected a mask with defective pixels, found none: it is all 0; "
             f"draw the defect, or move {sample.name} to {GOOD}"
         )
-    return np.asarray(mask)
+    return mask
 
 
 def check_size(sample: Sample, mask: NDArray[np.bool_], frame: NDArray[np.uint8]) -> None:
@@ -166,7 +165,7 @@ def check_masks(dataset: Dataset, *, progress: Callable[[int, int], None]) -> No
     """
     masked = [sample for sample in dataset.defective if sample.mask is not None]
     for number, sample in enumerate(masked, start=1):
-        mask = read_mask(sample)
+        mask = mask_of(sample)
         try:
             frame = read_image(sample.path)
         except DataError:

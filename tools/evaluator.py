@@ -16,7 +16,7 @@ from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer
 from spade_edge.runtime.bundle import sha256
 from spade_edge.runtime.manifest import FILE
 from spade_edge.runtime.result import CANNOT_JUDGE, GOOD
-from spade_edge.tools.dataset import Dataset, Sample, check_masks, check_size, read_mask, some
+from spade_edge.tools.dataset import Dataset, Sample, check_masks, check_size, mask_of, some
 from spade_edge.tools.evaluation import (
     FALSE_REJECT,
     FOUND,
@@ -162,7 +162,7 @@ def _judge(scorer: Scorer, sample: Sample) -> tuple[NDArray[np.uint8] | None, Fr
 def _add(tally: PixelTally, sample: Sample, frame: NDArray[np.uint8], result: FrameResult) -> None:
     truth = None
     if sample.defective:
-        mask = read_mask(sample)
+        mask = mask_of(sample)
         check_size(sample, mask, frame)
         truth = truth_on_map(mask, size=result.heatmap.shape, extent=result.extent, looked_at=result.looked_at)
     tally.add(result.heatmap, truth, looked_at=result.looked_at)
@@ -222,7 +222,7 @@ def choose(images: Sequence[ImageResult], kind: str) -> list[ImageResult]:
 
 def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> Example:
     from spade_edge.tools.nearest import nearest_patch
-    from spade_edge.tools.overlay import overlay
+    from spade_edge.tools.overlay import in_colour, overlay
     from spade_edge.tools.report import shrink
 
     bundle = scorer.bundle
@@ -231,9 +231,7 @@ def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> E
     if frame is not None and result is not None:
         picture = shrink(overlay(frame, result, pixel_threshold=bundle.manifest.threshold.pixel))
     if frame is not None:
-        frame = shrink(
-            np.ascontiguousarray(np.broadcast_to(frame.reshape(*frame.shape[:2], -1), (*frame.shape[:2], 3)))
-        )
+        frame = shrink(in_colour(frame))
     return Example(
         kind=kind,
         image=image,

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.result import FrameResult, Region
-from spade_edge.runtime.view import checked
 from spade_edge.tools.nearest import SHARE, nearest_patch
-from spade_edge.tools.overlay import figure, overlay
+from spade_edge.tools.overlay import figure, in_colour, overlay
 
 LONGEST = 640  # pixels of the frame's longer side in the picture, at most
 WIDE = 1.5  # a frame wider than so many times its height has its heat map below it, not beside it
@@ -32,7 +31,7 @@ def explanation(bundle: Bundle, frame: NDArray[np.uint8], result: FrameResult) -
         (h, w, 3) uint8 BGR.
     """
     threshold = bundle.manifest.threshold.pixel
-    plain = np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)))
+    plain = in_colour(frame)
     judged = overlay(frame, result, pixel_threshold=threshold)
     height, width = plain.shape[:2]
     share = min(1.0, LONGEST / max(height, width))

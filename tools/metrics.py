@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.binomial import clopper_pearson
+
 LIMIT = 0.3  # false-positive rate up to which AUPRO is taken
-CONFIDENCE = 0.95
 POINTS = 400  # of a curve that is to be drawn
 
 Curve = tuple[tuple[float, float], ...]  # (x, y), x never falling
@@ -60,37 +61,6 @@ class Rate:
         if of == 0:
             return cls(count, of, None, None, None)
         return cls(count, of, count / of, *clopper_pearson(count, of))
-
-
-def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The rates that a binomial test would not refuse, for `count` of `of` > 0: an interval that is never too short.
-
-    Clopper & Pearson 1934. Its ends are where either tail, the observed count in it, holds half of what is left to
-    chance; they are found by halving.
-    """
-    tail = (1 - confidence) / 2
-    # Logarithms of the binomial coefficients: large counts overflow anything else.
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, of + 1)))])
-    numbers = np.arange(of + 1)
-    coefficients = logs[of] - logs[numbers] - logs[of - numbers]
-
-    def probability(some: NDArray[np.int64], rate: float) -> float:
-        exponents = coefficients[some] + some * math.log(rate) + (of - some) * math.log1p(-rate)
-        return float(np.exp(exponents).sum())
-
-    def end(some: NDArray[np.int64], *, rising: bool) -> float:
-        below, above = 0.0, 1.0
-        for _ in range(60):
-            middle = (below + above) / 2
-            if (probability(some, middle) < tail) == rising:
-                below = middle
-            else:
-                above = middle
-        return (below + above) / 2
-
-    low = 0.0 if count == 0 else end(numbers[count:], rising=True)
-    high = 1.0 if count == of else end(numbers[: count + 1], rising=False)
-    return low, high
 
 
 # Images

@@ -78,7 +78,7 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: f
     Returns:
         (H, W, 3) uint8 BGR, a picture of its own.
     """
-    picture = np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)), order="C")
+    picture = in_colour(frame)
     height, width = picture.shape[:2]
     line = max(1, round(min(height, width) / 400))
 
@@ -96,6 +96,11 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: f
         _box(picture, region, line)
     _label(picture, result)
     return picture
+
+
+def in_colour(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame, grey or not, as a picture of its own: (H, W, 3) uint8 BGR."""
+    return np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)), order="C")
 
 
 def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:

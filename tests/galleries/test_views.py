@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spade_edge.export import Pyramid, export_pyramid
 from spade_edge.galleries import Built, Plan, Views, build
-from spade_edge.galleries.views import OVERLAP, SQUEEZED, Proposal, propose, read_mask, tiles
+from spade_edge.galleries.views import OVERLAP, SQUEEZED, Proposal, mask_of_frames, propose, tiles
 from spade_edge.runtime import DataError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.layout import MOST_VIEWS, WHOLE, Box, Canvas, Layout
@@ -403,16 +403,16 @@ def test_masks_as_people_paint_them(tmp_path: Path, kind: type) -> None:
     cv2.imwrite(str(tmp_path / "faint.png"), expected * np.uint8(1))
     cv2.imwrite(str(tmp_path / "deep.png"), expected * np.uint16(65535))
     for name in ("green", "grey", "faint", "deep"):
-        assert np.array_equal(read_mask(tmp_path / f"{name}.png", (30, 40)), expected)
+        assert np.array_equal(mask_of_frames(tmp_path / f"{name}.png", (30, 40)), expected)
     np.save(
         tmp_path / "m.npy",
         expected.astype(kind) * (kind(1) if kind is bool else kind(65535) if kind is np.uint16 else 255),
     )
     if kind is bool:
         with pytest.raises(DataError, match="expected 8 or 16 bits a channel"):
-            read_mask(tmp_path / "m.npy", (30, 40))
+            mask_of_frames(tmp_path / "m.npy", (30, 40))
     else:
-        assert np.array_equal(read_mask(tmp_path / "m.npy", (30, 40)), expected)
+        assert np.array_equal(mask_of_frames(tmp_path / "m.npy", (30, 40)), expected)
 
 
 def test_images_of_another_size_are_refused_or_left_out(

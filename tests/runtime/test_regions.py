@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.ndimage
+from altered import altered
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
 from spade_edge.runtime import FrameResult, Region, Scorer
 from spade_edge.runtime.layout import WHOLE, Canvas, Layout
-from spade_edge.runtime.manifest import FILE
 from spade_edge.runtime.regions import Blob, blobs
 from spade_edge.runtime.view import View
 
@@ -80,15 +78,6 @@ def test_all_pixels_of_a_map_make_what_it_covers(name: str) -> None:
     assert canvas.pixel_area(frame) * np.prod(canvas.size) == pytest.approx(covered, rel=0.05)
 
 
-def with_threshold(bundle: Path, copy: Path, **changes: object) -> Path:
-    """The same bundle with another threshold."""
-    shutil.copytree(bundle, copy)
-    value = json.loads((copy / FILE).read_text())
-    value["threshold"].update(changes)
-    (copy / FILE).write_text(json.dumps(value))
-    return copy
-
-
 def expected_regions(scorer: Scorer, result: FrameResult, frame: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
     """(area in the frame's pixels, mean, highest) of the map's parts over the pixel threshold, by SciPy."""
     labels, count = scipy.ndimage.label(result.heatmap > scorer.bundle.manifest.threshold.pixel, structure=EIGHT)
@@ -127,7 +116,7 @@ def test_small_regions_are_dropped_whatever_the_frames_size(
     frame[size[0] // 2 : size[0] // 2 + size[0] // 4, size[1] // 5 : size[1] // 2] = (0, 255, 0)
     frame[: size[0] // 12 + 1, -size[1] // 12 :] = (255, 0, 255)
     low = several(Scorer.open(edge.path)(frame).heatmap)
-    every = Scorer.open(with_threshold(edge.path, tmp_path / "every.spade", pixel=low))
+    every = Scorer.open(altered(edge.path, tmp_path / "every.spade", "threshold", pixel=low))
     result = every(frame)
     expected = expected_regions(every, result, frame)
     assert len(expected) >= 2
@@ -138,7 +127,7 @@ def test_small_regions_are_dropped_whatever_the_frames_size(
     for number, (area, left) in enumerate(
         ((expected[0][0] * 1.001, len(expected) - 1), (least, 1), (0.0, len(expected)))
     ):
-        path = with_threshold(edge.path, tmp_path / f"{number}.spade", pixel=low, area=area)
+        path = altered(edge.path, tmp_path / f"{number}.spade", "threshold", pixel=low, area=area)
         some = Scorer.open(path)(frame)
         assert len(some.regions) == len(some.nearest) == left
         assert [r for r in result.regions if r.area >= area] == list(some.regions)
@@ -153,19 +142,19 @@ def test_areas_of_tiles_and_regions(
     path = with_views(name).path
     frame = texture(100, flaw=(34, 16))
     low = 0.5 * with_views(name).manifest.threshold.pixel
-    scorer = Scorer.open(with_threshold(path, tmp_path / "every.spade", pixel=low))
+    scorer = Scorer.open(altered(path, tmp_path / "every.spade", "threshold", pixel=low))
     result = scorer(frame)
     expected = expected_regions(scorer, result, frame)
     assert found_regions(result) == [pytest.approx(region, rel=1e-4) for region in expected]
     largest = max(region.area for region in result.regions)
-    some = Scorer.open(with_threshold(path, tmp_path / "some.spade", pixel=low, area=largest * 0.999))(frame)
+    some = Scorer.open(altered(path, tmp_path / "some.spade", "threshold", pixel=low, area=largest * 0.999))(frame)
     assert [region.area for region in some.regions] == [largest]
 
 
 def test_a_defect_has_a_region_even_where_none_is_over_the_pixel_threshold(
     edge: Built, part: Frames, tmp_path: Path
 ) -> None:
-    scorer = Scorer.open(with_threshold(edge.path, tmp_path / "b.spade", pixel=1e9))
+    scorer = Scorer.open(altered(edge.path, tmp_path / "b.spade", "threshold", pixel=1e9))
     for seed in (21, 22, 23):
         result = scorer(part(seed, flaw=True))
         assert result.verdict == "defect"
@@ -185,7 +174,7 @@ def test_the_least_area_holds_for_a_defect_without_a_pixel_over_its_threshold_to
 ) -> None:
     """Whatever is reported is at least so large: what is below may be shown nowhere."""
     for name, changes in (("a", {"pixel": 1e9, "area": 1e6}), ("b", {"area": 1e6})):
-        result = Scorer.open(with_threshold(edge.path, tmp_path / name, **changes))(part(21, flaw=True))
+        result = Scorer.open(altered(edge.path, tmp_path / name, "threshold", **changes))(part(21, flaw=True))
         assert result.verdict == "defect" and "over the threshold" in result.reason
         assert result.regions == result.nearest == ()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 import scipy.ndimage
 import torch
 import torchvision
+from altered import altered
 from numpy.typing import NDArray
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -22,7 +21,6 @@ from spade_edge.galleries import Built, build
 from spade_edge.galleries.index import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, ModelError, Scorer, UsageError
 from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.manifest import FILE
 from spade_edge.runtime.matcher import PROFILES, Matching
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.session import Session
@@ -157,22 +155,13 @@ def test_exact_search_is_there_for_any_bundle_and_never_farther(edge: Built, wid
 
 
 def test_a_search_that_leaves_no_cell_out_is_exact(edge: Built, part: Frames, tmp_path: Path) -> None:
-    path = with_matching(edge.path, tmp_path / "all.spade", candidates=8 * 16)
+    path = altered(edge.path, tmp_path / "all.spade", "matching", candidates=8 * 16)
     for frame in (part(80, flaw=True), part(81)):
         every, exact = Scorer.open(path)(frame), Scorer.open(edge.path, search="exact")(frame)
         np.testing.assert_allclose(every.heatmap, exact.heatmap, rtol=1e-3, atol=1e-4)
         for found, best in zip(every.nearest, exact.nearest, strict=True):
             assert (found.image, found.x, found.y) == (best.image, best.x, best.y)
             assert found.distance == pytest.approx(best.distance, rel=1e-3)
-
-
-def with_matching(bundle: Path, copy: Path, **changes: object) -> Path:
-    """The same bundle, matched in another way."""
-    shutil.copytree(bundle, copy)
-    value = json.loads((copy / FILE).read_text())
-    value["matching"].update(changes)
-    (copy / FILE).write_text(json.dumps(value))
-    return copy
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +183,7 @@ def test_hnswlib_may_search_instead(wide: Path, part: Frames) -> None:
 
 
 def test_both_searches_agree_where_the_list_holds_the_whole_index(wide: Path, part: Frames, tmp_path: Path) -> None:
-    path = with_matching(wide, tmp_path / "ef.spade", ef=960)
+    path = altered(wide, tmp_path / "ef.spade", "matching", ef=960)
     own, other = Scorer.open(path), Scorer.open(path, search=HnswlibSearch(path, threads=1))
     for frame in (part(80), part(81, flaw=True)):
         # Both find the truth; only which of several equally near cells is the last candidate may differ.
@@ -243,7 +232,10 @@ def test_k_neighbours_are_the_only_images_that_are_matched(
 ) -> None:
     for number, path in enumerate((edge.path, wide)):
         bundle = Bundle.open(path)
-        few, every = Scorer.open(with_matching(path, tmp_path / f"{number}.spade", neighbours=3)), Scorer.open(path)
+        few, every = (
+            Scorer.open(altered(path, tmp_path / f"{number}.spade", "matching", neighbours=3)),
+            Scorer.open(path),
+        )
         frame = part(85, flaw=True)
         (pyramid,) = every.session(every.viewer(frame))
         order = ((bundle.gallery.images.astype(np.float64) - pyramid.image) ** 2).sum(axis=1).argsort()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from command_line import run
 from numpy.typing import NDArray
 
 from spade_edge.export import BACKBONES
@@ -23,20 +24,10 @@ from spade_edge.galleries import Built
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.manifest import Manifest
 from spade_edge.tools import command
-from spade_edge.tools.command import COMMANDS, main
+from spade_edge.tools.command import COMMANDS
 
 Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
-
-
-def run(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as end:  # argparse ends so
-        code = int(end.code or 0)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spade_edge.runtime import DataError
-from spade_edge.tools.dataset import check_masks, open_dataset, read_mask
+from spade_edge.tools.dataset import check_masks, mask_of, open_dataset
 
 SIZE = (12, 16)
 
@@ -80,7 +80,7 @@ def test_a_folder_for_each_type_with_masks(tmp_path: Path) -> None:
     write(tmp_path / "ground_truth/good/1_mask.png")  # some datasets have masks of good parts
     dataset = open_dataset(tmp_path)
     assert dataset.no_pixels() == "" and dataset.types == ("good", "scratch") and dataset.stray == ()
-    assert read_mask(dataset.samples[1]).sum() == 18
+    assert mask_of(dataset.samples[1]).sum() == 18
 
 
 def test_no_defects(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_masks_of_all_kinds(tmp_path: Path) -> None:
     mask[2:5, 3:9, 1] = 1
     cv2.imwrite(str(root / "ground_truth/crack/001.png"), mask)
     (sample,) = (sample for sample in open_dataset(root).samples if sample.name == "crack/001.png")
-    assert np.argwhere(read_mask(sample)).tolist() == [[y, x] for y in range(2, 5) for x in range(3, 9)]
+    assert np.argwhere(mask_of(sample)).tolist() == [[y, x] for y in range(2, 5) for x in range(3, 9)]
 
 
 def test_what_is_wrong_in_one_line(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from sklearn import metrics as oracle
 
+from spade_edge.galleries.binomial import clopper_pearson
 from spade_edge.tools.metrics import (
     PixelTally,
     Rate,
     TruthOnMap,
     auroc,
     average_precision,
-    clopper_pearson,
     f1_max,
     roc,
     truth_on_map,

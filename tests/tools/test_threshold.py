@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, build, staging
@@ -21,20 +22,9 @@ from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.manifest import FILE, HISTORY, Manifest
 from spade_edge.tools import command_threshold
 from spade_edge.tools.argument import not_negative, share
-from spade_edge.tools.command import main
 
 Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
-
-
-def run(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as end:  # argparse ends so
-        code = int(end.code or 0)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images import read_mask
 from spade_edge.runtime.errors import SpadeError
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 from spade_edge.tools.evaluation import FALSE_REJECT, FOUND, MISSED, PASSED, Example
-from spade_edge.tools.overlay import TOP, figure
+from spade_edge.tools.overlay import TOP, figure, in_colour
 from spade_edge.tools.report.chart import drawing
 from spade_edge.tools.report.page import class_name, colour_scale, counted, image, sentence, shrink, text
 from spade_edge.tools.report.rates import times
@@ -134,14 +134,13 @@ def _outlined(frame: NDArray[np.uint8], mask: Path | None) -> NDArray[np.uint8] 
     if mask is None:
         return None
     try:
-        truth = read_image(mask)
+        truth = read_mask(mask)
     except SpadeError:
         return None
-    truth = truth.max(axis=2) if truth.ndim == 3 else truth
-    picture = shrink(np.array(np.broadcast_to(np.atleast_3d(frame), (*frame.shape[:2], 3)), order="C"))
+    picture = shrink(in_colour(frame))
     height, width = picture.shape[:2]
     # Area averaging, so that no defect is lost between two pixels.
-    covered = cv2.resize((truth > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+    covered = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
     around = cv2.dilate(covered.astype(np.uint8), np.ones((7, 7), np.uint8))
     contours, _ = cv2.findContours(around, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     for shade, line in (((20, 20, 20), 3), ((255, 255, 255), 1)):
