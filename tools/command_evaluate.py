@@ -24,6 +24,7 @@ from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import GOOD
 from spade_edge.tools.argument import PROVIDERS, path, threads
 from spade_edge.tools.dataset import Dataset, open_dataset
+from spade_edge.tools.folder import prepare
 from spade_edge.tools.interruption import Interruption
 
 if TYPE_CHECKING:
@@ -123,10 +124,11 @@ def _duration(seconds: float) -> str:
 
 
 def _check_folder(option: str, folder: Path | None, dataset: Dataset) -> None:
-    """Refuse to write where the next run would look for images.
+    """Refuse to write where the next run would look for images, or where nothing can be written.
 
     Raises:
-        UsageError: so it is.
+        UsageError: it is among the images, or a file.
+        DataError: it cannot be written.
     """
     if folder is None:
         return
@@ -136,6 +138,7 @@ def _check_folder(option: str, folder: Path | None, dataset: Dataset) -> None:
         raise UsageError(
             f"{folder}: expected a folder for {option} outside the dataset, found it inside; choose another"
         )
+    prepare(folder)
 
 
 def _announce(dataset: Dataset) -> None:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from collections import Counter
@@ -32,11 +31,12 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer, SpadeError, UsageError
+from spade_edge.runtime import FrameError, FrameResult, Scorer, SpadeError, UsageError
 from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 from spade_edge.tools.argument import PROVIDERS, lines, natural, path, raw, seconds, source, threads, tries
 from spade_edge.tools.durations import Durations
+from spade_edge.tools.folder import prepare
 from spade_edge.tools.interruption import Interruption
 from spade_edge.tools.pictures import Folders, Pictures
 from spade_edge.tools.sources import Options, Shot, Source, open_source
@@ -201,13 +201,7 @@ def _check_folder(folder: Path, source: Source) -> None:
         if stem in seen:
             raise UsageError(f"{folder}: {seen[stem]} and {name} would be written to the same name; rename one of them")
         seen[stem] = name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise DataError(f"{folder}: expected a folder that can be written, found one that cannot; choose another")
+    prepare(folder)
 
 
 def _hint(provider: str) -> None:

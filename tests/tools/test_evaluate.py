@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_line import run
 from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn import metrics as oracle
@@ -22,7 +23,6 @@ from sklearn import metrics as oracle
 from spade_edge.galleries import Built
 from spade_edge.runtime import DataError, FrameResult, Scorer, UsageError
 from spade_edge.tools import resumption
-from spade_edge.tools.command import main
 from spade_edge.tools.dataset import open_dataset
 from spade_edge.tools.evaluation import KINDS, Evaluation, ImageResult, count
 from spade_edge.tools.evaluator import EXAMPLES, choose, evaluate
@@ -32,16 +32,6 @@ Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
 
 MASK = (slice(30, 48), slice(20, 35))  # around the flaw of `part`; its edges lie on those of the map's pixels
-
-
-def run(capsys: Capture, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")
@@ -487,3 +477,14 @@ def test_mistakes_get_one_line_and_their_exit_code(capsys: Capture, edge: Built,
         ended, out, err = run(capsys, *arguments)
         assert ended == code and out == "" and "Traceback" not in err, (arguments, ended, err)
         assert err.count("\n") == 1 and says in err, (arguments, err)
+
+
+@pytest.mark.parametrize("option", ["--report", "--resume"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_scored(
+    option: str, capsys: Capture, edge: Built, dataset: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "page"
+    code, out, err = run(capsys, "evaluate", f"--bundle={edge.path}", f"--dataset={dataset}", option, folder)
+    assert (code, out) == (3, "") and "scored" not in err
+    assert f"{folder}: expected a folder that can be written" in err

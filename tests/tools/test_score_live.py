@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_line import run
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
@@ -34,12 +35,8 @@ LONG = 60  # seconds; no test waits so long unless something is wrong
 
 def score(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[dict[str, Any]], list[str]]:
     """Exit code, JSON lines and lines of stderr."""
-    try:
-        code = main(["score", *map(str, arguments)])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    printed = capsys.readouterr()
-    return code, [json.loads(line) for line in printed.out.splitlines()], printed.err.splitlines()
+    code, out, err = run(capsys, "score", *arguments)
+    return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
 
 
 @pytest.fixture
