@@ -1,0 +1,282 @@
+"""Lint: does an ONNX file fit what devices run, onnxruntime on a CPU and TensorRT on a Jetson?
+
+report = lint(Path("model.onnx"))
+report.fit("tensorrt"), [finding.found for finding in report.reasons("tensorrt")]
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from spade_edge.export.contents import Contents, read_model, shape_of
+from spade_edge.export.finding import CPU, REFUSED, TARGETS, TENSORRT, WARNING, Finding, clean, kind_of
+from spade_edge.export.tensorrt_parser import (
+    check_domains,
+    check_operators,
+    check_quantisation,
+    check_restrictions,
+    check_sizes,
+    check_types,
+    type_name,
+)
+from spade_edge.runtime import engine
+from spade_edge.runtime.errors import DeviceError, ModelError
+from spade_edge.runtime.model import INPUT, METADATA_KEY, ModelCard
+from spade_edge.runtime.scorer import AT_ONCE
+from spade_edge.runtime.session import Session
+
+# Measured: onnxruntime 1.17.0, the oldest that the runtime claims, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the
+# newest for JetPack 6, IR up to 11 and opset up to 23. It guarantees 7 and newer, TensorRT's list begins with 9.
+NEWEST_IR, NEWEST_OPSET = 9, 20
+NEWEST_ML = 4  # of ai.onnx.ml (1.23.2: 5); onnxruntime's own tools import it and more, whether it is used or not
+OLDEST_OPSET = {CPU: 7, TENSORRT: 9}
+
+
+@dataclass(frozen=True)
+class LintReport:
+    """What a file holds, and for what it is fit.
+
+    Attributes:
+        source: what messages call the file.
+        size: in bytes.
+        ir_version, opset: as the file says.
+        precision: "fp32", "fp16" or "int8", as found in the graph.
+        quantisation: None; "signed" or "unsigned" for Q/DQ pairs; "operators" for integer arithmetic written out.
+        made_for: the targets that it was made for: both, or the one that it was quantised for.
+        batch: the number of views that the input takes, None for any.
+        operators: how many nodes there are of each type, most frequent first.
+        findings: those that refuse first.
+    """
+
+    source: str
+    size: int
+    ir_version: int
+    opset: int
+    precision: str
+    quantisation: str | None
+    made_for: tuple[str, ...]
+    batch: int | None
+    operators: tuple[tuple[str, int], ...]
+    findings: tuple[Finding, ...]
+
+    def reasons(self, target: str) -> tuple[Finding, ...]:
+        """Why the file is refused for a target, "cpu" or "tensorrt"."""
+        return tuple(x for x in self.findings if x.severity == REFUSED and target in x.targets)
+
+    def fit(self, target: str) -> bool:
+        """Whether nothing speaks against a target."""
+        return not self.reasons(target)
+
+    def to_json(self) -> dict[str, Any]:
+        verdicts = {
+            target: {"fit": self.fit(target), "reasons": [asdict(x) for x in self.reasons(target)]}
+            for target in TARGETS
+        }
+        return asdict(self) | {"operators": dict(self.operators), "verdicts": verdicts}
+
+
+def lint(model: Path | ModelProto, *, batch: int = AT_ONCE, source: str | None = None) -> LintReport:
+    """Look at a model without running it; at the end onnxruntime opens it, unless something speaks against that.
+
+    Args:
+        model: an ONNX file, or its content.
+        batch: how many views at once tensors are sized for.
+        source: what messages call the model; None for the path.
+
+    Raises:
+        ModelError: there is no such file, or it is no ONNX model at all.
+        DeviceError: onnxruntime is missing.
+    """
+    source = source or (str(model) if isinstance(model, Path) else "model")
+    content = read_model(model, source=source) if isinstance(model, Path) else model
+    graph = Contents(content, batch=batch)
+    if not graph.readable:
+        raise ModelError(f"{source}: expected an ONNX model, found names that are not UTF-8; export it again")
+    checks = (*CHECKS, *SOUND_CHECKS) if graph.sound else CHECKS
+    findings = [finding for check in checks for finding in check(graph)]
+    # Constants are computed when a model is opened: one of many gigabytes would take this machine's memory.
+    if not any(x.severity == REFUSED and (CPU in x.targets or x.check == "sizes") for x in findings):
+        findings += _open(model, source=source)
+    return LintReport(
+        source=source,
+        size=content.ByteSize(),
+        ir_version=content.ir_version,
+        opset=graph.opset,
+        precision=graph.precision,
+        quantisation=graph.quantisation,
+        made_for=_made_for(graph),
+        batch=graph.batch,
+        operators=tuple(Counter(map(kind_of, graph.nodes)).most_common()),
+        findings=_merged(findings),
+    )
+
+
+def check_validity(graph: Contents) -> Iterator[Finding]:
+    """What ONNX's own checker says."""
+    if graph.problem is not None:
+        expected = "a graph that ONNX's checker accepts"
+        yield Finding(REFUSED, "validity", TARGETS, (), expected, clean(graph.problem), "export it again")
+    if not graph.ordered:
+        expected, found = "nodes after those that they need", "another order, which not every tool takes"
+        yield Finding(WARNING, "validity", TARGETS, (), expected, found, "sort them")
+
+
+def check_versions(graph: Contents) -> Iterator[Finding]:
+    """IR version and opset."""
+    remedy = "export with IR 8 and opset 17"
+    if graph.model.ir_version > NEWEST_IR:
+        expected = f"at most {NEWEST_IR}, the newest that onnxruntime 1.17 reads (1.23: 11)"
+        yield Finding(REFUSED, "IR version", TARGETS, (), expected, str(graph.model.ir_version), remedy)
+    for target, oldest in OLDEST_OPSET.items():
+        if not oldest <= graph.opset <= NEWEST_OPSET:
+            expected = f"{oldest} to {NEWEST_OPSET}, the newest that onnxruntime 1.17 reads (1.23: 23)"
+            yield Finding(REFUSED, "opset", (target,), (), expected, str(graph.opset), remedy)
+    newest = max((x.version for x in graph.model.opset_import if x.domain == "ai.onnx.ml"), default=0)
+    if newest > NEWEST_ML:
+        expected, found = f"ai.onnx.ml up to {NEWEST_ML}, as onnxruntime 1.17 reads", f"ai.onnx.ml {newest}"
+        yield Finding(REFUSED, "opset", TARGETS, (), expected, found, "drop the import if nothing uses it")
+
+
+def check_external_data(graph: Contents) -> Iterator[Finding]:
+    """Weights in other files."""
+    if graph.external:
+        expected, found = "all weights inside the file: a bundle has no other", "weights in other files"
+        remedy = "save it again without external data"
+        yield Finding(REFUSED, "external data", TARGETS, graph.external, expected, found, remedy)
+
+
+def check_card(graph: Contents) -> Iterator[Finding]:
+    """The card, and whether inputs and outputs are what it says."""
+    try:
+        card = _card(graph)
+    except ModelError as problem:
+        bare = all(entry.key != METADATA_KEY for entry in graph.model.metadata_props)
+        found = "none" if bare else clean(str(problem).removeprefix("card: "))
+        remedy = "use a file that 'spade-edge export' wrote"
+        yield Finding(REFUSED, "card", TARGETS, (), "the card of 'spade-edge export'", found, remedy)
+        return
+    remedy = "export it again; a converter must leave inputs and outputs as they are"
+    inputs = {port.name: port for port in graph.inputs}
+    outputs = {port.name: port for port in graph.model.graph.output}
+    if inputs.keys() - {INPUT}:
+        where = tuple(name for name in inputs if name != INPUT)
+        yield Finding(REFUSED, "card", TARGETS, where, f"one input, {INPUT}", "others", remedy)
+    for ports, name, shape in (
+        (inputs, INPUT, (*card.view.size, 3)),
+        *((outputs, name, shape) for name, shape in card.output_shapes().items()),
+    ):
+        expected = f"Nx{'x'.join(map(str, shape))} float32"
+        if name not in ports:
+            yield Finding(REFUSED, "card", TARGETS, (name,), expected, "no such input or output", remedy)
+            continue
+        declared, elem_type = shape_of(ports[name]), ports[name].type.tensor_type.elem_type
+        found_shape = (*declared[:1], *graph.shapes.get(name, declared)[1:])
+        fits = len(found_shape) == len(shape) + 1 and all(
+            found in {None, wanted} for found, wanted in zip(found_shape[1:], shape, strict=True)
+        )
+        if not fits or elem_type != TensorProto.FLOAT:
+            found = f"{'x'.join('N' if x is None else str(x) for x in found_shape)} {type_name(elem_type)}"
+            yield Finding(REFUSED, "card", TARGETS, (name,), expected, found, remedy)
+    if card.precision != graph.precision:
+        expected, remedy = f"{card.precision}, as the card says", "measure what it changes before it scores frames"
+        yield Finding(WARNING, "card", TARGETS, (), expected, graph.precision, remedy)
+
+
+def check_axes(graph: Contents) -> Iterator[Finding]:
+    """Axes without a size: the batch may be one, nothing else."""
+    expected, remedy = "fixed sizes; the batch alone may be free", "export it for one view size"
+    for targets, ports in ((TARGETS, graph.inputs), ((TENSORRT,), graph.model.graph.output)):
+        for port in ports:
+            if None in shape_of(port)[1:]:
+                yield Finding(REFUSED, "axes", targets, (port.name,), expected, f"free axes: {_free(port)}", remedy)
+    unknown = tuple(name for name, shape in graph.shapes.items() if None in shape[1:] and name in graph.computed)
+    if unknown and not any(None in shape_of(port)[1:] for port in graph.inputs):
+        expected, found = "shapes that follow from the input's", "some that are known only when it runs"
+        yield Finding(WARNING, "axes", (TENSORRT,), unknown, expected, found, "make what they depend on constant")
+    if graph.batch is not None:
+        where, remedy = (graph.inputs[0].name,), "keep it for trtexec; build bundles from the file with a free batch"
+        expected, found = "a free batch, as a frame has one view or several", f"always {graph.batch}"
+        severity = WARNING if graph.batch == 1 else REFUSED
+        yield Finding(severity, "axes", (CPU,), where, expected, found, remedy)
+        yield Finding(WARNING, "axes", (TENSORRT,), where, expected, found, remedy)
+
+
+def check_half(graph: Contents) -> Iterator[Finding]:
+    """Half precision on a CPU."""
+    if graph.precision == "fp16":
+        found, remedy = "float16, which most CPUs compute as float32 between casts", "export fp32 for CPUs"
+        yield Finding(WARNING, "precision", (CPU,), (), "float32 on a CPU", found, remedy)
+
+
+CHECKS = (check_validity, check_versions, check_external_data, check_card, check_axes, check_domains, check_operators)
+SOUND_CHECKS = (
+    check_restrictions,
+    check_types,
+    check_sizes,
+    check_quantisation,
+    check_half,
+)  # they rely on ONNX's rules
+
+
+def _card(graph: Contents) -> ModelCard:
+    metadata = {entry.key: entry.value for entry in graph.model.metadata_props}
+    return ModelCard.from_metadata(metadata, source="card")
+
+
+def _made_for(graph: Contents) -> tuple[str, ...]:
+    """What the card says; without it, unsigned codes are the CPU's and signed ones TensorRT's."""
+    if graph.quantisation is None:
+        return TARGETS
+    with suppress(ModelError):
+        target = _card(graph).quantisation.get("target")
+        if target in TARGETS:
+            return (target,)
+    return (TENSORRT,) if graph.quantisation == "signed" else (CPU,)
+
+
+def _open(model: Path | ModelProto, *, source: str) -> list[Finding]:
+    """What the runtime says to it, with the onnxruntime that is installed here."""
+    try:
+        if isinstance(model, Path):
+            Session.open(model, source=source)
+        else:
+            Session(_session(model.SerializeToString()), source=source)
+    except ModelError as problem:
+        expected, found = "a model that onnxruntime opens", clean(str(problem).removeprefix(f"{source}: "))
+        return [Finding(REFUSED, "runtime", TARGETS, (), expected, found, "export it again")]
+    return []
+
+
+def _session(content: bytes) -> Any:
+    try:
+        return engine.open_session(content, providers=(engine.CPU,), threads=None)
+    except DeviceError:
+        raise
+    except Exception as problem:  # onnxruntime's own classes share no base but Exception
+        raise ModelError(str(problem)) from None
+
+
+def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding for what is the same in many places, those that refuse first."""
+    places: dict[tuple[Any, ...], dict[str, None]] = {}
+    for x in findings:
+        key = (x.severity, x.check, x.targets, x.expected, x.found, x.remedy)
+        places.setdefault(key, {}).update(dict.fromkeys(map(clean, x.where)))
+    merged = [
+        Finding(severity, check, targets, tuple(where), expected, found, remedy)
+        for (severity, check, targets, expected, found, remedy), where in places.items()
+    ]
+    return tuple(sorted(merged, key=lambda x: x.severity != REFUSED))
+
+
+def _free(port: ValueInfoProto) -> str:
+    """The axes without a size, by their names or places."""
+    sizes, shape = port.type.tensor_type.shape.dim, shape_of(port)
+    return ", ".join(clean(sizes[i].dim_param) or str(i) for i in range(1, len(shape)) if shape[i] is None)

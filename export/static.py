@@ -1,0 +1,164 @@
+"""The same model for one batch size: every shape fixed, as `trtexec` takes it without optimisation profiles."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from spade_edge.export.contents import Contents, fix_batch, read_model, shape_of
+from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
+from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.session import Session
+from spade_edge.runtime.view import View
+
+# Of the largest value. With fixed shapes onnxruntime arranges kernels otherwise: float32 came out the same bit by bit,
+# float16 3.7e-4 off with ResNet-18; one step of int8 is 8e-3. A wrong graph is far beyond these.
+TOLERANCE = {"fp32": 1e-5, "fp16": 1e-2, "int8": 1e-2}
+LARGEST_BATCH = 1024
+FLAGS = {"fp32": ("--fp16",), "fp16": ("--stronglyTyped",), "int8": ("--int8",)}  # of trtexec before TensorRT 11
+
+
+@dataclass(frozen=True)
+class StaticReport:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        batch: views of one run.
+        sha256: of the file, hexadecimal.
+        size: of the file, in bytes.
+        difference: largest difference to the original by output, as a share of the output's largest value.
+    """
+
+    path: Path
+    batch: int
+    sha256: str
+    size: int
+    difference: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"path": str(self.path)}
+
+
+def write_static(model: Path, output: Path, *, batch: int) -> StaticReport:
+    """Fix the batch of a model file.
+
+    Args:
+        model: what `spade-edge export` wrote.
+        output: the file to write; one that is there is replaced, but only by a model that was verified.
+        batch: views of one run, 1 to 1024.
+
+    Raises:
+        UsageError: the folder of `output` is missing, `output` is `model`, or the batch is out of range.
+        ModelError: the model has a fixed batch already, or it computes something else with one. No file is left.
+        DeviceError: onnxruntime is missing, or the disk is full.
+    """
+    output = _checked(model, output, batch=batch)
+    contents = Contents(read_model(model, source=str(model)), batch=batch)
+    fixed = _fixed(contents, batch=batch, source=str(model))
+    content = fixed.SerializeToString(deterministic=True)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        difference = _compared(model, part, batch=batch, tolerance=TOLERANCE[contents.precision], source=output.name)
+        part.replace(output)
+    except OSError as problem:
+        raise DeviceError(
+            f"--static {output}: expected to write the model, found {problem.strerror or problem}; "
+            "free some space or choose another folder"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return StaticReport(output, batch, hashlib.sha256(content).hexdigest(), len(content), difference)
+
+
+def trtexec_lines(model: Path, *, precision: str) -> dict[str, str]:
+    """The command that builds an engine from a file, by TensorRT's versions.
+
+    Before TensorRT 11 precision is asked for: float32 may be computed as float16, float16 stays where the graph has it
+    if the network is strongly typed, and a graph with Q/DQ pairs is rejected without --int8. TensorRT 11 has no such
+    flags: it computes what the graph says.
+    """
+    line = ["trtexec", f"--onnx={model}", f"--saveEngine={model.with_suffix('.engine')}"]
+    return {"TensorRT 10": shlex.join([*line, *FLAGS[precision]]), "TensorRT 11": shlex.join(line)}
+
+
+def _checked(model: Path, output: Path, *, batch: int) -> Path:
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise UsageError(f"expected a batch of 1 to {LARGEST_BATCH} views, found {batch}")
+    if not output.parent.is_dir():
+        raise UsageError(f"--static {output}: expected a folder that exists, found no {output.parent}; create it first")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--static {output}: expected the name of a file, found a folder or device of that name")
+    if output.exists() and model.exists() and output.samefile(model):
+        raise UsageError(f"--static {output}: expected another file than the model, found the same; bundles need both")
+    return output
+
+
+def _fixed(contents: Contents, *, batch: int, source: str) -> ModelProto:
+    """Set the batch of inputs and outputs, and make sure that every other shape follows."""
+    model = contents.model
+    if contents.batch is not None:
+        raise ModelError(f"{source}: expected a free batch, found always {contents.batch}; take the file before that")
+    unknown = sorted(x for x in contents.computed if None in contents.shapes.get(x, (None,)))
+    if contents.problem is not None or unknown:
+        found = contents.problem or f"none for {', '.join(unknown[:3])}"
+        raise ModelError(
+            f"{source}: expected shapes that follow from a batch of {batch}, found {found}; export it again"
+        )
+    for port in contents.inputs:
+        fix_batch(port, batch)
+    for port in model.graph.output:
+        fix_batch(port, batch)
+        found_shape = contents.shapes.get(port.name)
+        if shape_of(port) != found_shape:
+            raise ModelError(
+                f"{source}: expected {port.name} of shape {shape_of(port)} at a batch of {batch}, found {found_shape}; "
+                "export it again"
+            )
+    del model.graph.value_info[:]  # notes on other shapes
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+        raise ModelError(f"{source}: expected a valid model with a batch of {batch}, found: {problem}") from None
+    return model
+
+
+def _compared(model: Path, part: Path, *, batch: int, tolerance: float, source: str) -> dict[str, float]:
+    """Run both on the same views."""
+    original = Session.open(model)
+    views = _views(original.card.view, batch)
+    expected, found = original(views), Session.open(part, source=source)(views)
+    difference = {}
+    for i, name in enumerate(original.card.outputs):
+        pairs = [(_outputs(a)[i], _outputs(b)[i]) for a, b in zip(found, expected, strict=True)]
+        largest = max(float(np.abs(b).max()) for _, b in pairs) or 1.0
+        difference[name] = max(float(np.abs(a - b).max()) for a, b in pairs) / largest
+        if not difference[name] <= tolerance:  # NaN too
+            raise ModelError(
+                f"{source}: expected {name} within {tolerance:g} of the model with a free batch, found "
+                f"{difference[name]:.2g} of its largest value; nothing was written"
+            )
+    return difference
+
+
+def _outputs(pyramid: Pyramid) -> tuple[NDArray[np.float32], ...]:
+    return (*pyramid.levels, pyramid.image)
+
+
+def _views(view: View, count: int) -> NDArray[np.float32]:
+    """Noise, (count, H, W, 3) float32, 0 to 255."""
+    return np.random.default_rng(0).integers(0, 256, (count, *view.size, 3)).astype(np.float32)
