@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.engine import CPU, give_back_memory, onnxruntime, open_session
+from spade_edge.runtime.engine import (
+    CPU,
+    FixedRun,
+    give_back_memory,
+    must_be_offered,
+    onnxruntime,
+    open_gpu_session,
+    open_session,
+)
+from spade_edge.runtime.engines import TF32, Engines
 from spade_edge.runtime.errors import DeviceError, ModelError
 from spade_edge.runtime.model import INPUT, ModelCard
+from spade_edge.runtime.outline import Outline
+from spade_edge.runtime.placement import shares
+from spade_edge.runtime.provider import (
+    AUTO,
+    CUDA,
+    EXECUTION_PROVIDERS,
+    TENSORRT,
+    Provider,
+    Providers,
+    Views,
+    knows_tf32,
+    ranked,
+    with_fallbacks,
+)
 from spade_edge.runtime.pyramid import Pyramid
 
 
@@ -22,6 +48,12 @@ class Session:
         session: an onnxruntime.InferenceSession of a model that `spade-edge export` wrote.
         source: what messages call the model.
 
+    Attributes:
+        provider: the execution provider that runs the network.
+        shares: execution provider to the share of the network's nodes that it runs, largest first, as measured in a
+            run; empty where it is not known.
+        passed_over: what would have been preferred to this provider, and why it was not obtained.
+
     Raises:
         ModelError: the model has no card, or its inputs and outputs are not what the card says.
     """
@@ -29,8 +61,12 @@ class Session:
     def __init__(self, session: Any, *, source: str = "model") -> None:
         self.card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, source=source)
         self.provider: str = session.get_providers()[0]
+        self.shares: Mapping[str, float] = {CPU: 1.0} if session.get_providers() == [CPU] else {}
+        self.passed_over: tuple[str, ...] = ()
         self._session = session
         self._source = source
+        self._most: int | None = None  # views in one run
+        self._run: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]] = self._run_anywhere
         self._check_ports()
 
     @classmethod
@@ -38,45 +74,135 @@ class Session:
         cls,
         path: Path,
         *,
-        providers: Sequence[str] = (CPU,),
+        providers: Providers = CPU,
+        allow_fallback: bool = False,
         threads: int | None = None,
         source: str | None = None,
+        views: int = 1,
+        most: int = 1,
     ) -> Session:
         """Load a model file.
 
+        On a GPU the network runs once before it is believed. With TensorRT and no engine prepared for this machine, one
+        is built first: 10 to 30 minutes on a small Jetson, without a word and deaf to Ctrl-C.
+
         Args:
             path: the ONNX file.
-            providers: onnxruntime execution providers in order of preference; the first one must be obtained.
+            providers: what runs it, in order of preference; the first must be obtained.
+            allow_fallback: go on with the next provider, and in the end the CPU, where one cannot be had.
             threads: onnxruntime's threads for one run; None leaves the choice to onnxruntime (one a core).
             source: what messages call the model; None for the path.
+            views: of a frame, what TensorRT's engine is tuned for.
+            most: views that go through the network together at most.
 
         Raises:
-            DeviceError: onnxruntime is not installed, or the first provider cannot be had on this machine.
+            DeviceError: onnxruntime is not installed, or the provider cannot be had on this machine.
             ModelError: the file is not a model that can be run here.
+            UsageError: an unknown provider.
         """
-        package = onnxruntime()
-        offered = package.get_available_providers()
-        if not providers or providers[0] not in offered:
-            raise DeviceError(
-                f"expected one of the providers of this machine's onnxruntime ({', '.join(offered)}), "
-                f"found {', '.join(providers) or 'none'}"
+        wanted = ranked(providers)
+        auto = any(provider.name == AUTO for provider in wanted)
+        tried = with_fallbacks(wanted) if auto or allow_fallback else wanted[:1]
+        must_be_prepared = auto and all(provider.name != TENSORRT for provider in wanted)
+
+        def opened(provider: Provider) -> Session:
+            return cls._open_with(
+                provider,
+                path,
+                threads=threads,
+                source=source or str(path),
+                views=Views.of(provider, views, most=most),
+                must_be_prepared=must_be_prepared,
             )
-        source = source or str(path)
+
+        passed_over: list[str] = []
+        for provider in tried[:-1]:
+            try:
+                session = opened(provider)
+                break
+            except DeviceError as problem:
+                passed_over.append(f"{provider.name}: {problem}")
+        else:
+            session = opened(tried[-1])
+        session.passed_over = tuple(passed_over)
+        return session
+
+    @classmethod
+    def _open_with(
+        cls,
+        provider: Provider,
+        path: Path,
+        *,
+        threads: int | None,
+        source: str,
+        views: Views,
+        must_be_prepared: bool,
+    ) -> Session:
+        name = provider.execution_provider
+        must_be_offered(name)
         if not path.is_file():
             raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
-        try:
-            session = open_session(str(path), providers=providers, threads=threads)
-        except Exception as problem:  # onnxruntime's own classes share no base but Exception
-            raise ModelError(
-                f"{source}: expected an ONNX model, onnxruntime {package.__version__} says: {problem}"
-            ) from None
-        give_back_memory()  # not after each small graph: a frame of a new size makes one
-        if session.get_providers()[0] != providers[0]:
-            raise DeviceError(
-                f"expected provider {providers[0]}, found {session.get_providers()[0]}: "
-                f"the GPU libraries do not load on this machine; ask for {CPU} to score without them"
+        if provider.execution_provider != CPU:
+            outline = Outline.read(path, source=source)
+            if outline.engines:
+                raise ModelError(
+                    f"{source}: expected a network, found a ready-made engine in it, which is executable code"
+                )
+        if provider.name in (CUDA, TENSORRT):
+            return cls._open_on_gpu(
+                provider,
+                path,
+                outline,
+                threads=threads,
+                source=source,
+                views=views,
+                must_be_prepared=must_be_prepared,
             )
+        session = _loaded(lambda: open_session(str(path), providers=(name,), threads=threads), source=source)
+        if session.get_providers()[0] != name:
+            raise DeviceError(f"expected {name}, found {session.get_providers()[0]}; ask for {CPU}")
         return cls(session, source=source)
+
+    @classmethod
+    def _open_on_gpu(
+        cls,
+        provider: Provider,
+        path: Path,
+        outline: Outline,
+        *,
+        threads: int | None,
+        source: str,
+        views: Views,
+        must_be_prepared: bool,
+    ) -> Session:
+        card = ModelCard.from_metadata(outline.metadata, source=source)
+        version, name = str(onnxruntime().__version__), provider.execution_provider
+        if not provider.tf32 and (provider.name == TENSORRT or not knows_tf32(version)):
+            os.environ.setdefault(TF32, "0")  # the only way
+        chosen = [(EXECUTION_PROVIDERS[CUDA], provider.cuda_options(onnxruntime=version))]
+        building: AbstractContextManager[None] = nullcontext()
+        if provider.name == TENSORRT:
+            engines = Engines.of(path, card, provider, views=views)
+            if not engines.prepared():
+                if must_be_prepared:
+                    raise DeviceError("expected an engine built on this machine, found none; run 'spade-edge prepare'")
+                building = engines.building()
+            options = provider.tensorrt_options(card, folder=engines.folder, views=views, tensorrt=engines.tensorrt)
+            chosen.insert(0, (name, options))  # CUDA runs what TensorRT leaves
+        with building, tempfile.TemporaryDirectory(prefix="spade-edge-") as scratch:
+            session = _loaded(
+                lambda: open_gpu_session(str(path), providers=chosen, threads=threads, profile=Path(scratch, "run")),
+                source=source,
+            )
+            opened = cls(session, source=source)
+            opened._most = views.most
+            if provider.cuda_graph:
+                opened._run = _graph(session, card, provider)
+            opened(np.zeros((1, *card.view.size, 3), np.float32))  # a list of providers proves nothing, a run does
+            opened.shares = shares(Path(session.end_profiling()).read_bytes(), nodes=outline.nodes)
+        if opened.shares and name not in opened.shares:
+            raise DeviceError(f"expected {name} to run the network, found that it runs none of its nodes")
+        return opened
 
     def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
         """Run the network.
@@ -89,15 +215,27 @@ class Session:
 
         Raises:
             ModelError: the network fails, or its image vector is not finite.
+            DeviceError: it fails on a GPU.
         """
-        try:
-            outputs: list[NDArray[np.float32]] = self._session.run(self.card.outputs, {INPUT: views})
-        except Exception as problem:
-            raise ModelError(f"{self._source}: the network fails on {self.provider}: {problem}") from None
-        *levels, images = outputs
-        if not np.isfinite(images).all():
-            raise ModelError(f"{self._source}: expected finite features, found NaN or infinity; export the model again")
-        return [Pyramid(levels=tuple(level[i] for level in levels), image=images[i]) for i in range(len(views))]
+        most = self._most or max(len(views), 1)
+        pyramids = []
+        for first in range(0, len(views), most):
+            some = views[first : first + most]
+            try:
+                *levels, images = self._run(some)
+            except Exception as problem:  # onnxruntime's own classes share no base but Exception
+                error = ModelError if self.provider == CPU else DeviceError
+                raise error(f"{self._source}: the network fails on {self.provider}: {problem}") from None
+            if not np.isfinite(images).all():
+                raise ModelError(
+                    f"{self._source}: expected finite features, found NaN or infinity; export the model again"
+                )
+            for i in range(len(some)):
+                pyramids.append(Pyramid(levels=tuple(level[i] for level in levels), image=images[i]))
+        return pyramids
+
+    def _run_anywhere(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return list(self._session.run(self.card.outputs, {INPUT: views}))
 
     def _check_ports(self) -> None:
         found_inputs = {port.name: (port.shape[1:], port.type) for port in self._session.get_inputs()}
@@ -116,3 +254,32 @@ class Session:
                 isinstance(have, int) and have != want for have, want in zip(found[name], shape, strict=True)
             ):
                 raise ModelError(f"{self._source}: expected {name} of shape {shape}, found {found[name]}")
+
+
+def _loaded(load: Callable[[], Any], *, source: str) -> Any:
+    """Load a session.
+
+    Raises:
+        ModelError: onnxruntime refuses the file.
+        DeviceError: it does not obtain the provider.
+    """
+    try:
+        session = load()
+    except DeviceError:
+        raise
+    except Exception as problem:  # onnxruntime's own classes share no base but Exception
+        raise ModelError(
+            f"{source}: expected an ONNX model, onnxruntime {onnxruntime().__version__} says: {problem}"
+        ) from None
+    give_back_memory()  # not after each small graph: a frame of a new size makes one
+    return session
+
+
+def _graph(session: Any, card: ModelCard, provider: Provider) -> FixedRun:
+    """Runs of one view at fixed addresses."""
+    return FixedRun(
+        session,
+        inputs=(INPUT, (1, *card.view.size, 3)),
+        outputs={name: (1, *shape) for name, shape in card.output_shapes().items()},
+        number=provider.device,
+    )

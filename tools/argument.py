@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+from spade_edge.runtime import UsageError
+from spade_edge.runtime.provider import AUTO, CPU, NAMES, Provider
 from spade_edge.runtime.view import LARGEST_SIDE
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 def positive(text: str) -> int:
@@ -115,3 +116,50 @@ def source(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected a path, a camera's number or an address, found {text!r}")
     return text
+
+
+def add_provider(parser: argparse.ArgumentParser, *, names: Sequence[str] = NAMES, default: str = CPU) -> None:
+    """Add what runs the network; `provider` makes a `Provider` of it."""
+    hint = "; tensorrt after 'spade-edge prepare'; auto: the best that is ready and works" if AUTO in names else ""
+    parser.add_argument(
+        "--provider", choices=tuple(names), default=default, help=f"what runs the network ({default}){hint}"
+    )
+    gpu = parser.add_argument_group("on a GPU")
+    gpu.add_argument("--device", type=natural, metavar="N", help="number of the GPU (0)")
+    gpu.add_argument("--gpu-memory", type=positive, metavar="MB", help="most that CUDA takes for data (no limit)")
+    gpu.add_argument("--cuda-graph", action="store_true", help="launch the whole network at once; not tried on a GPU")
+    if AUTO in names:
+        gpu.add_argument(
+            "--allow-fallback",
+            action="store_true",
+            help="where the provider cannot be had, go on with cuda or the cpu, and say so",
+        )
+
+
+def spelt(chosen: argparse.Namespace) -> list[str]:
+    """What `add_provider` has read, as a command line has it."""
+    line = ["--provider", chosen.provider]
+    for option, value in (("--device", chosen.device), ("--gpu-memory", chosen.gpu_memory)):
+        line += [] if value is None else [option, str(value)]
+    line += ["--cuda-graph"] if chosen.cuda_graph else []
+    return [*line, "--allow-fallback"] if getattr(chosen, "allow_fallback", False) else line
+
+
+def provider(chosen: argparse.Namespace) -> Provider:
+    """What runs the network.
+
+    Raises:
+        UsageError: an option of a GPU, and the CPU.
+    """
+    if chosen.provider == CPU:
+        for option, value in (("--device", chosen.device), ("--gpu-memory", chosen.gpu_memory)):
+            if value is not None:
+                raise UsageError(f"expected {option} with a --provider on a GPU, found {CPU}")
+        if chosen.cuda_graph:
+            raise UsageError(f"expected --cuda-graph with a --provider on a GPU, found {CPU}")
+    return Provider(
+        chosen.provider,
+        device=chosen.device or 0,
+        memory=None if chosen.gpu_memory is None else chosen.gpu_memory * 1_000_000,
+        cuda_graph=chosen.cuda_graph,
+    )

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, Scorer
 from spade_edge.runtime.matcher import EXACT
-from spade_edge.tools.argument import PROVIDERS, path, positive, size, threads
+from spade_edge.tools.argument import add_provider, path, positive, size, threads
 from spade_edge.tools.measure import Measured, Work, frames_like, machine, measure, recall, resident_bytes, work
+from spade_edge.tools.opening import open_scorer
 
 RECALL_FRAMES = 4  # exact search takes its time
 
@@ -35,23 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="also score N frames in one go")
     parser.add_argument("--recall", action="store_true", help="also compare with exact search, on a few frames; slow")
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
-    parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
+    add_provider(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(chosen: argparse.Namespace) -> int:
     start = perf_counter()
-    scorer = Scorer.open(
-        chosen.bundle, providers=(PROVIDERS[chosen.provider],), threads=chosen.threads, search=chosen.search
-    )
+    scorer = open_scorer(chosen)
     opened = perf_counter() - start
     frames = _frames(chosen, scorer)
     measured = measure(scorer, frames, count=chosen.count, batch=chosen.batch)
     resident, manifest = resident_bytes(), scorer.bundle.manifest
     model = manifest.files["model"].size
     value: dict[str, Any] = {
-        "machine": machine(chosen.threads) | {"provider": scorer.session.provider},
+        "machine": machine(chosen.threads)
+        | {"provider": scorer.session.provider, "providers": dict(scorer.session.shares)},
         "bundle": {
             "path": str(chosen.bundle),
             "images": len(manifest.names),

@@ -19,13 +19,14 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from spade_edge.runtime import Scorer, UsageError
+from spade_edge.runtime import UsageError
 from spade_edge.runtime.matcher import EXACT
 from spade_edge.runtime.result import GOOD
-from spade_edge.tools.argument import PROVIDERS, path, threads
+from spade_edge.tools.argument import add_provider, path, threads
 from spade_edge.tools.dataset import Dataset, open_dataset
 from spade_edge.tools.folder import prepare
 from spade_edge.tools.interruption import Interruption
+from spade_edge.tools.opening import open_scorer
 
 if TYPE_CHECKING:
     from spade_edge.tools.evaluation import Evaluation
@@ -47,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep results in this folder; the same command goes on from there after Ctrl-C or a crash",
     )
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
-    parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
+    add_provider(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -59,9 +60,7 @@ def run(chosen: argparse.Namespace) -> int:
     for option, folder in (("--report", chosen.report), ("--resume", chosen.resume)):
         _check_folder(option, folder, dataset)
     _announce(dataset)
-    scorer = Scorer.open(
-        chosen.bundle, providers=(PROVIDERS[chosen.provider],), threads=chosen.threads, search=chosen.search
-    )
+    scorer = open_scorer(chosen)
     with Interruption(lambda: None) as interruption:
         try:
             evaluation = evaluate(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime import DeviceError, UsageError
-from spade_edge.tools.argument import path, positive, threads
+from spade_edge.tools.argument import add_provider, path, positive, provider, spelt, threads
 
 SIZES = (25, 50, 100, 200, 400, 800, 1600)
 COLUMNS = (
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=_sizes, default=SIZES, metavar="N,N,…", help="of the galleries (25,50,…,1600)")
     parser.add_argument("--count", type=positive, default=60, metavar="N", help="frames to score with each (60)")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
+    add_provider(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -56,6 +57,8 @@ def run(chosen: argparse.Namespace) -> int:
         raise UsageError(f"{chosen.output}: expected a folder to write to, found a file")
     chosen.output.mkdir(parents=True, exist_ok=True)
     common = [] if chosen.threads is None else ["--threads", str(chosen.threads)]
+    provider(chosen)  # a usage that does not fit is refused before the long work
+    benched = spelt(chosen)  # galleries are built on the CPU
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=chosen.output, prefix=".scaling-") as scratch:
         images = _varied(chosen.images, max(chosen.sizes), chosen.model, Path(scratch, "images"))
@@ -67,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
             for image in images[:size]:
                 os.link(image, folder / image.name)
             built = _run("build", "--model", chosen.model, "--images", folder, "--output", bundle, *common)
-            measured = _run("bench", "--bundle", bundle, "--count", chosen.count, *common)
+            measured = _run("bench", "--bundle", bundle, "--count", chosen.count, *common, *benched)
             shutil.rmtree(bundle)
             rows.append(_row(size, built, measured))
             if not chosen.json:

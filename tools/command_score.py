@@ -33,11 +33,13 @@ from typing import Any
 
 from spade_edge.runtime import FrameError, FrameResult, Scorer, SpadeError, UsageError
 from spade_edge.runtime.matcher import EXACT
+from spade_edge.runtime.provider import CPU, CUDA, EXECUTION_PROVIDERS, TENSORRT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.argument import PROVIDERS, lines, natural, path, raw, seconds, source, threads, tries
+from spade_edge.tools.argument import add_provider, lines, natural, path, raw, seconds, source, threads, tries
 from spade_edge.tools.durations import Durations
 from spade_edge.tools.folder import prepare
 from spade_edge.tools.interruption import Interruption
+from spade_edge.tools.opening import open_scorer, runs_on
 from spade_edge.tools.pictures import Folders, Pictures
 from spade_edge.tools.sources import Options, Shot, Source, open_source
 from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
@@ -52,8 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain", type=path, metavar="DIR", help="write frames beside the good parts they look like most, as .png"
     )
     parser.add_argument("--search", choices=(EXACT,), help="match against every embedding: the reference, slow")
-    parser.add_argument("--provider", choices=tuple(PROVIDERS), default="cpu", help="what runs the network (cpu)")
     parser.add_argument("--threads", type=threads, metavar="N", help="threads of all work (default: one a core)")
+    add_provider(parser)
+    parser.add_argument(
+        "--self-test",
+        action="store_true",
+        help="first score the bundle's golden frames, and refuse a machine that differs",
+    )
     living = parser.add_argument_group("cameras and watched folders")
     living.add_argument(
         "--reopen",
@@ -94,9 +101,7 @@ def run(chosen: argparse.Namespace) -> int:
     opened = open_source(chosen.source, options=Options(**{name: getattr(chosen, name) for name in names}))
     folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
     _check_folders(folders, opened)
-    scorer = Scorer.open(
-        chosen.bundle, providers=(PROVIDERS[chosen.provider],), threads=chosen.threads, search=chosen.search
-    )
+    scorer = open_scorer(chosen)
     _hint(chosen.provider)
     tally, failure = Tally(), None
     with opened.acquire() as shots, Interruption(shots.end) as interruption:
@@ -168,6 +173,7 @@ def _judge(scorer: Scorer, shot: Shot, *, live: bool) -> tuple[FrameResult | Non
                 "nearest": [asdict(match) for match in result.nearest],
                 "milliseconds": {stage: round(time, 3) for stage, time in result.milliseconds.items()},
                 "provider": result.provider,
+                "providers": {name: round(share, 4) for name, share in result.providers.items()},
             }
     return None, line | {"verdict": CANNOT_JUDGE, "reason": fault, "regions": [], "nearest": [], "milliseconds": {}}
 
@@ -208,8 +214,10 @@ def _hint(provider: str) -> None:
     """A GPU left idle without a word is a common complaint."""
     import onnxruntime
 
-    if provider == "cpu" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
-        print("scoring on the CPU; this onnxruntime also offers --provider cuda", file=sys.stderr)
+    offered = onnxruntime.get_available_providers()
+    others = [name for name in (CUDA, TENSORRT) if EXECUTION_PROVIDERS[name] in offered]
+    if provider == CPU and others:
+        print(f"scoring on the CPU; this onnxruntime also offers --provider {' and '.join(others)}", file=sys.stderr)
 
 
 def _summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left_out: int) -> None:
@@ -227,5 +235,6 @@ def _summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left
         times = tally.milliseconds
         p50, p99 = times.percentile(0.5), times.percentile(0.99)
         parts.append(f"p50 {p50:.0f}, p99 {p99:.0f}, max {times.largest:.0f} ms a frame")
+    parts.append(f"on {runs_on(scorer.session)}")
     parts.append(f"threshold {threshold.score:.4g}, {threshold.basis}: {threshold.rate:.2%} of good frames rejected")
     print("; ".join(parts), file=sys.stderr, flush=True)

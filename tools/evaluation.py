@@ -7,7 +7,7 @@ evaluation.aupro.value, evaluation.missed.share
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class Header:
         provider: the onnxruntime provider that ran the network.
         writer: version of spade-edge.
         time: when the evaluation ended, UTC, ISO 8601.
+        providers: provider to the share of the network's nodes that it ran; empty where it is not known.
     """
 
     bundle: str
@@ -103,6 +104,7 @@ class Header:
     provider: str
     writer: str
     time: str
+    providers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

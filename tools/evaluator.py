@@ -122,6 +122,7 @@ def conclude(
             promise=manifest.threshold.sentence(),
             search=scorer.matcher.matching.search,
             provider=scorer.session.provider,
+            providers=dict(scorer.session.shares),
             writer=__version__,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),

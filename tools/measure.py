@@ -165,7 +165,8 @@ def recall(
     progress: Callable[[Sequence[Any]], Any],
 ) -> Recall:
     """Compare the bundle's search with exact search over the same gallery; slow."""
-    exact = Scorer.open(path, threads=threads, search=EXACT, verify="structure")
+    opened = Scorer.open(path, threads=threads, search=EXACT, verify="structure")
+    exact = Scorer(opened.bundle, scorer.session, opened.matcher, threads=threads)  # the same features for both
     near, true, same, scores = 0.0, 0.0, 0, []
     positions = int(np.prod(scorer.matcher.gallery.grid)) * scorer.matcher.gallery.views
     # Frames that are in the gallery are at distance 0: what is said of them is a share of a hundredth of the threshold.

@@ -11,7 +11,7 @@ from spade_edge.runtime import Scorer, SpadeError
 
 
 def main(bundle: str, source: str) -> int:
-    scorer = Scorer.open(bundle)
+    scorer = Scorer.open(bundle)  # on a GPU: providers="cuda", or "tensorrt" after 'spade-edge prepare'
     camera = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     if not camera.isOpened():
         print(f"{source}: expected a camera number or a video, found none that opens", file=sys.stderr)

@@ -69,7 +69,7 @@ def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
     assert list(value) == [
         "machine", "bundle", "open_seconds", "frame_size", "measured", "memory", "work", "recall",
     ]  # fmt: skip
-    assert set(value["machine"]) == set(machine(1)) | {"provider"}
+    assert set(value["machine"]) == set(machine(1)) | {"provider", "providers"}
     assert value["machine"]["threads"] == 1 and value["machine"]["provider"] == "CPUExecutionProvider"
     assert value["machine"]["numpy"] == np.__version__ and value["machine"]["cores"] == os.cpu_count()
     bundle = value["bundle"]

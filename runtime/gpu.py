@@ -1,0 +1,105 @@
+"""The GPU and NVIDIA's libraries, as the driver and the loader know them; nothing is installed for it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spade_edge.runtime.errors import DeviceError
+
+MAJOR, MINOR = 75, 76  # CUdevice_attribute: compute capability
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU: what an engine is built for.
+
+    Attributes:
+        name: as the driver calls it.
+        capability: compute capability, such as "8.7" of a Jetson Orin.
+    """
+
+    name: str
+    capability: str
+
+    @classmethod
+    def at(cls, number: int) -> Gpu:
+        """The GPU of a number.
+
+        Raises:
+            DeviceError: there is no driver, or no such GPU.
+        """
+        try:
+            driver = _load("libcuda.so.1")
+        except OSError as problem:
+            raise DeviceError(f"expected NVIDIA's driver, found none: {problem}") from None
+        _must(driver, driver.cuInit(0))
+        count, device, value, name = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+        _must(driver, driver.cuDeviceGetCount(ctypes.byref(count)))
+        if number >= count.value:
+            raise DeviceError(f"expected a GPU of number 0 to {count.value - 1}, found {number}; choose with --device")
+        _must(driver, driver.cuDeviceGet(ctypes.byref(device), number))
+        _must(driver, driver.cuDeviceGetName(name, len(name), device))
+        capability = []
+        for attribute in (MAJOR, MINOR):
+            _must(driver, driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device))
+            capability.append(str(value.value))
+        return cls(name=name.value.decode(errors="replace"), capability=".".join(capability))
+
+
+def tensorrt_version(library: Path) -> str:
+    """Version of the TensorRT that onnxruntime will load, such as "10.3.0".
+
+    Args:
+        library: onnxruntime's provider for TensorRT, which says which libnvinfer it wants.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    try:
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            wanted = re.search(rb"libnvinfer\.so\.[0-9]+", data)
+            soname = wanted.group().decode() if wanted else "libnvinfer.so"
+        number = int(_load(soname).getInferLibVersion())
+    except (OSError, ValueError, AttributeError) as problem:
+        raise DeviceError(
+            f"expected TensorRT, found that it does not load: {problem}; install the version that onnxruntime wants, "
+            "and name its folder in LD_LIBRARY_PATH"
+        ) from None
+    unit = 10_000 if number >= 10_000 else 1_000  # 10.3.0 is 100300, 8.6.1 was 8601
+    return f"{number // unit}.{number % unit // 100}.{number % 100}"
+
+
+def why_not_loaded(library: Path) -> str:
+    """What the loader says against a library; empty if it loads.
+
+    Only for a library that onnxruntime has tried to load: loaded before, its providers would miss their host.
+    """
+    try:
+        _load(str(library), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+    except OSError:
+        pass  # not there yet, so that its loading has failed
+    else:
+        return ""
+    try:
+        _load(str(library))
+    except OSError as problem:
+        return str(problem)
+    return ""
+
+
+def _load(name: str, *, mode: int = ctypes.DEFAULT_MODE) -> Any:
+    return ctypes.CDLL(name, mode=mode)
+
+
+def _must(driver: Any, code: int) -> None:
+    if code:
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(code, ctypes.byref(text))
+        says = (text.value or b"").decode(errors="replace")
+        raise DeviceError(f"expected a GPU, NVIDIA's driver says: {says or 'an error'} ({code})")
