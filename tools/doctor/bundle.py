@@ -1,0 +1,95 @@
+"""A bundle on this machine, by its header alone: is it whole, and does its model fit what runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spade_edge.runtime.errors import BundleError
+from spade_edge.runtime.manifest import Manifest
+from spade_edge.runtime.model import ModelCard
+from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding
+from spade_edge.tools.doctor.providers import CUDA, TENSORRT, Providers
+
+KIND = "bundle"
+
+
+def read(folder: Path) -> Manifest | Finding:
+    """The header, or what is wrong with it."""
+    try:
+        return Manifest.read(folder)
+    except BundleError as problem:
+        return Finding(
+            KIND,
+            "header",
+            PROBLEM,
+            str(problem),
+            "give the folder that 'spade-edge build' wrote, whole and of this version",
+        )
+
+
+def payload(manifest: Manifest) -> int:
+    """Bytes that scoring may hold in memory: all but the frames that only 'spade-edge parity' reads."""
+    return sum(file.size for role, file in manifest.files.items() if not role.startswith("golden"))
+
+
+def look(folder: Path, manifest: Manifest, providers: Providers) -> list[Finding]:
+    """Header, files, precision."""
+    return [_header(manifest), _files(folder, manifest), _precision(manifest.model, providers)]
+
+
+def _header(manifest: Manifest) -> Finding:
+    card, views = manifest.model, len(manifest.layout)
+    size = f"{card.view.size[1]}x{card.view.size[0]}"
+    return Finding(
+        KIND,
+        "header",
+        OK,
+        f"{card.backbone} {card.precision}, {views} view{'s' if views > 1 else ''} of {size}, "
+        f"{len(manifest.names)} good images, {manifest.size / 1e6:.0f} MB, written by {manifest.writer}",
+    )
+
+
+def _files(folder: Path, manifest: Manifest) -> Finding:
+    name = "files"
+    for file in manifest.files.values():
+        try:
+            size = (folder / file.name).stat().st_size
+        except OSError as problem:
+            found = f"{file.name}: {problem.strerror}"
+        else:
+            if size == file.size:
+                continue
+            found = f"{file.name} has {size} bytes instead of {file.size}"
+        return Finding(KIND, name, PROBLEM, found, "copy the bundle anew or build it again")
+    return Finding(KIND, name, OK, f"{len(manifest.files)}, all there, of the right size; scoring checks their SHA-256")
+
+
+def _precision(card: ModelCard, providers: Providers) -> Finding:
+    """Whether the model is of a kind that is fast, and right, on what computes here."""
+    name, precision, target = "precision", card.precision, str(card.quantisation.get("target"))
+    gpus = [label for label, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)) if providers.works(provider)]
+    if precision == "fp16" and not gpus:
+        return Finding(
+            KIND,
+            name,
+            NOTE,
+            "fp16, and no GPU computes here: most CPUs turn the numbers into fp32 and back, which costs time",
+            "for the CPU export with --precision fp32 or int8, and build the bundle with that",
+        )
+    if precision == "int8" and target == "tensorrt" and "tensorrt" not in gpus:
+        return Finding(
+            KIND,
+            name,
+            NOTE,
+            "int8 for TensorRT, which does not compute here: elsewhere such a model is slow, and may be wrong",
+            "export with --target cpu, or with --precision fp16 or fp32 for cuda, and build the bundle with that",
+        )
+    if precision == "int8" and target == "cpu" and gpus:
+        return Finding(
+            KIND,
+            name,
+            NOTE,
+            f"int8 for the CPU; {' and '.join(gpus)} would compute here, but not faster with this model",
+            "--provider cpu; or for the GPU export with --precision fp16, or int8 with --target tensorrt",
+        )
+    return Finding(KIND, name, OK, f"{precision}, for {', '.join(['cpu', *gpus])}")

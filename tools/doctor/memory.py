@@ -1,0 +1,90 @@
+"""Memory and disk: what is there, what is left, and whether a bundle fits."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from spade_edge.tools.doctor import cgroup
+from spade_edge.tools.doctor.board import Board
+from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
+from spade_edge.tools.doctor.host import Host
+
+KIND = "memory"
+BESIDE = 250_000_000  # bytes that scoring takes beside the model and the gallery
+LITTLE = 1_000_000_000  # bytes: the whole of a small bundle's process
+LITTLE_DISK = 2_000_000_000  # bytes: TensorRT's engines and timing caches of some models
+
+
+def look(host: Host, board: Board, *, payload: int | None) -> list[Finding]:
+    """Memory, swap, disk; `payload` is how many bytes a bundle's model and gallery have, None without one."""
+    return [_memory(host, board, payload), _swap(host), _disk(host)]
+
+
+def _memory(host: Host, board: Board, payload: int | None) -> Finding:
+    name = "memory"
+    total, available = (_meminfo(host, field) for field in ("MemTotal", "MemAvailable"))
+    if total is None or available is None:
+        return unknown(KIND, name, host.hidden)
+    found = f"{_gigabytes(available)} of {_gigabytes(total)} available"
+    limit = cgroup.memory(host)
+    remedies = ["end other programs"]
+    if limit is not None and limit[0] < total:
+        remedies.append("raise the limit (docker --memory, MemoryMax of the service)")
+        found += f", and {_gigabytes(limit[1])} of the control group's {_gigabytes(limit[0])}"
+        available = min(available, limit[1])
+    if board.jetson:
+        remedies.append("do without the desktop (sudo systemctl set-default multi-user.target)")
+        found += ", shared with the GPU"
+    needed = LITTLE if payload is None else payload + BESIDE
+    if payload is not None:
+        remedies.append("build from fewer good images")
+        found += f"; the bundle needs {_gigabytes(needed)}"
+    if available >= needed:
+        return Finding(KIND, name, OK, found)
+    return Finding(KIND, name, NOTE if payload is None else PROBLEM, found, ", or ".join(remedies))
+
+
+def _swap(host: Host) -> Finding:
+    name = "swap"
+    total, free = (_meminfo(host, field) for field in ("SwapTotal", "SwapFree"))
+    if total is None or free is None:
+        return unknown(KIND, name, host.hidden)
+    return Finding(KIND, name, OK, f"{_gigabytes(total - free)} of {_gigabytes(total)} in use" if total else "none")
+
+
+def _disk(host: Host) -> Finding:
+    """Where TensorRT's engines go."""
+    name = "cache folder"
+    cache = host.environment.get("XDG_CACHE_HOME", "")
+    folder = (Path(cache) if cache.startswith("/") else host.home / ".cache") / "spade-edge"
+    there = next((parent for parent in (folder, *folder.parents) if parent.is_dir()), None)
+    try:
+        if there is None:
+            raise FileNotFoundError
+        free = shutil.disk_usage(there).free
+    except OSError:
+        return unknown(KIND, name, "set XDG_CACHE_HOME to a folder that this user may write to", why=str(folder))
+    found = f"{folder}, {_gigabytes(free)} free for TensorRT's engines"
+    if not host.opens(there):
+        return Finding(
+            KIND,
+            name,
+            NOTE,
+            f"{found}, but this user may not write there",
+            "set XDG_CACHE_HOME to a folder that this user may write to",
+        )
+    if free < LITTLE_DISK:
+        return Finding(KIND, name, NOTE, found, "make room, or set XDG_CACHE_HOME to a larger disk")
+    return Finding(KIND, name, OK, found)
+
+
+def _meminfo(host: Host, field: str) -> int | None:
+    """Bytes."""
+    found = re.search(rf"^{field}:[ \t]*([0-9]{{1,15}}) kB$", host.text("proc/meminfo") or "", re.MULTILINE)
+    return None if found is None else 1024 * int(found.group(1))
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
