@@ -11,12 +11,14 @@ The file's contract (input, outputs, colour order) is the docstring of `spade_ed
 
 from spade_edge.export.backbones import BACKBONES, Backbone
 from spade_edge.export.model_file import ExportReport, export_model, export_pyramid
+from spade_edge.export.precision import Precision
 from spade_edge.export.pyramid import Pyramid, build_pyramid
 
 __all__ = [
     "BACKBONES",
     "Backbone",
     "ExportReport",
+    "Precision",
     "Pyramid",
     "build_pyramid",
     "export_model",

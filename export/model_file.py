@@ -13,10 +13,12 @@ from typing import Any
 import onnx
 
 from spade_edge.export.graph import build_graph
+from spade_edge.export.lint import lint
 from spade_edge.export.parity import measure_parity
+from spade_edge.export.precision import Precision, Progress
 from spade_edge.export.pyramid import Pyramid, build_pyramid
 from spade_edge.export.weights import load, read_weights
-from spade_edge.runtime.errors import DeviceError, UsageError
+from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
 from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.view import View
 
@@ -46,6 +48,8 @@ def export_model(
     levels: Sequence[int] = (1, 2, 3),
     image_level: int | None = None,
     view: View = View(),  # noqa: B008 - frozen
+    precision: Precision = Precision(),  # noqa: B008 - frozen
+    progress: Progress = lambda items: items,
 ) -> ExportReport:
     """Export a network with published or own weights.
 
@@ -56,21 +60,32 @@ def export_model(
         levels: the pyramid, one or more of 1, 2 and 3, ascending.
         image_level: where the image vector comes from: 3, 4 (the paper's), or None for the last of `levels`.
         view: how a frame becomes the network's input.
+        precision: the arithmetic of the network.
+        progress: wraps the steps of what takes long (int8), e.g. tqdm.
 
     Raises:
         UsageError: an option that does not fit; the folder of `output` is missing.
         DataError: weights that are missing, unreadable or of another network.
-        ModelError: the model does not compute what torch computes. No file is left.
+        ModelError: the model does not compute what torch computes, or could not be run where it is meant for. No file
+            is left.
         DeviceError: a package is missing, or the disk is full.
     """
     output = _checked(output)
     pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # refuses options before any download
     found = read_weights(weights, backbone=backbone)
     load(pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {backbone}")
-    return export_pyramid(pyramid, output, view=view, weights_note=found.note)
+    return export_pyramid(pyramid, output, view=view, weights_note=found.note, precision=precision, progress=progress)
 
 
-def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: Mapping[str, Any]) -> ExportReport:
+def export_pyramid(
+    pyramid: Pyramid,
+    output: Path,
+    *,
+    view: View,
+    weights_note: Mapping[str, Any],
+    precision: Precision = Precision(),  # noqa: B008 - frozen
+    progress: Progress = lambda items: items,
+) -> ExportReport:
     """Export a pyramid with the weights it has.
 
     Args:
@@ -78,15 +93,20 @@ def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: 
         output: the ONNX file; one that is there is replaced, but only by a model that was verified.
         view: how a frame becomes the network's input.
         weights_note: where the weights came from, for the card; JSON values.
+        precision: as for `export_model`.
+        progress: as for `export_model`.
 
     Raises:
-        UsageError: the folder of `output` is missing.
-        ModelError: the model does not compute what torch computes. No file is left.
+        UsageError: the folder of `output` is missing, or the views are of another size.
+        ModelError: the model does not compute what torch computes, or could not be run where it is meant for. No file
+            is left.
         DeviceError: onnxruntime is missing, or the disk is full.
     """
     output = _checked(output)
+    if precision.views is not None and precision.views.shape[1:] != (*view.size, 3):
+        raise UsageError(f"expected views of {(*view.size, 3)} to calibrate on, found {precision.views.shape[1:]}")
     pyramid.eval()
-    model = build_graph(pyramid, view=view)
+    model, quantisation = precision.apply(build_graph(pyramid, view=view), progress)
     card = ModelCard(
         backbone=pyramid.backbone,
         weights=dict(weights_note),
@@ -94,14 +114,16 @@ def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: 
         image_level=pyramid.image_level,
         image_channels=pyramid.image_channels,
         view=view,
-        precision="fp32",
+        precision=precision.name,
         parity={},
+        quantisation=quantisation,
     )
     part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
         _write(part, model, card)
-        card = replace(card, parity=measure_parity(part, pyramid, source=output.name))
+        card = replace(card, parity=measure_parity(part, pyramid, views=precision.views, source=output.name))
         content = _write(part, model, card)
+        _check_fit(part, source=output.name)
         part.replace(output)
     except OSError as problem:
         raise DeviceError(
@@ -111,6 +133,17 @@ def export_pyramid(pyramid: Pyramid, output: Path, *, view: View, weights_note: 
     finally:
         part.unlink(missing_ok=True)
     return ExportReport(output, card, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _check_fit(part: Path, *, source: str) -> None:
+    """Refuse a file that onnxruntime or TensorRT, as it was made for, would refuse on the device."""
+    report = lint(part, source=source)
+    for target in report.made_for:
+        for reason in report.reasons(target):
+            raise ModelError(
+                f"{source}: expected {reason.expected} for {target}, found {reason.found}; nothing was written; "
+                "try another version of torch, onnx or onnxruntime"
+            )
 
 
 def _checked(output: Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spade_edge.runtime.errors import ModelError, UsageError
@@ -19,7 +19,7 @@ from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.view import View
 
 METADATA_KEY = "spade_edge"
-SCHEMA = 1
+SCHEMA = 2
 INPUT = "frames"
 IMAGE = "image"
 
@@ -49,7 +49,9 @@ class ModelCard:
         image_channels: length of the image vector.
         view: how a frame becomes the network's input.
         precision: "fp32", "fp16" or "int8".
-        parity: largest difference to the torch network by output, as `export` measured it.
+        parity: difference to the torch network by output, as `export` measured it.
+        quantisation: how an int8 model was made, for people to read, and its "target", "cpu" or "tensorrt"; empty for
+            the others.
     """
 
     backbone: str
@@ -60,6 +62,7 @@ class ModelCard:
     view: View
     precision: str
     parity: dict[str, Any]
+    quantisation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
@@ -115,6 +118,7 @@ class ModelCard:
             "colour": "BGR",
             "precision": self.precision,
             "parity": self.parity,
+            "quantisation": self.quantisation,
         }
 
     def to_metadata(self) -> dict[str, str]:
@@ -168,6 +172,7 @@ class ModelCard:
         fields.text("colour", among=("BGR",))
         precision = fields.text("precision", among=("fp32", "fp16", "int8"))
         parity = fields.open_object("parity")
+        quantisation = fields.open_object("quantisation")
         fields.done()
         return cls(
             backbone=backbone,
@@ -178,4 +183,5 @@ class ModelCard:
             view=view,
             precision=precision,
             parity=parity,
+            quantisation=quantisation,
         )

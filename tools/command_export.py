@@ -2,12 +2,18 @@
 
 The weights "imagenet" are torchvision's IMAGENET1K_V1 and are downloaded on first use (efficientnet_lite0: from the
 pip package of the extra [demo]). On a machine without internet pass a file: a .pth state dict or .safetensors.
+
+fp16 is for GPUs. int8 is for processors (--target cpu) or for TensorRT (--target tensorrt): it is calibrated on images
+of the product's good parts, and leaves in float what suffers most. Build the gallery with the model that will score.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.view import View
@@ -35,15 +41,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--input", type=size, metavar="SIZE", help="the whole frame at this size (default: 224x224)")
     view.add_argument("--resize", type=size, metavar="SIZE", help="with --crop: size of the whole frame (paper: 256)")
     view.add_argument("--crop", type=size, metavar="SIZE", help="the middle of the resized frame (paper: 224)")
-    parser.add_argument("--precision", choices=("fp32",), default="fp32", help="arithmetic of the network")
+    precision = parser.add_argument_group("arithmetic")
+    precision.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="of the network (default: fp32)"
+    )
+    precision.add_argument(
+        "--calibration", type=path, metavar="DIR", help="with int8: images of good parts, 16 of which are looked at"
+    )
+    precision.add_argument(
+        "--target", choices=("cpu", "tensorrt"), help="with int8: what will run the model (default: cpu)"
+    )
     parser.add_argument("--output", required=True, type=path, metavar="FILE", help="the ONNX file to write")
     parser.add_argument("--json", action="store_true", help="print the model card as JSON instead of a table")
 
 
 def run(chosen: argparse.Namespace) -> int:
     view = _view(chosen)
-    from spade_edge.export import export_model
+    _check_precision(chosen)
+    from spade_edge.export import Precision, export_model
 
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = _silent
+    if chosen.precision == "int8":
+        from spade_edge.galleries.sample import sample_views
+        from spade_edge.tools.progress import progress as bar
+
+        precision = Precision("int8", target=chosen.target or "cpu", views=sample_views(chosen.calibration, view))
+        progress = partial(bar, label="rounding layers", unit="layer")
+    else:
+        precision = Precision(chosen.precision)
     report = export_model(
         chosen.output,
         backbone=chosen.backbone,
@@ -51,21 +76,44 @@ def run(chosen: argparse.Namespace) -> int:
         levels=chosen.levels,
         image_level=chosen.image_level,
         view=view,
+        precision=precision,
+        progress=progress,
     )
     if chosen.json:
         value = {"path": str(report.path), "sha256": report.sha256, "size": report.size, "card": report.card.to_json()}
         print(json.dumps(value))
         return 0
-    width = max(map(len, report.card.outputs))
-    print(f"{'output':<{width}}  {'shape':<12}  largest difference to torch: absolute, relative")
-    for name, shape in report.card.output_shapes().items():
-        difference = report.card.parity[name]
-        print(
-            f"{name:<{width}}  {'x'.join(map(str, shape)):<12}  "
-            f"{difference['absolute']:.1e}, {difference['relative']:.1e} of the largest value"
-        )
-    print(f"{report.path}: {report.card.backbone}, {report.size / 1e6:.1f} MB, verified in onnxruntime")
+    card = report.card
+    # Single numbers of an 8-bit model jump; the whole is what counts.
+    measure, title = ("rms", "root mean square") if card.precision == "int8" else ("relative", "largest")
+    width = max(map(len, card.outputs))
+    print(f"{'output':<{width}}  {'shape':<12}  {title} difference to torch, as a share of {_SHARE[measure]}")
+    for name, shape in card.output_shapes().items():
+        print(f"{name:<{width}}  {'x'.join(map(str, shape)):<12}  {card.parity[name][measure]:.1e}")
+    kept = card.quantisation.get("float_layers")
+    made = "" if kept is None else f" for {card.quantisation['target']}, {len(kept)} convolutions left in float"
+    print(
+        f"{report.path}: {card.backbone}, {card.precision}{made}, {report.size / 1e6:.1f} MB, verified in onnxruntime"
+    )
     return 0
+
+
+_SHARE = {"rms": "its own", "relative": "the largest value"}
+
+
+def _silent(items: Iterable[Any]) -> Iterable[Any]:
+    return items
+
+
+def _check_precision(chosen: argparse.Namespace) -> None:
+    if chosen.precision == "int8" and chosen.calibration is None:
+        raise UsageError(
+            "expected --calibration DIR with --precision int8, found none; give a folder of images of good parts"
+        )
+    if chosen.precision != "int8" and (chosen.calibration is not None or chosen.target is not None):
+        raise UsageError(
+            f"expected --calibration and --target with --precision int8 only, found {chosen.precision}; leave them out"
+        )
 
 
 def _view(chosen: argparse.Namespace) -> View:

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+def progress(items: Iterable[Any], label: str, unit: str = "image") -> Iterable[Any]:
     """Wrap the items of a loop."""
-    wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit="image", file=sys.stderr, dynamic_ncols=True)
+    wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit=unit, file=sys.stderr, dynamic_ncols=True)
     return wrapped

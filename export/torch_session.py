@@ -1,0 +1,57 @@
+"""The network in torch, in the place of the session that scores frames: the start of the way to the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spade_edge.export.pyramid import build_pyramid
+from spade_edge.export.weights import load, read_weights
+from spade_edge.runtime.errors import ModelError
+from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.pyramid import Pyramid
+
+
+class TorchSession:
+    """The float32 network that a model was exported from.
+
+    Args:
+        card: of the model.
+        weights: "imagenet", or the file that the model was exported from.
+
+    Attributes:
+        card: as given.
+        provider: "torch".
+        shares: all nodes on torch.
+        passed_over: nothing.
+
+    Raises:
+        DataError: weights that are missing, unreadable or of another network.
+        ModelError: other weights than the model's.
+    """
+
+    def __init__(self, card: ModelCard, *, weights: str | Path) -> None:
+        self.card = card
+        self.provider = "torch"
+        self.shares = {"torch": 1.0}
+        self.passed_over: tuple[str, ...] = ()
+        self._pyramid = build_pyramid(
+            card.backbone, levels=[level.number for level in card.levels], image_level=card.image_level
+        )
+        found = read_weights(weights, backbone=card.backbone)
+        want, have = card.weights.get("sha256"), found.note.get("sha256")
+        if want and have and want != have:
+            raise ModelError(
+                f"expected the weights that the model was exported from, {card.weights.get('file')} with SHA-256 "
+                f"{want[:16]}…, found {found.note['file']} with {have[:16]}…"
+            )
+        load(self._pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {card.backbone}")
+
+    def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
+        """Run the network: (N, H, W, 3) float32 BGR, 0 to 255, to a pyramid for each view."""
+        with torch.inference_mode():
+            *levels, images = (output.numpy() for output in self._pyramid(torch.from_numpy(np.array(views))))
+        return [Pyramid(levels=tuple(level[i] for level in levels), image=images[i]) for i in range(len(views))]
