@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +17,7 @@ from spade_edge.galleries.calibration import LeftOut, calibrated, groups, kinds,
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.duplicates import near_duplicates
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
+from spade_edge.galleries.golden import add_golden
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index import write_index
 from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
@@ -45,7 +46,7 @@ class Built:
         skipped: images that could not be read, with the reason.
         former: where the manifest of the bundle that was there before is kept.
         seconds: time by step: "reading" the images, "features" with "network" as the part that onnxruntime took for
-            it, "index", "calibration" (the threshold), "checking" the bundle.
+            it, "index", "calibration" (the threshold), "checking" the bundle, "golden" (the golden frames).
     """
 
     path: Path
@@ -159,10 +160,8 @@ def build(
             scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
             files=dict(stage.files),
         )
-        stage.add_manifest(manifest)
-        _verify(stage, images / used[0], threshold, threads)
+        manifest = _finished(stage, manifest, images, threads, clock)
         former = publish(stage, output)
-        clock.lap("checking")
     seconds = clock.seconds | {"network": pyramids.seconds}
     return Built(path=output, manifest=manifest, skipped=skipped, former=former, seconds=seconds)
 
@@ -291,11 +290,21 @@ class _Clock:
         self.seconds[name], self._last = now - self._last, now
 
 
-def _verify(stage: Staging, image: Path, threshold: Threshold, threads: int | None) -> None:
-    """Open the finished bundle as a device will, and score a good image with it."""
-    result = Scorer.open(stage.folder, threads=threads)(read_image(image))
+def _finished(stage: Staging, manifest: Manifest, images: Path, threads: int | None, clock: _Clock) -> Manifest:
+    """Open the bundle as a device will, score a good image with it, and add the golden frames."""
+    stage.add_manifest(manifest)
+    scorer = Scorer.open(stage.folder, threads=threads)
+    first, scores = images / manifest.names[0], manifest.threshold.scores
+    result = scorer(read_image(first))
     # The image is in the gallery, so it lies near itself: not above what the others reach when they are left out.
-    if not np.isfinite(result.score) or result.score > max(threshold.scores):
+    if not np.isfinite(result.score) or result.score > max(scores):
         raise BundleError(
-            f"expected the new bundle to find {image.name} good, found score {result.score:.4g}; not written"
+            f"expected the new bundle to find {first.name} good, found score {result.score:.4g}; not written"
         )
+    clock.lap("checking")
+    usual = manifest.names[int(np.argsort(scores)[len(scores) // 2])]
+    golden = add_golden(stage, scorer, read_image(images / usual))
+    finished = replace(manifest, golden=golden, files=dict(stage.files))
+    stage.add_manifest(finished)
+    clock.lap("golden")
+    return finished

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from spade_edge.galleries.golden import golden_bytes
 from spade_edge.galleries.images import read_image
 from spade_edge.galleries.index import index_bytes
 from spade_edge.galleries.keys import DIMENSIONS
@@ -74,7 +75,8 @@ def make_plan(
         UsageError: the views do not fit the frames.
     """
     card = session.card
-    sizes = [size for size, _ in Counter(_sizes(found)).most_common()]
+    shapes = [shape for shape, _ in Counter(_shapes(found)).most_common()]
+    sizes = list(dict.fromkeys((shape[0], shape[1]) for shape in shapes))
     alike = len(sizes) == 1
     if views != Views() and not sizes:
         raise DataError(f"{found[0]}: expected images that can be read, found none among {len(found)}")
@@ -100,20 +102,20 @@ def make_plan(
         proposal=proposal,
         proposed_views=proposed_views,
         departures=departures(card, matching, layout),
-        size=bundle_bytes(card, matching, len(found), model_bytes, layout=layout),
+        size=bundle_bytes(card, matching, len(found), model_bytes, layout=layout)
+        + golden_bytes(card, Canvas(layout, card.view), shapes[0] if shapes else card.view.size),
         milliseconds=_milliseconds(session),
     )
     return plan, mask
 
 
-def _sizes(found: tuple[Path, ...]) -> list[tuple[int, int]]:
-    """(height, width) of some of the images, evenly spaced. What cannot be read is named later, with all others."""
-    sizes = []
+def _shapes(found: tuple[Path, ...]) -> list[tuple[int, ...]]:
+    """Shapes of some of the images, evenly spaced. What cannot be read is named later, with all others."""
+    shapes = []
     for i in np.unique(np.linspace(0, len(found) - 1, SAMPLE).round().astype(int)):
         with suppress(DataError):
-            height, width = read_image(found[i]).shape[:2]
-            sizes.append((height, width))
-    return sizes
+            shapes.append(read_image(found[i]).shape)
+    return shapes
 
 
 def _milliseconds(session: Session) -> float:
@@ -159,7 +161,7 @@ def departures(card: ModelCard, matching: Matching, layout: Layout = WHOLE) -> t
 
 
 def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int, *, layout: Layout = WHOLE) -> int:
-    """Size of a bundle of `count` images, to within a percent."""
+    """Size of a bundle of `count` images without golden frames, to within a percent."""
     count *= len(layout)
     features = sum(int(np.prod(card.output_shapes()[level.output])) for level in card.levels)
     embeddings = card.positions(card.levels[0])

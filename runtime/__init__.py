@@ -21,6 +21,7 @@ from spade_edge.runtime.errors import (
     SpadeError,
     UsageError,
 )
+from spade_edge.runtime.provider import Provider
 from spade_edge.runtime.result import FrameResult, Match, Region
 from spade_edge.runtime.scorer import Scorer
 
@@ -32,6 +33,7 @@ __all__ = [
     "FrameResult",
     "Match",
     "ModelError",
+    "Provider",
     "Region",
     "Scorer",
     "SpadeError",

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.gallery import CodedGallery, Features, Gallery
+from spade_edge.runtime.golden import Golden
 from spade_edge.runtime.hnsw import Index
 from spade_edge.runtime.manifest import Manifest, Payload
 from spade_edge.runtime.mask import Mask
+from spade_edge.runtime.observation import SAMPLES, Observation
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 VERIFY = ("hashes", "structure")
 REPAIR = "copy the bundle anew or build it again"
@@ -32,6 +35,7 @@ class Bundle:
         indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
         mask: what is ignored of a frame; None for nothing.
         expected: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
+        golden: frames to test a device with; None in a bundle without.
     """
 
     path: Path
@@ -41,6 +45,7 @@ class Bundle:
     indexes: tuple[Index, ...]
     mask: Mask | None
     expected: NDArray[np.float32] | None
+    golden: Golden | None
 
     @property
     def model(self) -> Path:
@@ -90,6 +95,7 @@ class Bundle:
             expected=_finite(path, manifest.files["expected"], manifest.canvas.size)
             if "expected" in manifest.files
             else None,
+            golden=_golden(path, manifest) if manifest.golden else None,
         )
 
 
@@ -120,6 +126,41 @@ def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple
         squares=_finite(path, files["squares"], (count * cells, card.side**2)),
     )
     return gallery, indexes
+
+
+def _golden(path: Path, manifest: Manifest) -> Golden:
+    card, files, count = manifest.model, manifest.files, len(manifest.golden)
+    kept = (count, SAMPLES, SAMPLES)
+    levels = [_finite(path, files[f"golden_{x.output}"], (*kept, x.channels)) for x in card.levels]
+    distances = _finite(path, files["golden_distances"], (count, *card.grid(card.levels[0])))
+    heatmaps = _finite(path, files["golden_heatmaps"], (count, *manifest.canvas.size))
+    # The threshold may have been changed since the frames were scored.
+    verdicts = [
+        judged.verdict
+        if judged.verdict == CANNOT_JUDGE
+        else (DEFECT if judged.score > manifest.threshold.score else GOOD)
+        for judged in manifest.golden
+    ]
+    observations = tuple(
+        Observation(
+            features=tuple(level[i] for level in levels),
+            distances=distances[i],
+            heatmap=heatmaps[i],
+            score=manifest.golden[i].score,
+            verdict=verdicts[i],
+        )
+        for i in range(count)
+    )
+    return Golden(frames=_frames(path, files["golden_frames"], count), observations=observations)
+
+
+def _frames(path: Path, payload: Payload, count: int) -> NDArray[np.uint8]:
+    """Grey or colour frames."""
+    grey = (count, None, None)
+    try:
+        return _array(path, payload, grey, np.uint8)
+    except BundleError:
+        return _array(path, payload, (*grey, 3), np.uint8)
 
 
 def _mask(path: Path, manifest: Manifest) -> Mask | None:

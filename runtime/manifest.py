@@ -21,10 +21,11 @@ from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.layout import Canvas, Layout
 from spade_edge.runtime.matcher import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.result import VERDICTS
 
 FILE = "manifest.json"
 HISTORY = "history"
-SCHEMA = 4
+SCHEMA = 5
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
@@ -186,6 +187,14 @@ class Scales:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the machine that built a bundle made of a golden frame."""
+
+    score: float
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of `manifest.json`.
 
@@ -201,8 +210,10 @@ class Manifest:
         threshold: the verdict's.
         limits: outside of which a frame cannot be judged.
         scales: of the codes; None with projection "none".
+        golden: score and verdict of each golden frame; none in a bundle that cannot test a device.
         files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index or,
-            with a gallery per view, index1 …; with a mask also mask; with scores from the map also expected.
+            with a gallery per view, index1 …; with a mask also mask; with scores from the map also expected; with
+            golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
     """
 
     created: str
@@ -217,6 +228,7 @@ class Manifest:
     limits: Limits
     scales: Scales | None
     files: dict[str, Payload]
+    golden: tuple[Judged, ...] = ()
 
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
@@ -224,7 +236,9 @@ class Manifest:
         weights = ("key_weights",) if self.matching.projection == CODES else ()
         mask = ("mask",) if self.layout.masked else ()
         expected = ("expected",) if self.matching.image_score == FROM_MAP else ()
-        return ("model", *levels, "squares", "images", "thumbnails", *weights, *self.index_roles(), *mask, *expected)
+        golden = golden_roles(self.model) if self.golden else ()
+        always = ("model", *levels, "squares", "images", "thumbnails")
+        return (*always, *weights, *self.index_roles(), *mask, *expected, *golden)
 
     def index_roles(self) -> tuple[str, ...]:
         """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
@@ -255,6 +269,7 @@ class Manifest:
             "model": self.model.to_json(),
             "layout": self.layout.to_json(),
             "scales": None if self.scales is None else self.scales.to_json(),
+            "golden": [asdict(judged) for judged in self.golden],
             "files": {
                 role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
                 for role, payload in self.files.items()
@@ -309,6 +324,10 @@ class Manifest:
         except (UsageError, ModelError) as problem:
             raise BundleError(f"{source}: {problem}") from None
         scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
+        golden = []
+        for item in fields.items("golden"):
+            golden.append(Judged(score=item.number("score"), verdict=item.text("verdict", among=VERDICTS)))
+            item.done()
         files = {}
         entries = fields.object("files")
         for role in entries.names():
@@ -334,6 +353,7 @@ class Manifest:
             limits=limits,
             scales=scales,
             files=files,
+            golden=tuple(golden),
         )
         if not names:
             raise BundleError(f"{source}: expected the names of one or more good images, found none")
@@ -347,3 +367,9 @@ class Manifest:
                 f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
             )
         return manifest
+
+
+def golden_roles(card: ModelCard) -> tuple[str, ...]:
+    """The payload of golden frames."""
+    levels = tuple(f"golden_{level.output}" for level in card.levels)
+    return ("golden_frames", *levels, "golden_distances", "golden_heatmaps")

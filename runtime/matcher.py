@@ -17,7 +17,7 @@ from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.gallery import CodedGallery, Features, squared_distances
 from spade_edge.runtime.hnsw import Search
-from spade_edge.runtime.matching import Matches, match_cells, match_exactly
+from spade_edge.runtime.matching import ExactMatches, Matches, match_cells, match_exactly
 from spade_edge.runtime.pyramid import Pyramid
 
 EXACT, HNSW = "exact", "hnsw"
@@ -248,16 +248,21 @@ class Matcher:
             return [list(range(count))]
         return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
 
-    def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
+    def exactly(self, pyramid: Pyramid, entries: NDArray[np.intp]) -> ExactMatches:
+        """Compare a view with every embedding of some entries of the gallery, whatever the search.
+
+        Args:
+            pyramid: features of the view.
+            entries: (K,), at least one.
+        """
         if self._coder is not None:
             pyramid = self._coder.rounded(pyramid)  # frames and gallery in the same numbers
+        return match_exactly(pyramid, self.gallery, entries=entries, kappa=self.matching.kappa, product=self._product)
+
+    def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
         entries = self._entries(view, pyramid.image, allowed)
-        return match_exactly(
-            pyramid,
-            self.gallery,
-            entries=np.arange(len(self.gallery.images)) if entries is None else np.flatnonzero(entries),
-            kappa=self.matching.kappa,
-            product=self._product,
+        return self.exactly(
+            pyramid, np.arange(len(self.gallery.images)) if entries is None else np.flatnonzero(entries)
         )
 
     def vector_score(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 GOOD = "good"
 DEFECT = "defect"
 CANNOT_JUDGE = "cannot_judge"
+VERDICTS = (GOOD, DEFECT, CANNOT_JUDGE)
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class FrameResult:
         nearest: one match for each region.
         milliseconds: time by stage, and "total".
         provider: the onnxruntime provider that ran the network.
+        providers: provider to the share of the network's nodes that it ran, largest first, as measured in a run when
+            the model was loaded; empty where it is not known.
     """
 
     score: float
@@ -83,3 +86,4 @@ class FrameResult:
     nearest: tuple[Match, ...]
     milliseconds: Mapping[str, float]
     provider: str
+    providers: Mapping[str, float] = field(default_factory=dict)

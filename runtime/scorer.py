@@ -16,10 +16,14 @@ from spade_edge.runtime.bundle import Bundle
 from spade_edge.runtime.condition import Condition
 from spade_edge.runtime.engine import CPU
 from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.golden import check
 from spade_edge.runtime.heatmap import Stitching
 from spade_edge.runtime.hnsw import Search, Walk
 from spade_edge.runtime.matcher import EXACT, FROM_MAP, HNSW, Matcher
 from spade_edge.runtime.matching import Matches
+from spade_edge.runtime.network import Network
+from spade_edge.runtime.observation import FEW, Difference, Observation, difference, sample
+from spade_edge.runtime.provider import Providers
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.regions import Blob, blobs
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Match, Region
@@ -36,12 +40,12 @@ class Scorer:
 
     Args:
         bundle: an open bundle.
-        session: the bundle's model on onnxruntime.
+        session: the bundle's model on onnxruntime, or another network of the same card.
         matcher: the bundle's gallery with the way to match.
         threads: of the rest of the work; None for one a core.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, matcher: Matcher, *, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, session: Network, matcher: Matcher, *, threads: int | None = None) -> None:
         if session.card != bundle.manifest.model:
             raise BundleError(f"{bundle.path}: expected the model that the gallery was built with, found another")
         self.bundle = bundle
@@ -61,27 +65,33 @@ class Scorer:
         cls,
         path: str | os.PathLike[str],
         *,
-        providers: Sequence[str] = (CPU,),
+        providers: Providers = (CPU,),
+        allow_fallback: bool = False,
         threads: int | None = None,
         search: str | Search | Sequence[Search] | None = None,
         verify: str = "hashes",
+        self_test: bool = False,
     ) -> Scorer:
         """Open a bundle for scoring.
 
         Args:
             path: the bundle folder.
-            providers: onnxruntime execution providers, in order of preference; the first must be obtained. They run the
-                network; matching stays on the CPU.
+            providers: what runs the network, in order of preference; the first must be obtained. Each is "cpu", "cuda",
+                "tensorrt", "auto", an execution provider of onnxruntime, or a `Provider` with options. Matching stays
+                on the CPU. "tensorrt" takes long the first time: see `Session.open`, or run `spade-edge prepare`.
+            allow_fallback: go on with the next of them, and in the end the CPU, where one cannot be had;
+                `session.passed_over` says why.
             threads: of all work; None for one a core.
             search: "exact" scores against every embedding, slowly, as the reference; a `Search` of one's own, or one a
                 view where the gallery is per view, finds the cells instead of the runtime's walk over the index; None
                 as the bundle was built.
             verify: "hashes" or "structure", see `Bundle.open`.
+            self_test: score the bundle's golden frames, and refuse a machine that does not reproduce them.
 
         Raises:
             BundleError: the bundle is incomplete, altered, or of another version.
             ModelError: its model does not run here.
-            DeviceError: onnxruntime or the provider is missing on this machine.
+            DeviceError: onnxruntime or the provider is missing on this machine, or it fails the self test.
             UsageError: no such search.
         """
         if isinstance(search, str) and search not in (EXACT, HNSW):
@@ -92,7 +102,14 @@ class Scorer:
                 f"{path}: expected a bundle with an HNSW index, found one built with --projection none; "
                 f"use --search {EXACT}"
             )
-        session = Session.open(bundle.model, providers=providers, threads=threads)
+        session = Session.open(
+            bundle.model,
+            providers=providers,
+            allow_fallback=allow_fallback,
+            threads=threads,
+            views=len(bundle.manifest.layout),
+            most=AT_ONCE,
+        )
         matching = bundle.manifest.matching
         if search is not None:
             matching = replace(matching, search=search if isinstance(search, str) else HNSW)
@@ -103,7 +120,10 @@ class Scorer:
             else:
                 searches = [search] if callable(search) else search
         matcher = Matcher(bundle.gallery, matching, searches=searches, threads=threads)
-        return cls(bundle, session, matcher, threads=threads)
+        scorer = cls(bundle, session, matcher, threads=threads)
+        if self_test:
+            check(scorer.golden_differences(), precision=session.card.precision, where=session.provider)
+        return scorer
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
         """Score one frame.
@@ -139,6 +159,50 @@ class Scorer:
         parts = self._see([np.array(frame)] for frame in frames)
         with ThreadPoolExecutor(max_workers=1) as ahead:
             yield from self._judge(_one_ahead(parts, ahead))
+
+    def observe(self, frame: NDArray[np.uint8]) -> Observation:
+        """Score a frame, and keep what the score comes from, to compare machines.
+
+        Args:
+            frame: as for one.
+        """
+        view = len(self.canvas.boxes) // 2
+        (pyramid,) = self.session(self.viewer(frame)[view : view + 1])
+        gallery = self.matcher.gallery
+        entries = view * len(gallery) + np.arange(min(FEW, len(gallery)))
+        result = self(frame)
+        return Observation(
+            features=tuple(sample(level) for level in pyramid.levels),
+            distances=self.matcher.exactly(pyramid, entries).distances,
+            heatmap=result.heatmap,
+            score=result.score,
+            verdict=result.verdict,
+        )
+
+    def golden_differences(self) -> tuple[Difference, ...]:
+        """Score the bundle's golden frames; how far each is from what the machine that built the bundle made of it.
+
+        Raises:
+            BundleError: the bundle has none.
+            UsageError: the search is not the one that they were scored with.
+        """
+        golden = self.bundle.golden
+        if golden is None:
+            raise BundleError(
+                f"{self.bundle.path}: expected golden frames to test this machine with, found none; "
+                "build the bundle again"
+            )
+        if self.matcher.matching != self.bundle.manifest.matching:
+            raise UsageError(
+                f"expected {self.bundle.manifest.matching.search} search, with which the golden frames were scored, "
+                f"found {self.matcher.matching.search}"
+            )
+        names = tuple(level.output for level in self.session.card.levels)
+        threshold = self.bundle.manifest.threshold.score
+        return tuple(
+            difference(expected, self.observe(frame), names=names, threshold=threshold)
+            for frame, expected in zip(golden.frames, golden.observations, strict=True)
+        )
 
     def _see(self, groups: Iterable[Sequence[NDArray[np.uint8]]]) -> Iterator[_Part]:
         """From groups of frames, whose views may share a run of the network, to features."""
@@ -219,6 +283,7 @@ class Scorer:
             nearest=nearest,
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
+            providers=self.session.shares,
         )
 
     def _region(self, blob: Blob, frame_size: tuple[int, int]) -> Region:

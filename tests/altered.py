@@ -1,10 +1,14 @@
-"""Bundles whose manifest says something else."""
+"""Bundles that hold something else than what was built."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spade_edge.runtime.manifest import FILE
 
@@ -14,5 +18,19 @@ def altered(bundle: Path, copy: Path, field: str, **changes: object) -> Path:
     shutil.copytree(bundle, copy)
     value = json.loads((copy / FILE).read_text())
     value[field].update(changes)
+    (copy / FILE).write_text(json.dumps(value))
+    return copy
+
+
+def replaced(bundle: Path, copy: Path, role: str, array: NDArray[np.generic]) -> Path:
+    """A copy of a bundle with another array in the place of one, named and hashed as the format asks for."""
+    shutil.copytree(bundle, copy)
+    value = json.loads((copy / FILE).read_text())
+    np.save(copy / "new.npy", array)
+    content = (copy / "new.npy").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"{role}-{digest[:16]}.npy"
+    (copy / "new.npy").rename(copy / name)
+    value["files"][role] = {"name": name, "sha256": digest, "size": len(content)}
     (copy / FILE).write_text(json.dumps(value))
     return copy

@@ -60,6 +60,8 @@ def test_files_are_named_after_their_content(edge: Built, paper: Built) -> None:
 
 
 COMMON = {"model", "level1", "level2", "level3", "squares", "images", "thumbnails"}
+GOLDEN = {f"golden_{what}" for what in ("frames", "level1", "level2", "level3", "distances", "heatmaps")}
+COMMON |= GOLDEN
 
 
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
@@ -86,7 +88,19 @@ def test_the_scales_survive_as_float32(edge: Built) -> None:
 
 
 @pytest.mark.parametrize(
-    "role", ["model", "level1", "level3", "squares", "images", "thumbnails", "key_weights", "index", "expected"]
+    "role",
+    [
+        "model",
+        "level1",
+        "level3",
+        "squares",
+        "images",
+        "thumbnails",
+        "key_weights",
+        "index",
+        "expected",
+        "golden_frames",
+    ],
 )
 def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, role: str) -> None:
     path = copy / edge.manifest.files[role].name
@@ -142,10 +156,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 4, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 5, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 5'))
-    with pytest.raises(BundleError, match=r"expected schema 4, found 5; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 6'))
+    with pytest.raises(BundleError, match=r"expected schema 5, found 6; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 
@@ -334,7 +348,7 @@ def test_a_card_that_does_not_fit_the_graph_is_refused(edge: Built, tmp_path: Pa
         lambda c: c["levels"][0].update(channels=63),
         lambda c: c["view"].update(size=[96, 96], resize=[96, 96]),
         lambda c: c.update(image_channels=5),
-        lambda c: c.update(schema=2),
+        lambda c: c.update(schema=1),
         lambda c: c["levels"][0].update(stride=3),
     ]
     for change in changes:
