@@ -16,4 +16,10 @@ On the line, for every frame, with nothing but numpy and onnxruntime installed:
 The method is SPADE (Cohen & Hoshen 2020, arXiv 2005.02357).
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# onnxruntime 1.29 and newer send usage data to their maker; a machine on a line sends nothing. It reads this when it is
+# imported, so it is set here, before any module of ours imports it. Whoever wants the data sent sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -41,6 +41,7 @@ class Plan:
         proposed_views: how many views a frame would then have.
         departures: how this departs from the paper.
         size: bytes of the bundle, to within a percent.
+        fixed: bytes of it that its model and golden frames take, however many good images there are.
         milliseconds: that the network takes for a view on this machine.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     proposed_views: int
     departures: tuple[str, ...]
     size: int
+    fixed: int
     milliseconds: float
 
 
@@ -94,6 +96,7 @@ def make_plan(
         )
     except UsageError:  # all regions together would have more views than there can be
         proposal = None
+    fixed = model_bytes + golden_bytes(card, Canvas(layout, card.view), shapes[0] if shapes else card.view.size)
     plan = Plan(
         images=found,
         card=card,
@@ -102,8 +105,8 @@ def make_plan(
         proposal=proposal,
         proposed_views=proposed_views,
         departures=departures(card, matching, layout),
-        size=bundle_bytes(card, matching, len(found), model_bytes, layout=layout)
-        + golden_bytes(card, Canvas(layout, card.view), shapes[0] if shapes else card.view.size),
+        size=bundle_bytes(card, matching, len(found), fixed, layout=layout),
+        fixed=fixed,
         milliseconds=_milliseconds(session),
     )
     return plan, mask
@@ -160,14 +163,14 @@ def departures(card: ModelCard, matching: Matching, layout: Layout = WHOLE) -> t
     return tuple(found)
 
 
-def bundle_bytes(card: ModelCard, matching: Matching, count: int, model_bytes: int, *, layout: Layout = WHOLE) -> int:
-    """Size of a bundle of `count` images without golden frames, to within a percent."""
+def bundle_bytes(card: ModelCard, matching: Matching, count: int, fixed: int, *, layout: Layout = WHOLE) -> int:
+    """Size of a bundle of `count` images beside `fixed` bytes, to within a percent."""
     count *= len(layout)
     features = sum(int(np.prod(card.output_shapes()[level.output])) for level in card.levels)
     embeddings = card.positions(card.levels[0])
     thumbnail = 3 * (card.view.size[0] // THUMBNAIL) * (card.view.size[1] // THUMBNAIL)
     coded = matching.projection == CODES
-    total = model_bytes + (int(np.prod(layout.frame)) if layout.masked and layout.frame else 0)
+    total = fixed + (int(np.prod(layout.frame)) if layout.masked and layout.frame else 0)
     total += 4 * int(np.prod(Canvas(layout, card.view).size)) if matching.image_score == FROM_MAP else 0
     total += count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
     if coded:

@@ -6,7 +6,7 @@
     ├── DataError         3   images or weights that cannot be read
     ├── ModelError        3   an ONNX file that is not a spade-edge pyramid
     ├── BundleError       3   a bundle that is incomplete, altered or of another version
-    └── DeviceError       4   what this machine lacks: a package, a provider, a camera
+    └── DeviceError       4   what this machine lacks: a package, a provider, a camera; or that it differs
 
 The number is the exit code of the command line. A message says what was expected, what was found and what to do.
 """

@@ -240,6 +240,11 @@ class Manifest:
         always = ("model", *levels, "squares", "images", "thumbnails")
         return (*always, *weights, *self.index_roles(), *mask, *expected, *golden)
 
+    def gallery_roles(self) -> tuple[str, ...]:
+        """What grows with the number of good images."""
+        fixed = {"model", "key_weights", "mask", "expected", *golden_roles(self.model)}
+        return tuple(role for role in self.roles() if role not in fixed)
+
     def index_roles(self) -> tuple[str, ...]:
         """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
         count = self.matching.indexes(len(self.layout))

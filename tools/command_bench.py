@@ -48,7 +48,7 @@ def run(chosen: argparse.Namespace) -> int:
     frames = _frames(chosen, scorer)
     measured = measure(scorer, frames, count=chosen.count, batch=chosen.batch)
     resident, manifest = resident_bytes(), scorer.bundle.manifest
-    model = manifest.files["model"].size
+    gallery = sum(payload.size for role, payload in manifest.files.items() if role in manifest.gallery_roles())
     value: dict[str, Any] = {
         "machine": machine(chosen.threads)
         | {"provider": scorer.session.provider, "providers": dict(scorer.session.shares)},
@@ -56,7 +56,7 @@ def run(chosen: argparse.Namespace) -> int:
             "path": str(chosen.bundle),
             "images": len(manifest.names),
             "megabytes": manifest.size / 1e6,
-            "gallery_megabytes_an_image": (manifest.size - model) / 1e6 / len(manifest.names),
+            "gallery_megabytes_an_image": gallery / 1e6 / len(manifest.names),
             "search": scorer.matcher.matching.search,
             "candidates": scorer.matcher.matching.candidates,
             "ef": scorer.matcher.matching.ef,

@@ -187,7 +187,7 @@ def _chosen_views(chosen: argparse.Namespace) -> Views:
 
 def _about_views(plan: Plan, chosen: argparse.Namespace) -> list[str]:
     """What is looked at of a frame and what it costs; and what would suit the frames better."""
-    gallery = (plan.size - chosen.model.stat().st_size) / len(plan.images)
+    gallery = (plan.size - plan.fixed) / len(plan.images)
     cost = "{0} view{1} a frame: about {2:,.0f} ms of network on this machine, {3:.1f} MB a good image"
 
     def costs(views: int) -> str:

@@ -156,6 +156,7 @@ def test_neighbours_in_profile_edge_raise_the_threshold(
     assert built.manifest.matching == Manifest.read(built.path).matching == matching
     kept, every_file = dict(built.manifest.files), dict(edge.manifest.files)
     assert kept.pop("expected") != every_file.pop("expected")
+    assert kept.pop("golden_heatmaps") != every_file.pop("golden_heatmaps")
     assert kept == every_file  # all images are kept; only fewer are looked at
     for few, every in zip(built.manifest.threshold.peaks, edge.manifest.threshold.peaks, strict=True):
         assert few >= every * 0.999
@@ -268,7 +269,9 @@ def test_building_twice_gives_the_same_files(
         assert before == after
 
 
-@pytest.mark.parametrize("fails", ["_read", "extract_codes", "write_index", "leave_one_out", "_verify", "publish"])
+@pytest.mark.parametrize(
+    "fails", ["_read", "extract_codes", "write_index", "leave_one_out", "_finished", "add_golden", "publish"]
+)
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_build_that_dies_leaves_what_was_there(
     model: Path,

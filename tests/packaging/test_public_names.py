@@ -7,7 +7,10 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import inspect
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 
@@ -98,3 +101,16 @@ def test_type_checkers_are_told_that_the_package_is_typed() -> None:
 def test_the_installed_version_is_the_one_that_the_code_says() -> None:
     assert importlib.metadata.version("spade-edge") == spade_edge.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", spade_edge.__version__)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_is_told_to_send_nothing(before: str | None, after: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    if before is not None:
+        environment["ORT_DISABLE_TELEMETRY"] = before
+    script = (
+        "import os, sys, spade_edge.runtime; assert 'onnxruntime' not in sys.modules; "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == after
