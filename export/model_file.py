@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +15,9 @@ from spade_edge.export.lint import lint
 from spade_edge.export.parity import measure_parity
 from spade_edge.export.precision import Precision, Progress
 from spade_edge.export.pyramid import Pyramid, build_pyramid
+from spade_edge.export.replacement import check_place, replacing, write_model
 from spade_edge.export.weights import load, read_weights
-from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
+from spade_edge.runtime.errors import ModelError, UsageError
 from spade_edge.runtime.model import ModelCard
 from spade_edge.runtime.view import View
 
@@ -70,7 +69,8 @@ def export_model(
             is left.
         DeviceError: a package is missing, or the disk is full.
     """
-    output = _checked(output)
+    output = Path(output)
+    check_place(output, option="--output")
     pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # refuses options before any download
     found = read_weights(weights, backbone=backbone)
     load(pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {backbone}")
@@ -102,7 +102,8 @@ def export_pyramid(
             is left.
         DeviceError: onnxruntime is missing, or the disk is full.
     """
-    output = _checked(output)
+    output = Path(output)
+    check_place(output, option="--output")
     if precision.views is not None and precision.views.shape[1:] != (*view.size, 3):
         raise UsageError(f"expected views of {(*view.size, 3)} to calibrate on, found {precision.views.shape[1:]}")
     pyramid.eval()
@@ -118,20 +119,11 @@ def export_pyramid(
         parity={},
         quantisation=quantisation,
     )
-    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(output, option="--output") as part:
         _write(part, model, card)
         card = replace(card, parity=measure_parity(part, pyramid, views=precision.views, source=output.name))
         content = _write(part, model, card)
         _check_fit(part, source=output.name)
-        part.replace(output)
-    except OSError as problem:
-        raise DeviceError(
-            f"--output {output}: expected to write the model, found {problem.strerror or problem}; "
-            "free some space or choose another folder"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return ExportReport(output, card, hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -146,20 +138,6 @@ def _check_fit(part: Path, *, source: str) -> None:
             )
 
 
-def _checked(output: Path) -> Path:
-    output = Path(output)
-    if not output.parent.is_dir():
-        raise UsageError(f"--output {output}: expected a folder that exists, found no {output.parent}; create it first")
-    if output.exists() and not output.is_file():
-        raise UsageError(f"--output {output}: expected the name of a file, found a folder or device of that name")
-    return output
-
-
 def _write(path: Path, model: onnx.ModelProto, card: ModelCard) -> bytes:
     onnx.helper.set_model_props(model, card.to_metadata())
-    content = model.SerializeToString(deterministic=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return content
+    return write_model(path, model)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from spade_edge.export.contents import Contents, fix_batch, read_model, shape_of
-from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
+from spade_edge.export.replacement import check_place, replacing, write_model
+from spade_edge.runtime.errors import ModelError, UsageError
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.view import View
@@ -66,22 +65,9 @@ def write_static(model: Path, output: Path, *, batch: int) -> StaticReport:
     output = _checked(model, output, batch=batch)
     contents = Contents(read_model(model, source=str(model)), batch=batch)
     fixed = _fixed(contents, batch=batch, source=str(model))
-    content = fixed.SerializeToString(deterministic=True)
-    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(output, option="--static") as part:
+        content = write_model(part, fixed)
         difference = _compared(model, part, batch=batch, tolerance=TOLERANCE[contents.precision], source=output.name)
-        part.replace(output)
-    except OSError as problem:
-        raise DeviceError(
-            f"--static {output}: expected to write the model, found {problem.strerror or problem}; "
-            "free some space or choose another folder"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return StaticReport(output, batch, hashlib.sha256(content).hexdigest(), len(content), difference)
 
 
@@ -99,10 +85,7 @@ def trtexec_lines(model: Path, *, precision: str) -> dict[str, str]:
 def _checked(model: Path, output: Path, *, batch: int) -> Path:
     if not 1 <= batch <= LARGEST_BATCH:
         raise UsageError(f"expected a batch of 1 to {LARGEST_BATCH} views, found {batch}")
-    if not output.parent.is_dir():
-        raise UsageError(f"--static {output}: expected a folder that exists, found no {output.parent}; create it first")
-    if output.exists() and not output.is_file():
-        raise UsageError(f"--static {output}: expected the name of a file, found a folder or device of that name")
+    check_place(output, option="--static")
     if output.exists() and model.exists() and output.samefile(model):
         raise UsageError(f"--static {output}: expected another file than the model, found the same; bundles need both")
     return output

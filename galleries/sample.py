@@ -8,37 +8,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images import find_images, read_image
+from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
 
 COUNT = 16
+STEPS = 0.7548776662466927, 0.5698402909980532  # powers of the plastic number: the R2 sequence
 
 
-def sample_views(folder: Path, view: View, *, count: int = COUNT) -> NDArray[np.float32]:
+def sample_views(
+    folder: Path, view: View, *, tile: tuple[int, int] | None = None, count: int = COUNT
+) -> NDArray[np.float32]:
     """Look at some of the images of a folder, evenly spaced.
 
     Args:
         folder: nested folders count.
         view: how a frame becomes the network's input.
+        tile: (height, width) of the part of each image that is seen, somewhere else in every one; None for the whole.
         count: of images, at most.
 
     Returns:
-        (N, H, W, 3) float32 BGR, 0 to 255: the whole of each image, and, where it is more than twice as large as the
-        view, also its middle at its own resolution, as tiles show it.
+        (N, H, W, 3) float32 BGR, 0 to 255, one for each image.
 
     Raises:
-        DataError: no images, or one that cannot be read.
+        DataError: no images, or one that cannot be read or is smaller than the tile.
+        UsageError: tiles, and a view that crops.
     """
+    if tile is not None and view.cropped:
+        raise UsageError("expected a model that sees all of a tile, found --resize and --crop; use --input instead")
     found = find_images(folder)
     viewer = Viewer(Canvas(WHOLE, view))
-    views = []
+    views: list[NDArray[np.float32]] = []
     for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):
         frame = read_image(found[number])
+        if tile is not None:
+            frame = _part(frame, tile, len(views), path=found[number])
         views.append(viewer(frame))
-        room = [have - want for have, want in zip(frame.shape[:2], view.size, strict=True)]
-        large = any(have > 2 * want for have, want in zip(frame.shape[:2], view.resize, strict=True))
-        if large and min(room) >= 0 and not view.cropped:
-            top, left = room[0] // 2, room[1] // 2
-            views.append(viewer(frame[top : top + view.size[0], left : left + view.size[1]]))
     return np.concatenate(views)
+
+
+def _part(frame: NDArray[np.uint8], tile: tuple[int, int], number: int, *, path: Path) -> NDArray[np.uint8]:
+    """A tile of a frame; those of consecutive numbers lie far apart and cover it evenly."""
+    room = [have - want for have, want in zip(frame.shape[:2], tile, strict=True)]
+    if min(room) < 0:
+        raise DataError(
+            f"{path}: expected an image of at least {tile[1]}x{tile[0]}, the size of the tiles, found "
+            f"{frame.shape[1]}x{frame.shape[0]}"
+        )
+    top, left = (round(free * ((0.5 + number * step) % 1)) for free, step in zip(room, STEPS, strict=True))
+    return frame[top : top + tile[0], left : left + tile[1]]

@@ -44,7 +44,7 @@ def test_the_commands_and_the_code_run_as_written(workplace: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     commands = [line for block in blocks("sh") for line in block.splitlines() if line]
     assert [line.split()[:2] for line in commands] == [
-        ["spade-edge", verb] for verb in ("export", "build", "score", "bench", "threshold")
+        ["spade-edge", verb] for verb in ("export", "build", "score", "bench", "threshold", "export", "build", "parity")
     ]
     for line in commands:
         done = subprocess.run(line.split(), cwd=workplace, capture_output=True, text=True, check=False)

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration", type=path, metavar="DIR", help="with int8: images of good parts, 16 of which are looked at"
     )
     precision.add_argument(
+        "--views",
+        type=size,
+        metavar="SIZE",
+        help="with int8: the tiles that 'spade-edge build --views' is going to look at (default: the whole frame)",
+    )
+    precision.add_argument(
         "--target", choices=("cpu", "tensorrt"), help="with int8: what will run the model (default: cpu)"
     )
     parser.add_argument("--output", required=True, type=path, metavar="FILE", help="the ONNX file to write")
@@ -65,7 +71,8 @@ def run(chosen: argparse.Namespace) -> int:
         from spade_edge.galleries.sample import sample_views
         from spade_edge.tools.progress import progress as bar
 
-        precision = Precision("int8", target=chosen.target or "cpu", views=sample_views(chosen.calibration, view))
+        views = sample_views(chosen.calibration, view, tile=chosen.views)
+        precision = Precision("int8", target=chosen.target or "cpu", views=views)
         progress = partial(bar, label="rounding layers", unit="layer")
     else:
         precision = Precision(chosen.precision)
@@ -110,9 +117,10 @@ def _check_precision(chosen: argparse.Namespace) -> None:
         raise UsageError(
             "expected --calibration DIR with --precision int8, found none; give a folder of images of good parts"
         )
-    if chosen.precision != "int8" and (chosen.calibration is not None or chosen.target is not None):
+    if chosen.precision != "int8" and not (chosen.calibration is chosen.target is chosen.views is None):
         raise UsageError(
-            f"expected --calibration and --target with --precision int8 only, found {chosen.precision}; leave them out"
+            f"expected --calibration, --views and --target with --precision int8 only, found {chosen.precision}; "
+            "leave them out"
         )
 
 

@@ -18,7 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from spade_edge.export import ExportReport, Pyramid, build_pyramid, export_model, export_pyramid, model_file
+from spade_edge.export import (
+    ExportReport,
+    Pyramid,
+    build_pyramid,
+    export_model,
+    export_pyramid,
+    model_file,
+    replacement,
+)
 from spade_edge.export.graph import build_graph
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
 from spade_edge.runtime.model import Level, ModelCard
@@ -204,7 +212,7 @@ def test_a_full_disk_leaves_the_former_model(tmp_path: Path, small: View, monkey
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(model_file.os, "fsync", full)
+    monkeypatch.setattr(replacement.os, "fsync", full)
     with pytest.raises(DeviceError, match="No space left on device; free some space"):
         export_pyramid(small_pyramid(), path, view=small, weights_note={})
     assert [x.read_bytes() for x in tmp_path.iterdir()] == [b"the former model"]

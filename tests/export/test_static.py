@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
-from spade_edge.export import ExportReport, static
+from spade_edge.export import ExportReport, replacement, static
 from spade_edge.export.lint import lint
 from spade_edge.export.static import trtexec_lines, write_static
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
@@ -140,7 +140,7 @@ def test_a_full_disk_and_an_interruption_leave_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(DeviceError, match="No space left on device; free some space"):
-        patch.setattr(static.os, "fsync", full)
+        patch.setattr(replacement.os, "fsync", full)
         write_static(exported.path, tmp_path / "fixed.onnx", batch=1)
     monkeypatch.setattr(static, "_compared", interrupted)
     with pytest.raises(KeyboardInterrupt):

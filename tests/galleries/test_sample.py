@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spade_edge.galleries.sample import sample_views
-from spade_edge.runtime import DataError
+from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.layout import WHOLE, Canvas
 from spade_edge.runtime.view import View
 from spade_edge.runtime.viewer import Viewer
@@ -33,20 +33,37 @@ def test_evenly_spaced_and_seen_as_the_scorer_sees_them(tmp_path: Path) -> None:
     assert len(sample_views(folder, VIEW)) == 9  # no image twice
 
 
-@pytest.mark.parametrize(("size", "each"), [((128, 128), 1), ((129, 70), 2), ((40, 500), 1), ((64, 500), 2)])
-def test_of_large_images_the_middle_too(size: tuple[int, int], each: int, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, 2, size=size)
-    views = sample_views(folder, VIEW)
-    assert len(views) == 2 * each
-    if each == 2:
-        top, left = (size[0] - 64) // 2, (size[1] - 64) // 2
-        middle = np.load(folder / "00.npy")[top : top + 64, left : left + 64]
-        np.testing.assert_array_equal(views[1], middle.astype(np.float32))
+def test_tiles_lie_all_over_the_images(tmp_path: Path) -> None:
+    down, right = np.mgrid[:200, :400]
+    places = np.stack([down, right // 2, np.zeros_like(down)], axis=-1).astype(np.uint8)  # each pixel says where it is
+    for number in range(16):
+        np.save(tmp_path / f"{number:02}.npy", places)
+    views = sample_views(tmp_path, VIEW, tile=(64, 64))
+    corners = views[:, 0, 0, :2] * [1, 2]
+    for view, (top, left) in zip(views, corners.astype(int), strict=True):
+        assert 0 <= top <= 136
+        assert 0 <= left <= 336
+        np.testing.assert_array_equal(view[:, :, 0], np.tile(np.arange(top, top + 64)[:, np.newaxis], 64))
+    # One in each quarter at least, and no two close by.
+    assert {(top > 68, left > 168) for top, left in corners} == {(a, b) for a in (False, True) for b in (False, True)}
+    apart = np.abs(corners[:, np.newaxis] - corners).max(axis=2) + 1000 * np.eye(16)
+    assert apart.min() > 10
 
 
-def test_not_the_middle_where_the_model_crops(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, 2, size=(300, 300))
-    assert len(sample_views(folder, View(resize=(80, 80), size=(64, 64)))) == 2
+def test_tiles_are_resampled_to_the_view(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 1, size=(128, 128))
+    (view,) = sample_views(folder, VIEW, tile=(128, 128))
+    np.testing.assert_array_equal(view, sample_views(folder, VIEW)[0])
+
+
+def test_tiles_that_do_not_fit(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 1, size=(100, 60))
+    with pytest.raises(
+        DataError, match=r"00\.npy: expected an image of at least 64x64, the size of the .* found 60x100"
+    ):
+        sample_views(folder, VIEW, tile=(64, 64))
+    with pytest.raises(UsageError, match="found --resize and --crop; use --input instead"):
+        sample_views(folder, View(resize=(80, 80), size=(64, 64)), tile=(32, 32))
 
 
 def test_nothing_there(tmp_path: Path) -> None:
