@@ -218,7 +218,7 @@ def check_sizes(graph: Contents) -> Iterator[Finding]:
 
 def check_quantisation(graph: Contents) -> Iterator[Finding]:
     """Q/DQ pairs. The parser asserts zero points of 0, as many as scales, and scales over 0; UINT8 it rejects."""
-    remedy = "quantise for TensorRT: int8, symmetric, constant scales, no bias"
+    remedy = "export with --precision int8 --target tensorrt"
     weights = {x.output[0] for x in graph.nodes if x.op_type == "QuantizeLinear" and input_of(x, 0) in graph.constants}
     weights |= graph.constants.keys()
     for node in graph.nodes:

@@ -54,7 +54,8 @@ def run(chosen: argparse.Namespace) -> int:
         static = written.to_json() | {"trtexec": lines}
         if not chosen.json:
             print(
-                f"{written.path}: always {batch} views, {written.size / 1e6:.1f} MB, computes the same in onnxruntime"
+                f"{written.path}: always {batch} view{'s' if batch > 1 else ''}, {written.size / 1e6:.1f} MB, "
+                "computes the same in onnxruntime"
             )
             for version, line in lines.items():
                 print(f"{version}: {line}")

@@ -129,7 +129,7 @@ def test_hostile_payload(role: str, array: NDArray[np.generic], message: str, ed
     [
         ({"levels": {"level1": 0.02}}, "fp32", "within 1%, found level1 0.02 off on here"),
         ({"score": -0.02}, "fp32", "within 1%, found score 0.02 off on here"),
-        ({"heatmap": float("nan"), "score": 3.0}, "int8", "within 5%, found heatmap nan off on here"),
+        ({"heatmap": float("nan"), "score": 3.0}, "int8", "within 10%, found heatmap nan off on here"),
         ({"expected": "cannot_judge"}, "fp32", "expected the verdict cannot_judge of the machine that built"),
         ({"score": 0.02}, "fp16", None),
         ({"levels": {"level1": 0.04}}, "int8", None),

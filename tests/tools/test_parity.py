@@ -67,7 +67,7 @@ def test_golden_frames_on_the_machine_that_built_the_bundle(
     assert lines[1].split() == ["frame", "level1", "level2", "level3", "distances", "heatmap", "score", "verdict"]
     assert lines[2].split() == ["1", *["0.0e+00"] * 6, "good"]
     assert lines[4] == "reproduced: at most 0.0e+00 off, 0.01 allowed"
-    assert lines[-1] == "reproduced: at most 0.0e+00 off, 0.05 allowed"
+    assert lines[-1] == "reproduced: at most 0.0e+00 off, 0.1 allowed"
 
 
 def test_golden_frames_on_another_machine(edge: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
