@@ -54,7 +54,7 @@ def test_a_table_says_what_was_measured(capsys: Capture, edge: Built) -> None:
     assert err == ""
     lines = out.splitlines()
     assert "cores, threads: one a core; CPUExecutionProvider, onnxruntime " in lines[0]
-    each = (edge.manifest.size - edge.manifest.files["model"].size) / 8e6
+    each = sum(payload.size for role, payload in edge.manifest.files.items() if role in GROWING) / 8e6
     assert lines[1].startswith(f"{edge.path}: 8 good images, {each:.2f} MB each, search hnsw; opened in ")
     assert lines[3] == "4 frames of 64x64, milliseconds"
     assert lines[4].split() == ["p50", "p90", "p99", "max"]
