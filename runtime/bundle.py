@@ -114,6 +114,10 @@ def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple
             )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
     weights = _array(path, files["key_weights"], (record, dimensions), np.int8)
+    if (weights == -128).any():  # sums of such products come out wrong on ARM without dot products of bytes
+        raise BundleError(
+            f"{path / files['key_weights'].name}: expected weights from -127 to 127, found -128; {REPAIR}"
+        )
     gallery = CodedGallery(
         card=card,
         levels=tuple(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from altered import replaced
 
 from spade_edge.galleries import Built
 from spade_edge.runtime import BundleError, DeviceError, ModelError, Scorer
@@ -570,3 +571,11 @@ def test_an_index_of_another_view_is_refused(masked: Path, tmp_path: Path) -> No
     swap_payload(masked, "index2", tmp_path / "other.hnsw")
     with pytest.raises(BundleError, match=f"index2-.*expected 24 cells with keys of {dimensions} numbers, found 23"):
         Bundle.open(masked)
+
+
+def test_key_weights_that_not_every_processor_multiplies_right(edge: Built, tmp_path: Path) -> None:
+    weights = np.load(edge.path / edge.manifest.files["key_weights"].name)
+    assert weights.min() >= -127
+    weights[5, 7] = -128
+    with pytest.raises(BundleError, match=r"key_weights-\w+\.npy: expected weights from -127 to 127, found -128; copy"):
+        Bundle.open(replaced(edge.path, tmp_path / "copy.spade", "key_weights", weights))
