@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from spade_edge.export.calibration import Range
 from spade_edge.runtime.engine import CPU, open_session
 from spade_edge.runtime.model import INPUT
+from spade_edge.runtime.observation import rms
 
 # Convolutions stay in float, worst first, until what is left is expected to be this far off (root mean square, a share
 # of the features), or more than these shares of the weights (file size) or of the products (time) would be float.
@@ -62,7 +63,7 @@ def measure_harm(
     for node in progress([node for node in model.graph.node if node.op_type == "Conv"]):
         altered, weights = _with_one(model, node, ranges[node.input[0]], signed=signed, bits=bits)
         levels = _levels(altered, views)
-        error = max(_rms(have - want) / _rms(want) for have, want in zip(levels, expected, strict=True))
+        error = max(rms(have - want) / rms(want) for have, want in zip(levels, expected, strict=True))
         products = weights.size * int(np.prod(shapes[node.output[0]][2:]))
         found.append(Harm(node.name, error, weights.size, products))
     return tuple(found)
@@ -137,7 +138,3 @@ def _levels(model: onnx.ModelProto, views: NDArray[np.float32]) -> list[NDArray[
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     known = onnx.shape_inference.infer_shapes(model).graph.value_info
     return {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in known}
-
-
-def _rms(values: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))

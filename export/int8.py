@@ -16,10 +16,10 @@ import onnx
 from numpy.typing import NDArray
 
 from spade_edge.export.calibration import PERCENTILE, ViewReader, activation_ranges
+from spade_edge.export.finding import CPU, TENSORRT
 from spade_edge.export.graph import IR_VERSION
 from spade_edge.export.harm import measure_harm, worst
 
-CPU, TENSORRT = "cpu", "tensorrt"
 HARM_VIEWS = 4
 
 

@@ -17,7 +17,7 @@ from spade_edge.runtime.hnsw import Index
 from spade_edge.runtime.manifest import Manifest, Payload
 from spade_edge.runtime.mask import Mask
 from spade_edge.runtime.observation import SAMPLES, Observation
-from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
+from spade_edge.runtime.result import CANNOT_JUDGE
 
 VERIFY = ("hashes", "structure")
 REPAIR = "copy the bundle anew or build it again"
@@ -140,9 +140,7 @@ def _golden(path: Path, manifest: Manifest) -> Golden:
     heatmaps = _finite(path, files["golden_heatmaps"], (count, *manifest.canvas.size))
     # The threshold may have been changed since the frames were scored.
     verdicts = [
-        judged.verdict
-        if judged.verdict == CANNOT_JUDGE
-        else (DEFECT if judged.score > manifest.threshold.score else GOOD)
+        judged.verdict if judged.verdict == CANNOT_JUDGE else manifest.threshold.verdict(judged.score)
         for judged in manifest.golden
     ]
     observations = tuple(

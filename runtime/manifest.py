@@ -21,7 +21,7 @@ from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.layout import Canvas, Layout
 from spade_edge.runtime.matcher import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.result import VERDICTS
+from spade_edge.runtime.result import DEFECT, GOOD, VERDICTS
 
 FILE = "manifest.json"
 HISTORY = "history"
@@ -124,6 +124,10 @@ class Threshold:
     def evidence(self) -> int:
         """Good images, those that repeat others not counted."""
         return len(self.scores) - sum(len(group) - 1 for group in self.duplicates)
+
+    def verdict(self, score: float) -> str:
+        """What a score says of a frame that can be judged."""
+        return DEFECT if score > self.score else GOOD
 
     def sentence(self) -> str:
         """The false-reject rate in words."""

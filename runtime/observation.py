@@ -88,7 +88,7 @@ def difference(expected: Observation, found: Observation, *, names: tuple[str, .
     """
     levels = {}
     for name, want, have in zip(names, expected.features, found.features, strict=True):
-        levels[name] = _share(_rms(have - want), _rms(want))
+        levels[name] = _share(rms(have - want), rms(want))
     return Difference(
         levels=levels,
         distances=_share(np.abs(found.distances - expected.distances).max(), np.abs(expected.distances).max()),
@@ -99,7 +99,8 @@ def difference(expected: Observation, found: Observation, *, names: tuple[str, .
     )
 
 
-def _rms(values: NDArray[np.float32]) -> float:
+def rms(values: NDArray[np.float32]) -> float:
+    """Root mean square."""
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 

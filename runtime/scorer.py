@@ -26,7 +26,7 @@ from spade_edge.runtime.observation import FEW, Difference, Observation, differe
 from spade_edge.runtime.provider import Providers
 from spade_edge.runtime.pyramid import Pyramid
 from spade_edge.runtime.regions import Blob, blobs
-from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Match, Region
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult, Match, Region
 from spade_edge.runtime.session import Session
 from spade_edge.runtime.viewer import Viewer
 
@@ -122,7 +122,7 @@ class Scorer:
         matcher = Matcher(bundle.gallery, matching, searches=searches, threads=threads)
         scorer = cls(bundle, session, matcher, threads=threads)
         if self_test:
-            check(scorer.golden_differences(), precision=session.card.precision, where=session.provider)
+            scorer.self_test()
         return scorer
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
@@ -178,6 +178,17 @@ class Scorer:
             score=result.score,
             verdict=result.verdict,
         )
+
+    def self_test(self) -> tuple[Difference, ...]:
+        """Score the bundle's golden frames, and refuse a machine that does not reproduce them; gives the differences.
+
+        Raises:
+            DeviceError: they are too large.
+            BundleError, UsageError: as for `golden_differences`.
+        """
+        differences = self.golden_differences()
+        check(differences, precision=self.session.card.precision, where=self.session.provider)
+        return differences
 
     def golden_differences(self) -> tuple[Difference, ...]:
         """Score the bundle's golden frames; how far each is from what the machine that built the bundle made of it.
@@ -259,11 +270,11 @@ class Scorer:
         threshold = self.bundle.manifest.threshold
         frame_size = (frame.shape[0], frame.shape[1])
         found = blobs(heatmap, threshold.pixel)
-        verdict, reason = GOOD, ""
-        if score > threshold.score:
+        verdict, reason = threshold.verdict(score), ""
+        if verdict == DEFECT:
             # A defect is somewhere, even where no distance is over the pixel threshold.
             found = found or _where(excess, heatmap)
-            verdict, reason = DEFECT, f"score {score:.4g} is over the threshold {threshold.score:.4g}"
+            reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}"
         complaint = self.bundle.manifest.limits.complaint(condition)
         if complaint:
             verdict, reason = CANNOT_JUDGE, complaint

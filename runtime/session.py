@@ -142,7 +142,7 @@ class Session:
         must_be_offered(name)
         if not path.is_file():
             raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
-        if provider.execution_provider != CPU:
+        if name != CPU:
             outline = Outline.read(path, source=source)
             if outline.engines:
                 raise ModelError(

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 from spade_edge.runtime.errors import UsageError
@@ -66,14 +65,11 @@ def run(chosen: argparse.Namespace) -> int:
     _check_precision(chosen)
     from spade_edge.export import Precision, export_model
 
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = _silent
     if chosen.precision == "int8":
         from spade_edge.galleries.sample import sample_views
-        from spade_edge.tools.progress import progress as bar
 
         views = sample_views(chosen.calibration, view, tile=chosen.views)
         precision = Precision("int8", target=chosen.target or "cpu", views=views)
-        progress = partial(bar, label="rounding layers", unit="layer")
     else:
         precision = Precision(chosen.precision)
     report = export_model(
@@ -84,7 +80,7 @@ def run(chosen: argparse.Namespace) -> int:
         image_level=chosen.image_level,
         view=view,
         precision=precision,
-        progress=progress,
+        progress=_progress,
     )
     if chosen.json:
         value = {"path": str(report.path), "sha256": report.sha256, "size": report.size, "card": report.card.to_json()}
@@ -108,8 +104,10 @@ def run(chosen: argparse.Namespace) -> int:
 _SHARE = {"rms": "its own", "relative": "the largest value"}
 
 
-def _silent(items: Iterable[Any]) -> Iterable[Any]:
-    return items
+def _progress(layers: Iterable[Any]) -> Iterable[Any]:
+    from spade_edge.tools.progress import progress
+
+    return progress(layers, "rounding layers", unit="layer")
 
 
 def _check_precision(chosen: argparse.Namespace) -> None:

@@ -20,7 +20,6 @@ import numpy as np
 
 from spade_edge.runtime import DeviceError, ModelError, Scorer
 from spade_edge.runtime.engines import Engines
-from spade_edge.runtime.golden import check
 from spade_edge.runtime.provider import CPU, CUDA, TENSORRT
 from spade_edge.runtime.scorer import AT_ONCE
 from spade_edge.tools.argument import add_provider, path, provider, spelt, threads
@@ -86,9 +85,7 @@ def _self_test(scorer: Scorer) -> float | None:
     """
     if scorer.bundle.golden is None:
         return None
-    differences = scorer.golden_differences()
-    check(differences, precision=scorer.session.card.precision, where=scorer.session.provider)
-    return max(difference.largest for difference in differences)
+    return max(difference.largest for difference in scorer.self_test())
 
 
 def _build(chosen: argparse.Namespace, engines: Engines) -> None:

@@ -35,14 +35,14 @@ class Proof:
     Attributes:
         provider: "CUDAExecutionProvider".
         reason: why it does not work, in one line; empty if it does.
-        library: that is missing, e.g. "libcudnn.so.9"; empty if that is not the reason.
+        absent: library that is missing, e.g. "libcudnn.so.9"; empty if that is not the reason.
         needs: what onnxruntime says that it wants, e.g. "cuDNN 9.* and CUDA 13.*"; empty if it does not say.
         full_bytes: whether products of 8 full bits are exact; of the CPU alone.
     """
 
     provider: str
     reason: str = ""
-    library: str = ""
+    absent: str = ""
     needs: str = ""
     full_bytes: bool | None = None
 
@@ -122,7 +122,7 @@ def _prove(host: Host, provider: str) -> Proof:
     return Proof(
         provider,
         reason=reason(answer),
-        library=library.group(1) if library is not None else "",
+        absent=library.group(1) if library is not None else "",
         needs=needs.group(1) if needs is not None else "",
     )
 
@@ -130,7 +130,7 @@ def _prove(host: Host, provider: str) -> Proof:
 def _provider(proof: Proof, providers: Providers, board: Board, *, gpu: bool, driver: bool) -> Finding:
     if not proof.reason:
         return Finding(KIND, proof.name, OK, "computes, and the numbers are right")
-    if proof.provider == TENSORRT and proof.library.startswith("libnvinfer"):
+    if proof.provider == TENSORRT and proof.absent.startswith("libnvinfer"):
         return Finding(
             KIND,
             proof.name,
@@ -156,9 +156,9 @@ def _remedy(proof: Proof, board: Board, *, gpu: bool, driver: bool) -> str:
         )
     if not gpu:
         return "there is no NVIDIA GPU: pip uninstall onnxruntime-gpu, then pip install 'spade-edge[cpu]'"
-    if not driver or proof.library.startswith("libcuda.so"):
+    if not driver or proof.absent.startswith("libcuda.so"):
         return "install NVIDIA's driver; start a container with the GPU (docker run --gpus all)"
-    if proof.library:
+    if proof.absent:
         needs = proof.needs or "the CUDA and cuDNN that onnxruntime was built for"
         return f"install {needs}: pip install 'onnxruntime-gpu[cuda,cudnn]', or NVIDIA's own packages and ldconfig"
     return "see that the driver is new enough (nvidia-smi), and onnxruntime built for this GPU and its CUDA"
@@ -217,7 +217,7 @@ def _said(answer: Answer) -> str:
     fallen = re.search(r"EP Error (.+) when using ", answer.err)  # onnxruntime 1.17 falls back, and prints why
     if fallen is not None:
         return _short(fallen.group(1))
-    logged = re.findall(r"\[[EW]:onnxruntime:[^]]*\] (?!This session contains graph nodes)(.+)", answer.err)
+    logged = re.findall(r"\[[EW]:onnxruntime:[^]]*\] (?!This[ ]session contains graph nodes)(.+)", answer.err)
     if logged:
         return _short(logged[0])
     if error:
