@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from spade_edge.runtime import Scorer
-from spade_edge.tools.overlay import overlay
+from spade_edge.tools.drawing.overlay import overlay
 
 PARTS = ("good/002.png", "crack/002.png", "stain/003.png", "missing_screw/001.png")
 

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 from spade_edge.export import efficientnet_lite
-from spade_edge.runtime.model import Level
+from spade_edge.runtime.network.card import Level
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from spade_edge.export.calibration import PERCENTILE, ViewReader, activation_ranges
-from spade_edge.export.finding import CPU, TENSORRT
-from spade_edge.export.graph import IR_VERSION
-from spade_edge.export.harm import measure_harm, worst
+from spade_edge.export.activation_ranges import PERCENTILE, ViewReader, activation_ranges
+from spade_edge.export.lint_finding import CPU, TENSORRT
+from spade_edge.export.onnx_conversion import IR_VERSION
+from spade_edge.export.sensitivity import measure_sensitivity, worst
 
 HARM_VIEWS = 4
 
@@ -82,7 +82,7 @@ def to_int8(
     wanted = TARGETS[target]
     ranges = activation_ranges(model, views, operators=wanted.operators)
     some = views[np.unique(np.linspace(0, len(views) - 1, HARM_VIEWS).astype(int))]
-    harms = measure_harm(model, ranges, some, signed=wanted.signed, bits=wanted.bits, progress=progress)
+    harms = measure_sensitivity(model, ranges, some, signed=wanted.signed, bits=wanted.bits, progress=progress)
     left = worst(harms)
     # An addition that reads what stays in float would only be rounded on its way in.
     outputs = {node.output[0] for node in model.graph.node if node.name in left}

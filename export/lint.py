@@ -16,7 +16,7 @@ from typing import Any
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from spade_edge.export.contents import Contents, read_model, shape_of
-from spade_edge.export.finding import CPU, REFUSED, TARGETS, TENSORRT, WARNING, Finding, clean, kind_of
+from spade_edge.export.lint_finding import CPU, REFUSED, TARGETS, TENSORRT, WARNING, Finding, clean, kind_of
 from spade_edge.export.tensorrt_parser import (
     check_domains,
     check_operators,
@@ -26,11 +26,11 @@ from spade_edge.export.tensorrt_parser import (
     check_types,
     type_name,
 )
-from spade_edge.runtime import engine
 from spade_edge.runtime.errors import DeviceError, ModelError
-from spade_edge.runtime.model import INPUT, METADATA_KEY, ModelCard
+from spade_edge.runtime.kernels import ort
+from spade_edge.runtime.network.card import INPUT, METADATA_KEY, ModelCard
+from spade_edge.runtime.network.session import Session
 from spade_edge.runtime.scorer import AT_ONCE
-from spade_edge.runtime.session import Session
 
 # Measured: onnxruntime 1.17.0, the oldest that the runtime claims, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the
 # newest for JetPack 6, IR up to 11 and opset up to 23. It guarantees 7 and newer, TensorRT's list begins with 9.
@@ -256,7 +256,7 @@ def _open(model: Path | ModelProto, *, source: str) -> list[Finding]:
 
 def _session(content: bytes) -> Any:
     try:
-        return engine.open_session(content, providers=(engine.CPU,), threads=None)
+        return ort.open_session(content, providers=(ort.CPU,), threads=None)
     except DeviceError:
         raise
     except Exception as problem:  # onnxruntime's own classes share no base but Exception

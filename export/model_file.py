@@ -10,16 +10,16 @@ from typing import Any
 
 import onnx
 
-from spade_edge.export.graph import build_graph
 from spade_edge.export.lint import lint
-from spade_edge.export.parity import measure_parity
+from spade_edge.export.onnx_conversion import build_graph
 from spade_edge.export.precision import Precision, Progress
-from spade_edge.export.pyramid import Pyramid, build_pyramid
+from spade_edge.export.pyramid import TorchPyramid, build_pyramid
 from spade_edge.export.replacement import check_place, replacing, write_model
+from spade_edge.export.torch_parity import measure_parity
 from spade_edge.export.weights import load, read_weights
 from spade_edge.runtime.errors import ModelError, UsageError
-from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.network.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def export_model(
 
 
 def export_pyramid(
-    pyramid: Pyramid,
+    pyramid: TorchPyramid,
     output: Path,
     *,
     view: View,

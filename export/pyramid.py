@@ -11,10 +11,10 @@ from torch.nn import functional
 from spade_edge.export.backbones import BACKBONES, Backbone
 from spade_edge.export.weights import load
 from spade_edge.runtime.errors import UsageError
-from spade_edge.runtime.model import IMAGE, Level
+from spade_edge.runtime.network.card import IMAGE, Level
 
 
-class Pyramid(nn.Module):
+class TorchPyramid(nn.Module):
     """A backbone up to the last level that anything is taken from.
 
     Args:
@@ -76,7 +76,7 @@ def build_pyramid(
     levels: Sequence[int] = (1, 2, 3),
     image_level: int | None = None,
     state: Mapping[str, object] | None = None,
-) -> Pyramid:
+) -> TorchPyramid:
     """Cut a pyramid from a backbone.
 
     Args:
@@ -100,7 +100,7 @@ def build_pyramid(
     # The last level is accepted by number too: it is what a card says of a model that was exported without one.
     if image_level not in (None, 3, 4, numbers[-1]):
         raise UsageError(f"expected the image level 3, 4 or none (then it is {numbers[-1]}), found {image_level!r}")
-    pyramid = Pyramid(BACKBONES[backbone], levels=numbers, image_level=image_level or numbers[-1])
+    pyramid = TorchPyramid(BACKBONES[backbone], levels=numbers, image_level=image_level or numbers[-1])
     if state is not None:
         load(pyramid.stages, state, source=f"weights of {backbone}")
     return pyramid

@@ -16,9 +16,9 @@ from onnx import ModelProto
 from spade_edge.export.contents import Contents, fix_batch, read_model, shape_of
 from spade_edge.export.replacement import check_place, replacing, write_model
 from spade_edge.runtime.errors import ModelError, UsageError
-from spade_edge.runtime.pyramid import Pyramid
-from spade_edge.runtime.session import Session
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.session import Session
 
 # Of the largest value. With fixed shapes onnxruntime arranges kernels otherwise: float32 came out the same bit by bit,
 # float16 3.7e-4 off with ResNet-18; one step of int8 is 8e-3. A wrong graph is far beyond these.

@@ -18,7 +18,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from spade_edge.export.contents import QUANTISING, Contents, input_of
-from spade_edge.export.finding import REFUSED, TARGETS, WARNING, Finding, clean, foreign, kind_of, name_of
+from spade_edge.export.lint_finding import REFUSED, TARGETS, WARNING, Finding, clean, foreign, kind_of, name_of
 
 ONLY = ("tensorrt",)
 JETPACK_6 = (10, 3)  # TensorRT of JetPack 6.1 and 6.2; 6.0 has 8.6

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spade_edge.export.pyramid import build_pyramid
 from spade_edge.export.weights import load, read_weights
 from spade_edge.runtime.errors import ModelError
-from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.pyramid import Pyramid
 
 
 class TorchSession:

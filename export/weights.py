@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torch import nn
 
-from spade_edge.runtime.bundle import sha256
+from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import DataError, DeviceError
 
 IMAGENET = "imagenet"

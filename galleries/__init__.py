@@ -6,13 +6,13 @@
     built = build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
     built.manifest.threshold.score
 
-The bundle's files are listed in `spade_edge.runtime.manifest`.
+The bundle's files are listed in `spade_edge.runtime.bundle.manifest`.
 """
 
 from __future__ import annotations
 
 from spade_edge.galleries.builder import Built, build
 from spade_edge.galleries.plan import Plan
-from spade_edge.galleries.views import Views
+from spade_edge.galleries.view_selection import Views
 
 __all__ = ["Built", "Plan", "Views", "build"]

@@ -17,23 +17,26 @@ from spade_edge.galleries.calibration import LeftOut, calibrated, groups, kinds,
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.duplicates import near_duplicates
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
-from spade_edge.galleries.golden import add_golden
+from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.images import find_images, read_image
-from spade_edge.galleries.index import write_index
+from spade_edge.galleries.index_writer import write_index
 from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
-from spade_edge.galleries.views import Views
+from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
-from spade_edge.runtime.condition import Condition, Limits
-from spade_edge.runtime.gallery import CodedGallery, Features
-from spade_edge.runtime.heatmap import Stitching
-from spade_edge.runtime.hnsw import Index, Walk
-from spade_edge.runtime.layout import Canvas
-from spade_edge.runtime.manifest import Manifest, Scales, Threshold
-from spade_edge.runtime.matcher import CODES, PROFILES, Matcher, Matching
-from spade_edge.runtime.resample import resample, resampling_weights
-from spade_edge.runtime.session import Session
-from spade_edge.runtime.viewer import Viewer
+from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.manifest import Manifest, Scales
+from spade_edge.runtime.bundle.threshold import Threshold
+from spade_edge.runtime.geometry.layout import Canvas
+from spade_edge.runtime.geometry.resample import resample, resampling_weights
+from spade_edge.runtime.matching.config import CODES, PROFILES, Matching
+from spade_edge.runtime.matching.gallery import CodedGallery, Features
+from spade_edge.runtime.matching.graph_search import GraphSearch
+from spade_edge.runtime.matching.hnsw import Index
+from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.condition import Condition, Limits
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 
 @dataclass(frozen=True)
@@ -123,19 +126,19 @@ def build(
 
         clock = _Clock()
         used, skipped, limits = _read(
-            stage, plan, Viewer(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress
+            stage, plan, Preprocessor(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress
         )
         duplicates = _duplicates(stage, len(used), rate)
         clock.lap("reading")
         if mask is not None:
             stage.add_array("mask", mask.looked_at.astype(np.uint8))
         pyramids = Pyramids(session, stage.scratch("views"), used, len(plan.layout))
-        searches: list[Walk] = []
+        searches: list[GraphSearch] = []
         gallery: Features
         if matching.projection == CODES:
             gallery, keys = extract_codes(stage, pyramids, threads=threads, progress=progress)
             clock.lap("features")
-            searches = [Walk(index, threads=threads) for index in _indexes(stage, keys, plan, progress)]
+            searches = [GraphSearch(index, threads=threads) for index in _indexes(stage, keys, plan, progress)]
         else:
             gallery = extract_levels(stage, pyramids, progress=progress)
             clock.lap("features")
@@ -204,7 +207,7 @@ def _check_room(stage: Staging, plan: Plan) -> None:
 
 
 def _read(
-    stage: Staging, plan: Plan, viewer: Viewer, folder: Path, *, skip_bad: bool, progress: Progress
+    stage: Staging, plan: Plan, viewer: Preprocessor, folder: Path, *, skip_bad: bool, progress: Progress
 ) -> tuple[tuple[str, ...], tuple[str, ...], Limits]:
     """Read every image once, before the long work, so that all bad ones are named at the start.
 

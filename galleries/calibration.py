@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from spade_edge.galleries.conformal import Limit, limit, lowest_rate, rate_of
 from spade_edge.galleries.staging import open_reserved
 from spade_edge.runtime import UsageError
-from spade_edge.runtime.heatmap import Stitching
-from spade_edge.runtime.manifest import BY_HAND, EXTRAPOLATED, Threshold
-from spade_edge.runtime.matcher import FROM_MAP, Matcher
+from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.threshold import BY_HAND, EXTRAPOLATED, Threshold
+from spade_edge.runtime.matching.config import FROM_MAP
+from spade_edge.runtime.matching.matcher import Matcher
 
 FEW = 8  # maps whose mean is worth half
 MAPS = 16  # maps made for the pixel threshold alone, where the image score does not need one

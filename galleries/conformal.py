@@ -19,7 +19,7 @@ import numpy as np
 
 from spade_edge.galleries.binomial import CONFIDENCE, beta_quantile, clopper_pearson
 from spade_edge.runtime import UsageError
-from spade_edge.runtime.manifest import CERTIFIED, EXTRAPOLATED
+from spade_edge.runtime.bundle.threshold import CERTIFIED, EXTRAPOLATED
 
 FEWEST = 10  # scores from which a tail is extrapolated
 TAIL = 0.2  # share of the scores that make the tail

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from spade_edge.galleries.keys import fit_coding
 from spade_edge.galleries.staging import Staging, open_reserved
 from spade_edge.runtime import ModelError
-from spade_edge.runtime.coding import Coder
-from spade_edge.runtime.gallery import CodedGallery, Gallery, squared_lengths
-from spade_edge.runtime.pyramid import Pyramid
-from spade_edge.runtime.session import Session
+from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.gallery import CodedGallery, Gallery, squared_lengths
+from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.session import Session
 
 FITTED, FEWEST, MOST = 0.1, 8, 32  # share and number of the entries that the coding is fitted to
 

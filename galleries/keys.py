@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.coding import LARGEST, Coding
-from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.pyramid import Pyramid, by_cell
+from spade_edge.runtime.matching.coding import LARGEST, Coding
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.pyramid import Pyramid, by_cell
 
 DIMENSIONS = 64
 DETAIL = 0.35  # weight of the quarters' differences from their mean; measured in docs/architecture.md

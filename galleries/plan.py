@@ -10,18 +10,18 @@ from time import perf_counter
 
 import numpy as np
 
-from spade_edge.galleries.golden import golden_bytes
+from spade_edge.galleries.golden_frames import golden_bytes
 from spade_edge.galleries.images import read_image
-from spade_edge.galleries.index import index_bytes
+from spade_edge.galleries.index_writer import index_bytes
 from spade_edge.galleries.keys import DIMENSIONS
-from spade_edge.galleries.views import Proposal, Views, mask_of_frames, propose
+from spade_edge.galleries.view_selection import Proposal, Views, mask_of_frames, propose
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.runtime.layout import WHOLE, Canvas, Layout
-from spade_edge.runtime.mask import Mask
-from spade_edge.runtime.matcher import CODES, FROM_MAP, PER_VIEW, PROFILES, Matching
-from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.session import Session
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.layout import WHOLE, Canvas, Layout
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import CODES, FROM_MAP, PER_VIEW, PROFILES, Matching
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.mask import Mask
 
 SAMPLE = 8  # images whose size is looked at
 THUMBNAIL = 2  # a thumbnail has half the view's pixels along each axis

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.runtime.layout import WHOLE, Canvas
-from spade_edge.runtime.view import View
-from spade_edge.runtime.viewer import Viewer
+from spade_edge.runtime.geometry.layout import WHOLE, Canvas
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 COUNT = 16
 STEPS = 0.7548776662466927, 0.5698402909980532  # powers of the plastic number: the R2 sequence
@@ -38,7 +38,7 @@ def sample_views(
     if tile is not None and view.cropped:
         raise UsageError("expected a model that sees all of a tile, found --resize and --crop; use --input instead")
     found = find_images(folder)
-    viewer = Viewer(Canvas(WHOLE, view))
+    viewer = Preprocessor(Canvas(WHOLE, view))
     views: list[NDArray[np.float32]] = []
     for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):
         frame = read_image(found[number])

@@ -25,8 +25,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.runtime.bundle import sha256
-from spade_edge.runtime.manifest import FILE, HISTORY, NAME, Manifest, Payload
+from spade_edge.runtime.bundle.manifest import FILE, HISTORY, NAME, Manifest, Payload
+from spade_edge.runtime.digest import sha256
 
 PREFIX, LOCK = ".building-", "lock"
 

@@ -21,7 +21,7 @@ from spade_edge.runtime.errors import (
     SpadeError,
     UsageError,
 )
-from spade_edge.runtime.provider import Provider
+from spade_edge.runtime.network.provider import Provider
 from spade_edge.runtime.result import FrameResult, Match, Region
 from spade_edge.runtime.scorer import Scorer
 

@@ -12,23 +12,24 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.condition import Condition
-from spade_edge.runtime.engine import CPU
+from spade_edge.runtime.anomaly_map.regions import Blob, blobs
+from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.golden import check
+from spade_edge.runtime.bundle.observation import FEW, Difference, Observation, difference, sample
 from spade_edge.runtime.errors import BundleError, UsageError
-from spade_edge.runtime.golden import check
-from spade_edge.runtime.heatmap import Stitching
-from spade_edge.runtime.hnsw import Search, Walk
-from spade_edge.runtime.matcher import EXACT, FROM_MAP, HNSW, Matcher
-from spade_edge.runtime.matching import Matches
-from spade_edge.runtime.network import Network
-from spade_edge.runtime.observation import FEW, Difference, Observation, difference, sample
-from spade_edge.runtime.provider import Providers
-from spade_edge.runtime.pyramid import Pyramid
-from spade_edge.runtime.regions import Blob, blobs
+from spade_edge.runtime.kernels.ort import CPU
+from spade_edge.runtime.matching.config import EXACT, FROM_MAP, HNSW
+from spade_edge.runtime.matching.distances import Matches
+from spade_edge.runtime.matching.graph_search import GraphSearch, Search
+from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.network.protocol import Network
+from spade_edge.runtime.network.provider import Providers
+from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.condition import Condition
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult, Match, Region
-from spade_edge.runtime.session import Session
-from spade_edge.runtime.viewer import Viewer
 
 AT_ONCE = 4  # views that go through the network together: more is no faster on a CPU, and takes memory
 
@@ -52,7 +53,7 @@ class Scorer:
         self.matcher = matcher
         self.session = session
         self.canvas = bundle.manifest.canvas
-        self.viewer = Viewer(self.canvas, mask=bundle.mask)
+        self.viewer = Preprocessor(self.canvas, mask=bundle.mask)
         try:
             self.stitching = Stitching(
                 self.canvas, matcher.gallery.grid, sigma=matcher.matching.sigma, mask=bundle.mask, threads=threads
@@ -116,7 +117,7 @@ class Scorer:
         searches: Sequence[Search] = ()
         if matching.search == HNSW:
             if search is None or isinstance(search, str):
-                searches = [Walk(index, threads=threads) for index in bundle.indexes]
+                searches = [GraphSearch(index, threads=threads) for index in bundle.indexes]
             else:
                 searches = [search] if callable(search) else search
         matcher = Matcher(bundle.gallery, matching, searches=searches, threads=threads)

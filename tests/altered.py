@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.manifest import FILE
+from spade_edge.runtime.bundle.manifest import FILE
 
 
 def altered(bundle: Path, copy: Path, field: str, **changes: object) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spade_edge.runtime.model import Level, ModelCard
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.network.card import Level, ModelCard
 
 
 def card_of(size: tuple[int, int], *levels: tuple[int, int]) -> ModelCard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spade_edge.tools.command import main
+from spade_edge.tools.cli.main import main
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

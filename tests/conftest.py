@@ -12,11 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spade_edge.export import Pyramid as TorchPyramid
-from spade_edge.export import build_pyramid, export_pyramid
+from spade_edge.export import TorchPyramid, build_pyramid, export_pyramid
 from spade_edge.galleries import Built, Views, build
-from spade_edge.runtime.matcher import Matching
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import Matching
 
 SMALL = View(resize=(64, 64), size=(64, 64))
 

@@ -93,7 +93,7 @@ class Machine:
         monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # so that it is put back whatever the test sets
         monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
         monkeypatch.setitem(sys.modules, "onnxruntime", self.package())
-        monkeypatch.setattr("spade_edge.runtime.gpu._load", self.load)
+        monkeypatch.setattr("spade_edge.runtime.network.gpu._load", self.load)
         return self
 
     def in_children(self, monkeypatch: pytest.MonkeyPatch) -> Machine:
@@ -275,6 +275,6 @@ def install_from_environment() -> None:
     """For a `sitecustomize.py`: the machine that the parent process plays."""
     machine = Machine(**json.loads(os.environ["FAKE_GPU"]))
     sys.modules["onnxruntime"] = machine.package()
-    from spade_edge.runtime import gpu
+    from spade_edge.runtime.network import gpu
 
     gpu._load = machine.load

@@ -69,13 +69,16 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_the_architecture_page_names_every_file_and_field_of_a_bundle() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    from spade_edge.runtime import condition, manifest, matcher, model
+    from spade_edge.runtime.bundle import manifest, threshold
+    from spade_edge.runtime.matching import config
+    from spade_edge.runtime.network import card
+    from spade_edge.runtime.preprocessing import condition
 
     fields = [
         *manifest.Manifest.__dataclass_fields__,
-        *manifest.Threshold.__dataclass_fields__,
+        *threshold.Threshold.__dataclass_fields__,
         *condition.Limits.__dataclass_fields__,
-        *matcher.Matching.__dataclass_fields__,
-        *model.ModelCard.__dataclass_fields__,
+        *config.Matching.__dataclass_fields__,
+        *card.ModelCard.__dataclass_fields__,
     ]
     assert [name for name in fields if f"`{name}`" not in page] == []

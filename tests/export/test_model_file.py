@@ -27,10 +27,10 @@ from spade_edge.export import (
     model_file,
     replacement,
 )
-from spade_edge.export.graph import build_graph
+from spade_edge.export.onnx_conversion import build_graph
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
-from spade_edge.runtime.model import Level, ModelCard
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.network.card import Level, ModelCard
 
 Views = NDArray[np.float32]
 Frames = Callable[..., Views]
@@ -132,7 +132,7 @@ def test_wide_resnet50_2_with_fp16_weights_of_the_truncated_network(
 def test_the_same_bytes_again_and_from_another_process(exported: ExportReport, tmp_path: Path) -> None:
     script = (
         "import sys, torch; from pathlib import Path; from spade_edge.export import build_pyramid, export_pyramid; "
-        "from spade_edge.runtime.view import View; torch.set_num_threads(2); torch.manual_seed(3); "
+        "from spade_edge.runtime.geometry.view import View; torch.set_num_threads(2); torch.manual_seed(3); "
         "pyramid = build_pyramid('resnet18', levels=(1,)); "
         "export_pyramid(pyramid, Path(sys.argv[1]), view=View((64, 64), (64, 64)), weights_note={'source': 'random'})"
     )

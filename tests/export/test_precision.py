@@ -17,14 +17,14 @@ from onnx import numpy_helper
 from torch import nn
 
 from spade_edge.export import ExportReport, Precision, build_pyramid, export_pyramid
-from spade_edge.export.calibration import activation_ranges
-from spade_edge.export.graph import build_graph
+from spade_edge.export.activation_ranges import activation_ranges
 from spade_edge.export.half import to_half
-from spade_edge.export.harm import MOST_PRODUCTS, MOST_WEIGHTS, Harm, measure_harm, scale_of, worst
 from spade_edge.export.int8 import TARGETS, to_int8
 from spade_edge.export.lint import lint
+from spade_edge.export.onnx_conversion import build_graph
+from spade_edge.export.sensitivity import MOST_PRODUCTS, MOST_WEIGHTS, Sensitivity, measure_sensitivity, scale_of, worst
 from spade_edge.runtime.errors import ModelError, UsageError
-from spade_edge.runtime.view import View
+from spade_edge.runtime.geometry.view import View
 
 Views = NDArray[np.float32]
 Frames = Callable[..., Views]
@@ -196,7 +196,7 @@ def test_harm_against_torch(resnet18: nn.Module, small: View, plain: onnx.ModelP
     pyramid = build_pyramid("resnet18", state=resnet18.state_dict())
     ranges = activation_ranges(plain, views, operators=("Conv",))
     for signed, bits in ((False, 7), (True, 8)):
-        found = {harm.name: harm for harm in measure_harm(plain, ranges, views, signed=signed, bits=bits)}
+        found = {harm.name: harm for harm in measure_sensitivity(plain, ranges, views, signed=signed, bits=bits)}
         name = "/stages.1/layer2/layer2.0/conv2/Conv"
         node = next(node for node in plain.graph.node if node.name == name)
         scale, zero = scale_of(ranges[node.input[0]], signed=signed)
@@ -248,8 +248,8 @@ def test_steps_by_hand(limits: tuple[float, float], signed: bool, scale: float, 
     assert at.dtype == (np.int8 if signed else np.uint8)
 
 
-def harm(name: str, error: float, *, weights: int = 1, products: int = 1) -> Harm:
-    return Harm(name, error, weights, products)
+def harm(name: str, error: float, *, weights: int = 1, products: int = 1) -> Sensitivity:
+    return Sensitivity(name, error, weights, products)
 
 
 def test_the_worst_stay_in_float_until_it_is_enough_or_too_much() -> None:

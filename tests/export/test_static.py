@@ -20,7 +20,7 @@ from spade_edge.export import ExportReport, replacement, static
 from spade_edge.export.lint import lint
 from spade_edge.export.static import trtexec_lines, write_static
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
-from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.network.card import ModelCard
 
 Frames = Callable[..., NDArray[np.float32]]
 

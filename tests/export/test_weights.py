@@ -22,14 +22,14 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from spade_edge.export import Pyramid, build_pyramid
+from spade_edge.export import TorchPyramid, build_pyramid
 from spade_edge.export.weights import Weights, load, read_weights
 from spade_edge.runtime.errors import DataError, DeviceError
 
 State = dict[str, Any]
 
 
-def pyramid() -> Pyramid:
+def pyramid() -> TorchPyramid:
     torch.manual_seed(0)
     return build_pyramid("resnet18", levels=(1,))
 

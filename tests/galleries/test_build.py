@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, build
 from spade_edge.runtime import DataError, ModelError, Scorer, SpadeError, UsageError
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.layout import WHOLE, Canvas
-from spade_edge.runtime.manifest import FILE, HISTORY, Manifest
-from spade_edge.runtime.matcher import PROFILES, Matcher, Matching
-from spade_edge.runtime.view import View
-from spade_edge.runtime.viewer import Viewer
-from spade_edge.tools.command import main
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest
+from spade_edge.runtime.geometry.layout import WHOLE, Canvas
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import PROFILES, Matching
+from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
+from spade_edge.tools.cli.main import main
 
 Frames = Callable[..., NDArray[np.uint8]]
 
@@ -38,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def said(bundle: Bundle, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     """What the bundle's network says of a frame: its levels and the image vector."""
     session = onnxruntime.InferenceSession(bundle.model)
-    viewer = Viewer(Canvas(WHOLE, View(resize=(64, 64), size=(64, 64))))
+    viewer = Preprocessor(Canvas(WHOLE, View(resize=(64, 64), size=(64, 64))))
     outputs = session.run(["level1", "level2", "level3", "image"], {"frames": viewer(frame)})
     return [output[0] for output in outputs]
 

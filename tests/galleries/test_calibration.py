@@ -25,9 +25,10 @@ from spade_edge.galleries.calibration import (
 )
 from spade_edge.galleries.conformal import limit, rate_of
 from spade_edge.runtime import BundleError, Scorer, UsageError
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.manifest import Manifest, Threshold
-from spade_edge.runtime.matching import Matches
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.manifest import Manifest
+from spade_edge.runtime.bundle.threshold import Threshold
+from spade_edge.runtime.matching.distances import Matches
 
 Frames = Callable[..., NDArray[np.uint8]]
 NOW = "2026-02-03T04:05:06+00:00"

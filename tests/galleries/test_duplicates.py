@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.calibration import evidence, groups
 from spade_edge.galleries.duplicates import ALIKE, near_duplicates
-from spade_edge.tools.parts import render_good
+from spade_edge.tools.demo.parts import render_good
 
 Image = NDArray[np.uint8]
 PARTS = 10

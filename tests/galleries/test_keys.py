@@ -10,9 +10,9 @@ from cards import CARDS, card_of
 from numpy.typing import NDArray
 
 from spade_edge.galleries.keys import DETAIL, DIMENSIONS, MARGIN, fit_coding
-from spade_edge.runtime.coding import LARGEST, Coder, Coding
-from spade_edge.runtime.model import ModelCard
-from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.matching.coding import LARGEST, Coder, Coding
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.pyramid import Pyramid
 
 each_card = pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
 THREE = CARDS["three levels"]

@@ -9,9 +9,9 @@ import pytest
 
 from spade_edge.galleries.sample import sample_views
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.runtime.layout import WHOLE, Canvas
-from spade_edge.runtime.view import View
-from spade_edge.runtime.viewer import Viewer
+from spade_edge.runtime.geometry.layout import WHOLE, Canvas
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 VIEW = View(resize=(64, 64), size=(64, 64))
 
@@ -27,7 +27,7 @@ def test_evenly_spaced_and_seen_as_the_scorer_sees_them(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 9, size=(100, 128))
     views = sample_views(folder, VIEW, count=3)
     assert (views.shape, views.dtype) == ((3, 64, 64, 3), np.float32)
-    viewer = Viewer(Canvas(WHOLE, VIEW))
+    viewer = Preprocessor(Canvas(WHOLE, VIEW))
     for view, number in zip(views, (0, 4, 8), strict=True):
         np.testing.assert_array_equal(view, viewer(np.load(folder / f"{number:02}.npy"))[0])
     assert len(sample_views(folder, VIEW)) == 9  # no image twice

@@ -25,9 +25,9 @@ from packaging.requirements import Requirement
 from spade_edge.export import build_pyramid, export_pyramid
 from spade_edge.galleries import Views, build
 from spade_edge.runtime import Scorer
-from spade_edge.runtime.matcher import Matching
-from spade_edge.runtime.view import View
-from spade_edge.tools.parts import render_defect, render_good
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import Matching
+from spade_edge.tools.demo.parts import render_defect, render_good
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORE = Path(__file__).with_name("score.py")

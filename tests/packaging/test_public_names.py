@@ -40,7 +40,7 @@ PUBLIC = {
         "Backbone",
         "ExportReport",
         "Precision",
-        "Pyramid",
+        "TorchPyramid",
         "build_pyramid",
         "export_model",
         "export_pyramid",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from spade_edge.runtime.resample import resample, resampling_weights
+from spade_edge.runtime.geometry.resample import resample, resampling_weights
 
 FIGURES = ("image AUROC", "pixel AUROC", "AUPRO")
 LIMIT = 0.3  # false-positive rate up to which AUPRO is taken

@@ -25,9 +25,9 @@ from spade_edge.export import export_model
 from spade_edge.galleries import build
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.runtime import Scorer
-from spade_edge.runtime.layout import WHOLE, Canvas
-from spade_edge.runtime.view import View
-from spade_edge.runtime.viewer import Viewer
+from spade_edge.runtime.geometry.layout import WHOLE, Canvas
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 SETS = ("mvtec_bottle", "mvtec_grid_448", "mvtec_transistor_448", "magnetic_tile", "aitex_fabric02")
 EDGE, PAPER, PEER = "edge", "paper", "peer"
@@ -161,7 +161,7 @@ def truth_of(folder: Path, names: tuple[str, ...], size: tuple[int, ...]) -> Tru
 
 def write_views(folder: Path, path: Path) -> None:
     """Write the views of a set, as the network gets them, for `peer.py`: float32 BGR, 0 to 255, 224x224."""
-    viewer = Viewer(Canvas(WHOLE, View()))
+    viewer = Preprocessor(Canvas(WHOLE, View()))
     arrays: dict[str, NDArray[np.generic]] = {}
     for part, place in (("train", folder / "train" / "good"), ("test", folder / "test")):
         paths = find_images(place)

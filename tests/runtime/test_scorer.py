@@ -18,13 +18,13 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from spade_edge.export import build_pyramid, export_pyramid
 from spade_edge.galleries import Built, build
-from spade_edge.galleries.index import HnswlibSearch
+from spade_edge.galleries.index_writer import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, ModelError, Scorer, UsageError
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.matcher import PROFILES, Matching
-from spade_edge.runtime.pyramid import Pyramid
-from spade_edge.runtime.session import Session
-from spade_edge.runtime.view import View
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.config import PROFILES, Matching
+from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.session import Session
 
 Frames = Callable[..., NDArray[np.uint8]]
 

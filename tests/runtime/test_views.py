@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, Views, build
 from spade_edge.galleries.calibration import FEW
-from spade_edge.galleries.index import HnswlibSearch
+from spade_edge.galleries.index_writer import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, Scorer, UsageError
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.gallery import CodedGallery, Features
-from spade_edge.runtime.layout import WHOLE
-from spade_edge.runtime.manifest import FILE
-from spade_edge.runtime.matcher import Matching
-from spade_edge.runtime.matching import Matches
-from spade_edge.runtime.pyramid import Pyramid
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.manifest import FILE
+from spade_edge.runtime.geometry.layout import WHOLE
+from spade_edge.runtime.matching.config import Matching
+from spade_edge.runtime.matching.distances import Matches
+from spade_edge.runtime.matching.gallery import CodedGallery, Features
+from spade_edge.runtime.network.pyramid import Pyramid
 
 Frames = Callable[..., NDArray[np.uint8]]
 Bundles = Callable[[str], Built]

@@ -23,11 +23,11 @@ from statistics import median
 import numpy as np
 
 from spade_edge.runtime import DataError, DeviceError, Scorer
-from spade_edge.tools.durations import Durations
-from spade_edge.tools.sources.acquisition import NEWEST, Acquisition
-from spade_edge.tools.sources.device import Grab
-from spade_edge.tools.sources.frozen import frozen
-from spade_edge.tools.sources.reopening import reopening
+from spade_edge.tools.benchmark.durations import Durations
+from spade_edge.tools.sources.cameras.acquisition import NEWEST, Acquisition
+from spade_edge.tools.sources.cameras.device import Grab
+from spade_edge.tools.sources.cameras.frozen import frozen
+from spade_edge.tools.sources.cameras.reopening import reopening
 
 STALL = 0.1  # seconds that are reported
 ALIKE = 5  # frames that count as frozen
@@ -199,7 +199,7 @@ def _bundle(folder: Path) -> Path:
 
     from spade_edge.export import build_pyramid, export_pyramid
     from spade_edge.galleries import build
-    from spade_edge.runtime.view import View
+    from spade_edge.runtime.geometry.view import View
 
     torch.manual_seed(0)
     model = folder / "model.onnx"

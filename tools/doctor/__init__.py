@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from spade_edge.runtime.manifest import Manifest
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.doctor import (
     bundle,
     cameras,

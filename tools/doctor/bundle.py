@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.errors import BundleError
-from spade_edge.runtime.manifest import Manifest
-from spade_edge.runtime.model import ModelCard
+from spade_edge.runtime.network.card import ModelCard
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding
 from spade_edge.tools.doctor.providers import CUDA, TENSORRT, Providers
 

@@ -11,7 +11,7 @@ from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
 from spade_edge.tools.doctor.host import Host
 from spade_edge.tools.doctor.packages import Packages
 from spade_edge.tools.doctor.providers import PATIENCE, ask, given, reason
-from spade_edge.tools.sources.genicam import PRODUCERS
+from spade_edge.tools.sources.cameras.genicam import PRODUCERS
 
 KIND = "cameras"
 SOCKET = "tmp/argus_socket"  # of nvargus-daemon, which has a Jetson's CSI cameras

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from spade_edge.runtime.engine import CPU, onnxruntime
-from spade_edge.runtime.graph import Graph
+from spade_edge.runtime.kernels.graph_writer import Graph
+from spade_edge.runtime.kernels.ort import CPU, onnxruntime
 
 TOLERANCE = 0.01  # of the largest number: providers may compute in half precision
 
@@ -42,7 +42,7 @@ def about_onnxruntime() -> dict[str, Any]:
 
 def about_opencv() -> dict[str, Any]:
     """Its version, and which ways to video it was built with."""
-    from spade_edge.tools.sources.opencv import opencv
+    from spade_edge.tools.sources.cameras.opencv import opencv
 
     cv2 = opencv()
     return {"version": str(cv2.__version__), "build": str(cv2.getBuildInformation())}

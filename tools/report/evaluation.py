@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePath
 
-from spade_edge.runtime.bundle import Bundle
-from spade_edge.runtime.layout import Layout
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.geometry.layout import Layout
 from spade_edge.runtime.result import GOOD
-from spade_edge.tools.evaluation import FALSE_REJECT, MISSED, Evaluation, Example
-from spade_edge.tools.metrics import LIMIT, Metric
-from spade_edge.tools.overlay import figure
+from spade_edge.tools.drawing.overlay import figure
+from spade_edge.tools.evaluation.metrics import LIMIT, Metric
+from spade_edge.tools.evaluation.results import FALSE_REJECT, MISSED, Evaluation, Example
 from spade_edge.tools.report.chart import Axis, Row, curve, drawing, histogram
 from spade_edge.tools.report.examples import MISTAKES, cards_of, gallery
 from spade_edge.tools.report.page import counted, document, heading, sentence, shortened, terms, text, write

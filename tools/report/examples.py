@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from spade_edge.galleries.images import read_mask
 from spade_edge.runtime.errors import SpadeError
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.evaluation import FALSE_REJECT, FOUND, MISSED, PASSED, Example
-from spade_edge.tools.overlay import TOP, figure, in_colour
+from spade_edge.tools.drawing.overlay import TOP, figure, in_colour
+from spade_edge.tools.evaluation.results import FALSE_REJECT, FOUND, MISSED, PASSED, Example
 from spade_edge.tools.report.chart import drawing
 from spade_edge.tools.report.page import class_name, colour_scale, counted, image, sentence, shrink, text
 from spade_edge.tools.report.rates import times

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult
-from spade_edge.tools.overlay import figure
+from spade_edge.tools.drawing.overlay import figure
 from spade_edge.tools.report.chart import Axis, Row, strips
 from spade_edge.tools.report.page import (
     class_name,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import DataError
-from spade_edge.tools.overlay import legend
+from spade_edge.tools.drawing.overlay import legend
 from spade_edge.tools.report.style import EVERY
 
 LARGEST_IMAGE = 320  # pixels of the longer side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from spade_edge.tools.metrics import Rate
+from spade_edge.tools.evaluation.metrics import Rate
 
 
 def share(value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.evaluation import TypeCount
-from spade_edge.tools.metrics import Rate
-from spade_edge.tools.overlay import figure
+from spade_edge.tools.drawing.overlay import figure
+from spade_edge.tools.evaluation.metrics import Rate
+from spade_edge.tools.evaluation.results import TypeCount
 from spade_edge.tools.report.chart import drawing
 from spade_edge.tools.report.page import class_name, counted, shortened, text
 from spade_edge.tools.report.rates import between, percent, rate_and_interval

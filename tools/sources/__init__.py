@@ -6,7 +6,7 @@
         for shot in shots:
             print(shot.name, shot.fault or shot.frame.shape, shot.dropped)
 
-A camera of another kind needs an object with `read` and `close`, see `spade_edge.tools.sources.device`.
+A camera of another kind needs an object with `read` and `close`, see `spade_edge.tools.sources.cameras.device`.
 """
 
 from __future__ import annotations

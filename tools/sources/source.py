@@ -18,17 +18,17 @@ from pathlib import Path
 from threading import Event
 
 from spade_edge.runtime import UsageError
-from spade_edge.tools.sources.acquisition import ALL, NEWEST, Acquisition
-from spade_edge.tools.sources.camera import connector, is_camera, label_of
-from spade_edge.tools.sources.device import Connect
-from spade_edge.tools.sources.files import find_files
-from spade_edge.tools.sources.frozen import frozen
-from spade_edge.tools.sources.linescan import strips
+from spade_edge.tools.sources.cameras.acquisition import ALL, NEWEST, Acquisition
+from spade_edge.tools.sources.cameras.camera import connector, is_camera, label_of
+from spade_edge.tools.sources.cameras.device import Connect
+from spade_edge.tools.sources.cameras.frozen import frozen
+from spade_edge.tools.sources.cameras.linescan import strips
+from spade_edge.tools.sources.cameras.reopening import reopening
+from spade_edge.tools.sources.files.files import find_files
+from spade_edge.tools.sources.files.stream import pnm_frames, raw_frames
+from spade_edge.tools.sources.files.watch import Watch
 from spade_edge.tools.sources.options import Options
-from spade_edge.tools.sources.reopening import reopening
 from spade_edge.tools.sources.shot import Shot
-from spade_edge.tools.sources.stream import pnm_frames, raw_frames
-from spade_edge.tools.sources.watch import Watch
 
 STDIN, WATCH, GENICAM = "-", "watch:", "genicam:"
 
@@ -89,7 +89,7 @@ def open_source(source: str | Path, *, options: Options | None = None) -> Source
     if source.startswith(WATCH):
         return _watch(Path(source.removeprefix(WATCH)), options)
     if source.startswith(GENICAM):
-        from spade_edge.tools.sources import genicam
+        from spade_edge.tools.sources.cameras import genicam
 
         return _camera(lambda: genicam.connect(source), source, options)
     if is_camera(source):

@@ -1,0 +1,76 @@
+"""Golden frames: made from one good image, scored once by the machine that builds, and kept in the bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.staging import Staging
+from spade_edge.runtime import Scorer
+from spade_edge.runtime.bundle.manifest import Judged
+from spade_edge.runtime.bundle.observation import SAMPLES
+from spade_edge.runtime.geometry.layout import Canvas
+from spade_edge.runtime.network.card import ModelCard
+
+COUNT = 2
+NOISE = 3  # grey levels, standard deviation: more than a camera's, so that no embedding is one of the gallery's
+DAMAGE = 6  # the damaged square is a sixth of the view's shorter side
+
+
+def golden_frames(image: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
+    """A good frame with noise, and the same with a square whose grey levels are off by half of all.
+
+    Args:
+        image: (H, W, 3) uint8 BGR or (H, W) grey, a good image. Where frames may have any size, every so many of its
+            rows and columns are kept, as many as leave twice the view: a bundle need not hold a 20-megapixel frame.
+        canvas: where the views lie.
+
+    Returns:
+        (2, h, w, 3) or (2, h, w) uint8.
+    """
+    step = _step(image.shape[:2], canvas)
+    kept = image[::step, ::step]
+    noise = np.random.default_rng(0).normal(0, NOISE, kept.shape)
+    noisy = np.clip(np.rint(kept + noise), 0, 255).astype(np.uint8)
+    damaged = noisy.copy()
+    # The middle of the view whose features are kept.
+    x, y, width, height = canvas.boxes[len(canvas.boxes) // 2]
+    down, across = (have / want for have, want in zip(kept.shape[:2], canvas.reference, strict=True))
+    top, left, high, wide = int(y * down), int(x * across), int(height * down), int(width * across)
+    side = max(1, min(high, wide) // DAMAGE)
+    first, second = top + (high - side) // 2, left + (wide - side) // 2
+    square = damaged[first : first + side, second : second + side]
+    square += 128  # wraps around: no grey level comes out like itself
+    return np.stack([noisy, damaged])
+
+
+def add_golden(stage: Staging, scorer: Scorer, image: NDArray[np.uint8]) -> tuple[Judged, ...]:
+    """Score golden frames with the finished bundle and write them into it.
+
+    Args:
+        stage: the bundle.
+        scorer: of it, as a device opens it.
+        image: a good image.
+    """
+    frames = golden_frames(image, scorer.canvas)
+    seen = [scorer.observe(frame) for frame in frames]
+    stage.add_array("golden_frames", frames)
+    for number, level in enumerate(scorer.session.card.levels):
+        stage.add_array(f"golden_{level.output}", np.stack([one.features[number] for one in seen]))
+    stage.add_array("golden_distances", np.stack([one.distances for one in seen]))
+    stage.add_array("golden_heatmaps", np.stack([one.heatmap for one in seen]))
+    return tuple(Judged(score=one.score, verdict=one.verdict) for one in seen)
+
+
+def golden_bytes(card: ModelCard, canvas: Canvas, shape: tuple[int, ...]) -> int:
+    """Size of golden frames made of an image of (H, W) or (H, W, 3)."""
+    step = _step(shape[:2], canvas)
+    frame = -(-shape[0] // step) * -(-shape[1] // step) * int(np.prod(shape[2:]))
+    features = SAMPLES**2 * sum(level.channels for level in card.levels)
+    return COUNT * (frame + 4 * (features + card.positions(card.levels[0]) + int(np.prod(canvas.size))))
+
+
+def _step(size: tuple[int, ...], canvas: Canvas) -> int:
+    if canvas.layout.frame is not None:  # boxes are fixed in pixels
+        return 1
+    return max(1, min(have // (2 * want) for have, want in zip(size, canvas.view.resize, strict=True)))

@@ -1,0 +1,102 @@
+"""HNSW indexes by hnswlib. The only module that imports it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime import BundleError, DeviceError, UsageError
+from spade_edge.runtime.bundle.bundle import Bundle
+
+LINKS = 12  # M of the paper: links of a node in the upper layers, twice as many in the lowest
+EF_CONSTRUCTION = 60  # more takes longer and finds nothing better; measured in docs/architecture.md
+SEED = 100
+
+
+def write_index(keys: NDArray[np.uint8], path: Path) -> None:
+    """Build an index over keys (n, D) uint8, labelled 0 to n - 1, and write it in hnswlib's file format.
+
+    hnswlib keeps float32; whole numbers stay whole in it. One thread adds the keys in order, so the same keys give the
+    same file.
+
+    Raises:
+        DeviceError: hnswlib is not installed.
+    """
+    index = _hnswlib().Index(space="l2", dim=keys.shape[1])
+    index.init_index(max_elements=len(keys), M=LINKS, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
+    index.set_num_threads(1)
+    index.add_items(keys.astype(np.float32), np.arange(len(keys)), num_threads=1)
+    index.save_index(str(path))
+
+
+class HnswlibSearch:
+    """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, search=HnswlibSearch(path))`.
+
+    It is faster than the runtime's own walk, where hnswlib can be installed.
+
+    Args:
+        bundle: the bundle folder, built with the default --projection.
+        threads: of hnswlib; None for one a core.
+
+    Raises:
+        BundleError: no index in the bundle, or a damaged one.
+        DeviceError: hnswlib is not installed.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str], *, view: int = 0, threads: int | None = None) -> None:
+        opened = Bundle.open(Path(bundle))  # hnswlib itself would trust a damaged file
+        roles = opened.manifest.index_roles()
+        if not roles:
+            raise BundleError(f"{bundle}: expected an index, found none: it was built with --projection none")
+        if not 0 <= view < len(roles):
+            raise UsageError(f"{bundle}: expected a view from 0 to {len(roles) - 1}, found {view}")
+        path = opened.path / opened.manifest.files[roles[view]].name
+        known = opened.indexes[view]
+        self._index = _hnswlib().Index(space="l2", dim=known.keys.shape[1])
+        self._index.load_index(str(path), max_elements=len(known))
+        self._count = len(known)
+        if threads is not None:
+            self._index.set_num_threads(threads)
+
+    def __call__(
+        self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `spade_edge.runtime.matching.hnsw.Search`."""
+        known = min(count, self._count if allowed is None else int(allowed.sum()))
+        self._index.set_ef(max(ef, known))
+        permitted = None if allowed is None else (lambda label: bool(allowed[label]))
+        threads = -1 if allowed is None else 1  # a filter is called back in Python
+        try:
+            labels, distances = self._index.knn_query(
+                queries.astype(np.float32), k=known, filter=permitted, num_threads=threads
+            )
+        except RuntimeError as problem:  # its walk ended before it met as many
+            raise BundleError(
+                f"expected hnswlib to find {known} cells for each cell of a frame, found fewer ({problem}); "
+                "raise --ef when building, or leave the search to the runtime"
+            ) from None
+        rest = ((0, 0), (0, count - known))
+        return (
+            np.pad(labels.astype(np.int64), rest, constant_values=-1),
+            np.pad(np.rint(distances).astype(np.int64), rest, constant_values=np.iinfo(np.int64).max),
+        )
+
+
+def _hnswlib() -> Any:
+    try:
+        import hnswlib
+    except ModuleNotFoundError:
+        raise DeviceError(
+            "expected hnswlib, found none: pip install 'spade-edge[galleries]' (it compiles: a C++ compiler and "
+            "Python's headers are needed)"
+        ) from None
+    return hnswlib
+
+
+def index_bytes(count: int, dimensions: int) -> int:
+    """Size of the file, to within a percent: a record a key, and one node in M has links in an upper layer too."""
+    return count * (4 + 4 * 2 * LINKS + 4 * dimensions + 8 + 4) + count * 4 * (LINKS + 1) // (LINKS - 1)

@@ -1,0 +1,1 @@
+"""From distances to one anomaly map of the frame, and the regions in it."""

@@ -1,0 +1,1 @@
+"""The bundle folder: its manifest, its threshold, its golden frames."""

@@ -1,0 +1,209 @@
+"""A bundle: the folder that a device loads, checked before anything in it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.bundle.golden import Golden
+from spade_edge.runtime.bundle.manifest import Manifest, Payload
+from spade_edge.runtime.bundle.observation import SAMPLES, Observation
+from spade_edge.runtime.digest import sha256
+from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.matching.gallery import CodedGallery, Features, Gallery
+from spade_edge.runtime.matching.hnsw import Index
+from spade_edge.runtime.preprocessing.mask import Mask
+from spade_edge.runtime.result import CANNOT_JUDGE
+
+VERIFY = ("hashes", "structure")
+REPAIR = "copy the bundle anew or build it again"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle; its arrays are memory-mapped.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says of itself.
+        gallery: features of the good images.
+        thumbnails: (entries, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
+        indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
+        mask: what is ignored of a frame; None for nothing.
+        expected: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
+        golden: frames to test a device with; None in a bundle without.
+    """
+
+    path: Path
+    manifest: Manifest
+    gallery: Features
+    thumbnails: NDArray[np.uint8]
+    indexes: tuple[Index, ...]
+    mask: Mask | None
+    expected: NDArray[np.float32] | None
+    golden: Golden | None
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        return self.path / self.manifest.files["model"].name
+
+    @classmethod
+    def open(cls, path: Path, *, verify: str = "hashes") -> Bundle:
+        """Open a bundle folder.
+
+        Args:
+            path: the folder.
+            verify: "hashes" checks the SHA-256 of every file; "structure" only sizes, shapes and the index's links,
+                for very large galleries on a disk that is trusted.
+
+        Raises:
+            BundleError: a file is missing, truncated, altered, or not what the manifest says.
+        """
+        if verify not in VERIFY:
+            raise UsageError(f"expected verify to be one of {', '.join(VERIFY)}, found {verify!r}")
+        manifest = Manifest.read(path)
+        for payload in manifest.files.values():
+            _check(path, payload, hashes=verify == "hashes")
+        card, count = manifest.model, len(manifest.names) * len(manifest.layout)
+        images = _finite(path, manifest.files["images"], (count, card.image_channels))
+        indexes: tuple[Index, ...] = ()
+        if manifest.scales is None:
+            gallery: Features = Gallery(
+                card=card,
+                levels=tuple(
+                    _array(path, manifest.files[level.output], (count, *card.grid(level), level.channels), np.float32)
+                    for level in card.levels
+                ),
+                images=images,
+                names=manifest.names,
+                squares=_finite(path, manifest.files["squares"], (count, *card.grid(card.levels[0]))),
+            )
+        else:
+            gallery, indexes = _coded(path, manifest, images)
+        return cls(
+            path=path,
+            manifest=manifest,
+            gallery=gallery,
+            thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
+            indexes=indexes,
+            mask=_mask(path, manifest),
+            expected=_finite(path, manifest.files["expected"], manifest.canvas.size)
+            if "expected" in manifest.files
+            else None,
+            golden=_golden(path, manifest) if manifest.golden else None,
+        )
+
+
+def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, tuple[Index, ...]]:
+    assert manifest.scales is not None  # noqa: S101  (the caller looked)
+    card, count, files = manifest.model, len(images), manifest.files
+    cells = card.cells
+    roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
+    indexes = tuple(Index.read(path / files[role].name) for role in roles)
+    each = count * cells // len(roles)
+    for role, index in zip(roles, indexes, strict=True):
+        if len(index) != each or index.keys.shape[1] != dimensions:
+            raise BundleError(
+                f"{path / files[role].name}: expected {each} cells with keys of {dimensions} numbers, "
+                f"found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
+            )
+    record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
+    weights = _array(path, files["key_weights"], (record, dimensions), np.int8)
+    if (weights == -128).any():  # sums of such products come out wrong on ARM without dot products of bytes
+        raise BundleError(
+            f"{path / files['key_weights'].name}: expected weights from -127 to 127, found -128; {REPAIR}"
+        )
+    gallery = CodedGallery(
+        card=card,
+        levels=tuple(
+            _array(path, files[level.output], (count, card.positions(level), level.channels), np.uint8)
+            for level in card.levels
+        ),
+        images=images,
+        names=manifest.names,
+        coding=manifest.scales.coding(np.asarray(weights)),
+        squares=_finite(path, files["squares"], (count * cells, card.side**2)),
+    )
+    return gallery, indexes
+
+
+def _golden(path: Path, manifest: Manifest) -> Golden:
+    card, files, count = manifest.model, manifest.files, len(manifest.golden)
+    kept = (count, SAMPLES, SAMPLES)
+    levels = [_finite(path, files[f"golden_{x.output}"], (*kept, x.channels)) for x in card.levels]
+    distances = _finite(path, files["golden_distances"], (count, *card.grid(card.levels[0])))
+    heatmaps = _finite(path, files["golden_heatmaps"], (count, *manifest.canvas.size))
+    # The threshold may have been changed since the frames were scored.
+    verdicts = [
+        judged.verdict if judged.verdict == CANNOT_JUDGE else manifest.threshold.verdict(judged.score)
+        for judged in manifest.golden
+    ]
+    observations = tuple(
+        Observation(
+            features=tuple(level[i] for level in levels),
+            distances=distances[i],
+            heatmap=heatmaps[i],
+            score=manifest.golden[i].score,
+            verdict=verdicts[i],
+        )
+        for i in range(count)
+    )
+    return Golden(frames=_frames(path, files["golden_frames"], count), observations=observations)
+
+
+def _frames(path: Path, payload: Payload, count: int) -> NDArray[np.uint8]:
+    """Grey or colour frames."""
+    grey = (count, None, None)
+    try:
+        return _array(path, payload, grey, np.uint8)
+    except BundleError:
+        return _array(path, payload, (*grey, 3), np.uint8)
+
+
+def _mask(path: Path, manifest: Manifest) -> Mask | None:
+    if not manifest.layout.masked:
+        return None
+    pixels = _array(path, manifest.files["mask"], manifest.layout.frame or (), np.uint8)
+    if not pixels.any():
+        raise BundleError(f"{path / manifest.files['mask'].name}: expected pixels to look at, found none; {REPAIR}")
+    return Mask(np.asarray(pixels) > 0)
+
+
+def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
+    path = bundle / payload.name
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe or device could last forever
+            raise BundleError(f"{path}: expected a file of the bundle, found a folder, pipe or device; {REPAIR}")
+        size = path.stat().st_size
+        if size != payload.size:
+            raise BundleError(f"{path}: expected {payload.size} bytes, found {size}; {REPAIR}")
+        if hashes and sha256(path) != payload.sha256:
+            raise BundleError(f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another: altered; {REPAIR}")
+    except OSError as problem:
+        raise BundleError(f"{path}: expected a file of the bundle, found: {problem.strerror}; {REPAIR}") from None
+
+
+def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype: type[Any]) -> NDArray[Any]:
+    """Map a .npy file into memory; `None` in `shape` fits any length."""
+    try:
+        array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
+    except Exception as problem:  # a hostile header can make numpy raise anything
+        raise BundleError(f"{bundle / payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
+    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
+    if not fits or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
+        wanted = "x".join("any" if want is None else str(want) for want in shape)
+        found = "x".join(map(str, array.shape)) + f" {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
+        raise BundleError(f"{bundle / payload.name}: expected {wanted} {np.dtype(dtype)}, found {found}; {REPAIR}")
+    return array
+
+
+def _finite(bundle: Path, payload: Payload, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    array = _array(bundle, payload, shape, np.float32)
+    if not np.isfinite(array).all():
+        raise BundleError(f"{bundle / payload.name}: expected finite numbers, found NaN or infinity; {REPAIR}")
+    return array

@@ -1,0 +1,290 @@
+"""`manifest.json`: which files make a bundle, and everything about it that is not an array.
+
+It is small and readable by itself: nothing of the payload is needed to tell what a bundle is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.bundle.threshold import Threshold
+from spade_edge.runtime.digest import BUNDLE_MARK
+from spade_edge.runtime.errors import BundleError, ModelError, UsageError
+from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.geometry.layout import Canvas, Layout
+from spade_edge.runtime.matching.coding import Coding
+from spade_edge.runtime.matching.config import CODES, FROM_MAP, PROFILES, Matching
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.preprocessing.condition import Limits
+from spade_edge.runtime.result import VERDICTS
+
+FILE = BUNDLE_MARK
+HISTORY = "history"
+SCHEMA = 5
+LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
+
+SMALLEST_STEP = 1e-12
+LARGEST_SCALE = 1e12  # of a feature; its squares and their sums fit float32
+
+NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
+HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One file of a bundle, named after its content."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What codes and keys stand for; see `spade_edge.runtime.matching.coding.Coding`.
+
+    Attributes:
+        lowest, steps: a number a level.
+        key_scale, key_offset: a number a dimension of the keys.
+    """
+
+    lowest: tuple[float, ...]
+    steps: tuple[float, ...]
+    key_scale: tuple[float, ...]
+    key_offset: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(values) for name, values in vars(self).items()}
+
+    @classmethod
+    def of(cls, coding: Coding) -> Scales:
+        """Exact: every float32 is a float64."""
+        values = (coding.lowest, coding.steps, coding.key_scale, coding.key_offset)
+        return cls(*(tuple(map(float, value)) for value in values))
+
+    def coding(self, key_weights: NDArray[np.int8]) -> Coding:
+        """Together with the weights, the coding."""
+        values = (self.lowest, self.steps, self.key_scale, self.key_offset)
+        lowest, steps, key_scale, key_offset = (np.array(value, np.float32) for value in values)
+        return Coding(lowest=lowest, steps=steps, key_weights=key_weights, key_scale=key_scale, key_offset=key_offset)
+
+    @classmethod
+    def from_fields(cls, fields: Fields, *, levels: int, coded: bool, source: str) -> Scales | None:
+        if not coded:
+            fields.nothing("scales")
+            return None
+        own = fields.object("scales")
+        scales = cls(*(own.numbers(name) for name in ("lowest", "steps", "key_scale", "key_offset")))
+        own.done()
+        keys = len(scales.key_scale)
+        if not len(scales.lowest) == len(scales.steps) == levels or not 1 <= keys == len(scales.key_offset):
+            raise BundleError(
+                f"{source}: expected scales for {levels} levels and for each number of a key, found others"
+            )
+        largest = max(map(abs, (*scales.lowest, *scales.steps, *scales.key_scale, *scales.key_offset)))
+        if min(scales.steps) < SMALLEST_STEP or largest > LARGEST_SCALE:
+            raise BundleError(
+                f"{source}: expected steps from {SMALLEST_STEP:g} and scales up to {LARGEST_SCALE:g}, found others"
+            )
+        return scales
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the machine that built a bundle made of a golden frame."""
+
+    score: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`.
+
+    Attributes:
+        created: when, UTC, ISO 8601.
+        writer: the spade-edge version that wrote it.
+        profile: "edge" or "paper".
+        matching: the profile's parameters, as chosen.
+        departures: how this bundle departs from the paper, for people to read.
+        model: the card of the model inside.
+        layout: which parts of a frame are looked at.
+        names: file names of the good images.
+        threshold: the verdict's.
+        limits: outside of which a frame cannot be judged.
+        scales: of the codes; None with projection "none".
+        golden: score and verdict of each golden frame; none in a bundle that cannot test a device.
+        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index or,
+            with a gallery per view, index1 …; with a mask also mask; with scores from the map also expected; with
+            golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
+    """
+
+    created: str
+    writer: str
+    profile: str
+    matching: Matching
+    departures: tuple[str, ...]
+    model: ModelCard
+    layout: Layout
+    names: tuple[str, ...]
+    threshold: Threshold
+    limits: Limits
+    scales: Scales | None
+    files: dict[str, Payload]
+    golden: tuple[Judged, ...] = ()
+
+    def roles(self) -> tuple[str, ...]:
+        """The payload that a bundle of this kind has."""
+        levels = tuple(level.output for level in self.model.levels)
+        weights = ("key_weights",) if self.matching.projection == CODES else ()
+        mask = ("mask",) if self.layout.masked else ()
+        expected = ("expected",) if self.matching.image_score == FROM_MAP else ()
+        golden = golden_roles(self.model) if self.golden else ()
+        always = ("model", *levels, "squares", "images", "thumbnails")
+        return (*always, *weights, *self.index_roles(), *mask, *expected, *golden)
+
+    def gallery_roles(self) -> tuple[str, ...]:
+        """What grows with the number of good images."""
+        fixed = {"model", "key_weights", "mask", "expected", *golden_roles(self.model)}
+        return tuple(role for role in self.roles() if role not in fixed)
+
+    def index_roles(self) -> tuple[str, ...]:
+        """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
+        count = self.matching.indexes(len(self.layout))
+        return ("index",) if count == 1 else tuple(f"index{number}" for number in range(1, count + 1))
+
+    @property
+    def canvas(self) -> Canvas:
+        """Where the views and the heat map lie on a frame."""
+        return Canvas(self.layout, self.model.view)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return sum(payload.size for payload in self.files.values())
+
+    def to_text(self) -> str:
+        """The file's contents: JSON for people to read, ending in a newline."""
+        value = {
+            "schema": SCHEMA,
+            "created": self.created,
+            "writer": self.writer,
+            "profile": self.profile,
+            "matching": self.matching.to_json(),
+            "departures": list(self.departures),
+            "threshold": self.threshold.to_json(),
+            "limits": self.limits.to_json(),
+            "model": self.model.to_json(),
+            "layout": self.layout.to_json(),
+            "scales": None if self.scales is None else self.scales.to_json(),
+            "golden": [asdict(judged) for judged in self.golden],
+            "files": {
+                role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
+                for role, payload in self.files.items()
+            },
+            "names": list(self.names),
+        }
+        return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, bundle: Path) -> Manifest:
+        """Read the manifest of a bundle folder, nothing else.
+
+        Raises:
+            BundleError: there is none, or something in it is missing, unknown or of another kind.
+        """
+        path = bundle / FILE
+        try:
+            if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+                raise BundleError(f"{path}: expected a file of at most {LARGEST >> 20} MB, found something else")
+            text = path.read_bytes()
+        except OSError as problem:
+            raise BundleError(
+                f"{bundle}: expected a bundle folder with {FILE}, found: {problem.strerror}; "
+                "'spade-edge build' makes one"
+            ) from None
+        return cls.from_text(text, source=str(path))
+
+    @classmethod
+    def from_text(cls, text: str | bytes, *, source: str = FILE) -> Manifest:
+        """Parse a manifest; `source` is what messages call it.
+
+        Raises:
+            BundleError: as for `read`.
+        """
+        fields = parse(text, where=source, error=BundleError)
+        schema = fields.integer("schema")
+        if schema != SCHEMA:
+            raise BundleError(
+                f"{source}: expected schema {SCHEMA}, found {schema}; "
+                + ("build the bundle again" if schema < SCHEMA else "update this machine's spade-edge")
+            )
+        created, writer = fields.text("created"), fields.text("writer")
+        profile = fields.text("profile", among=tuple(PROFILES))
+        departures = fields.texts("departures")
+        threshold = Threshold.from_fields(fields.object("threshold"), source=source)
+        limits = Limits.from_fields(fields.object("limits"), source=source)
+        try:
+            matching = Matching.from_fields(fields.object("matching"))
+            model = ModelCard.from_fields(fields.object("model"), source=source)
+            layout = Layout.from_fields(fields.object("layout"))
+            Canvas(layout, model.view)
+        except (UsageError, ModelError) as problem:
+            raise BundleError(f"{source}: {problem}") from None
+        scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
+        golden = []
+        for item in fields.items("golden"):
+            golden.append(Judged(score=item.number("score"), verdict=item.text("verdict", among=VERDICTS)))
+            item.done()
+        files = {}
+        entries = fields.object("files")
+        for role in entries.names():
+            entry = entries.object(role)
+            payload = Payload(name=entry.text("name"), sha256=entry.text("sha256"), size=entry.integer("size"))
+            entry.done()
+            # The pattern also keeps a hostile manifest from naming a file outside the bundle.
+            if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
+                raise BundleError(f"{source}: expected {role} named after its SHA-256, found {payload.name!r}")
+            files[role] = payload
+        names = fields.texts("names")
+        fields.done()
+        manifest = cls(
+            created=created,
+            writer=writer,
+            profile=profile,
+            matching=matching,
+            departures=departures,
+            model=model,
+            layout=layout,
+            names=names,
+            threshold=threshold,
+            limits=limits,
+            scales=scales,
+            files=files,
+            golden=tuple(golden),
+        )
+        if not names:
+            raise BundleError(f"{source}: expected the names of one or more good images, found none")
+        if len(threshold.scores) != len(names):
+            raise BundleError(
+                f"{source}: expected a leave-one-out score for each of {len(names)} good images, "
+                f"found {len(threshold.scores)}"
+            )
+        if set(files) != set(manifest.roles()):
+            raise BundleError(
+                f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
+            )
+        return manifest
+
+
+def golden_roles(card: ModelCard) -> tuple[str, ...]:
+    """The payload of golden frames."""
+    levels = tuple(f"golden_{level.output}" for level in card.levels)
+    return ("golden_frames", *levels, "golden_distances", "golden_heatmaps")

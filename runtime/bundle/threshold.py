@@ -1,0 +1,105 @@
+"""The threshold of the verdict, and the false-reject rate that it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spade_edge.runtime.errors import BundleError
+from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.result import DEFECT, GOOD
+
+CERTIFIED, EXTRAPOLATED, BY_HAND = "certified", "extrapolated", "by hand"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Above what a score is a defect, and where that comes from.
+
+    Attributes:
+        score: the largest image score that is still good.
+        pixel: the largest value of the heat map that is still good; regions are drawn above it.
+        area: pixels of the frame that a region must have to be reported; 0 for any.
+        rate: share of good frames that are rejected: at most, if certified; expected, if extrapolated; by counting, if
+            the threshold was set by hand.
+        interval: 95 % interval of the rate.
+        basis: "certified" by the number of good images, "extrapolated" beyond their largest score, or "by hand".
+        method: how both were found, for people to read.
+        set: when, UTC, ISO 8601.
+        reason: why it was changed; empty for the build's own.
+        scores: leave-one-out scores of the good images, in the gallery's order.
+        peaks: largest values of their leave-one-out maps; of some, where maps take long.
+        duplicates: groups of good images, by number, that show the same; they were left out together.
+    """
+
+    score: float
+    pixel: float
+    area: float
+    rate: float
+    interval: tuple[float, float]
+    basis: str
+    method: str
+    set: str
+    reason: str
+    scores: tuple[float, ...]
+    peaks: tuple[float, ...]
+    duplicates: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Fields, *, source: str) -> Threshold:
+        interval = fields.numbers("interval")
+        if len(interval) != 2:
+            raise BundleError(f"{source}: expected an interval of two numbers, found {list(interval)}")
+        threshold = cls(
+            score=fields.number("score"),
+            pixel=fields.number("pixel"),
+            area=fields.number("area"),
+            rate=fields.number("rate"),
+            interval=(interval[0], interval[1]),
+            basis=fields.text("basis", among=(CERTIFIED, EXTRAPOLATED, BY_HAND)),
+            method=fields.text("method"),
+            set=fields.text("set"),
+            reason=fields.text("reason"),
+            scores=fields.numbers("scores"),
+            peaks=fields.numbers("peaks"),
+            duplicates=fields.rows("duplicates", count=None, most=10**7),
+        )
+        fields.done()
+        repeated = [image for group in threshold.duplicates for image in group]
+        sound = (
+            0 <= interval[0] <= interval[1] <= 1
+            and 0 <= threshold.rate <= 1
+            and threshold.area >= 0
+            and 1 <= len(threshold.peaks) <= len(threshold.scores)
+            and all(len(group) > 1 for group in threshold.duplicates)
+            and len(set(repeated)) == len(repeated)
+            and max(repeated, default=0) < len(threshold.scores)
+        )
+        if not sound:
+            raise BundleError(
+                f"{source}: expected a threshold with rates from 0 to 1, scores, peaks and groups of good images, "
+                "found numbers that do not fit each other"
+            )
+        return threshold
+
+    @property
+    def evidence(self) -> int:
+        """Good images, those that repeat others not counted."""
+        return len(self.scores) - sum(len(group) - 1 for group in self.duplicates)
+
+    def verdict(self, score: float) -> str:
+        """What a score says of a frame that can be judged."""
+        return DEFECT if score > self.score else GOOD
+
+    def sentence(self) -> str:
+        """The false-reject rate in words."""
+        low, high = self.interval
+        images = f"{self.evidence} good images (95 % interval {low:.2%} to {high:.2%})"
+        if self.basis == CERTIFIED:
+            return f"at most {self.rate:.2%} of good frames rejected, certified by {images}"
+        if self.basis == EXTRAPOLATED:
+            return f"about {self.rate:.2%} of good frames rejected, EXTRAPOLATED from {images}"
+        return f"set by hand; at most {self.rate:.2%} of good frames rejected, counting {images}"

@@ -1,0 +1,1 @@
+"""onnxruntime and the small graphs the runtime gives it."""

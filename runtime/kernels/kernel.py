@@ -1,0 +1,45 @@
+"""Small graphs on the CPU: products of 8-bit numbers, and of float32 on a stated number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.kernels.graph_writer import Graph
+from spade_edge.runtime.kernels.ort import CPU, open_session
+
+
+class Kernel:
+    """A small graph, ready to run on the CPU.
+
+    Args:
+        graph: what to compute.
+        threads: for one run; None for one a core.
+
+    Raises:
+        DeviceError: onnxruntime is not installed.
+    """
+
+    def __init__(self, graph: Graph, *, threads: int | None) -> None:
+        self._outputs = list(graph.outputs)
+        self._session = open_session(graph.to_bytes(), providers=(CPU,), threads=threads)
+
+    def __call__(self, **inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Run; gives the outputs in the order in which they were declared. Arrays are not copied if contiguous."""
+        return tuple(self._session.run(self._outputs, inputs))
+
+
+class Products:
+    """Matrix products of float32 arrays, (m, k) by (k, n), on a stated number of threads. A drop-in for np.matmul."""
+
+    def __init__(self, *, threads: int | None) -> None:
+        graph = Graph()
+        left, right = graph.input("left", np.float32, ("m", "k")), graph.input("right", np.float32, ("k", "n"))
+        graph.output("product", graph.node("MatMul", left, right), np.float32)
+        self._kernel = Kernel(graph, threads=threads)
+
+    def __call__(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+        (product,) = self._kernel(left=np.ascontiguousarray(left), right=np.ascontiguousarray(right))
+        return product

@@ -1,0 +1,1 @@
+"""From features to distances: codes, the graph search over cells, and Eq. 3."""

@@ -1,0 +1,234 @@
+"""Codes: every feature of the network as a whole number from 0 to 127, and what is computed from them alone.
+
+The gallery of profile `edge` keeps codes, a byte a feature, all channels of all levels: a quarter of float32, and
+products of bytes are several times faster. A level has one step; its smallest and largest value of the good images,
+with a margin, are 0 and 127. Seven bits, as some processors add pairs of 8-bit products with saturation at 16 bits;
+with 0 to 127 on both sides no sum is ever cut, and every processor finds the same whole numbers.
+
+A frame is coded exactly as the gallery was, so two equal views are at distance 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import ModelError
+from spade_edge.runtime.geometry.resample import resampling_weights
+from spade_edge.runtime.kernels.graph_writer import FLOAT, INT8, Graph
+from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.pyramid import Pyramid
+
+LARGEST = 127
+
+
+@dataclass(frozen=True)
+class Window:
+    """The positions of one level that the embeddings of a cell are made of.
+
+    Attributes:
+        taps: (cells, P) int32, their numbers in the level, row by row. Bilinear enlarging looks one position past the
+            cell on each side; at the border the edge repeats.
+        weights: (side * side, P) float32: the cell's embeddings, on the finest grid, are weights @ positions. The
+            identity for the finest level.
+        span: positions of the level along one side of a cell.
+        padding: positions that a view's window is filled up with, their weight 0: transposing and multiplying 9 bytes
+            at a time takes longer than 16.
+    """
+
+    taps: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    span: int
+
+    @property
+    def padding(self) -> int:
+        return -self.taps.shape[1] % 16
+
+    def padded(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Taps and weights with the padding."""
+        taps = np.pad(self.taps, ((0, 0), (0, self.padding)), mode="edge")
+        return taps, np.pad(self.weights, ((0, 0), (0, self.padding)))
+
+    @classmethod
+    def of(cls, grid: tuple[int, int], *, cells: tuple[int, int], side: int) -> Window:
+        """The window of a level with a `grid` of (rows, columns), for `cells` of side x side embeddings."""
+        span = grid[0] // cells[0]
+        step = side // span
+        if step == 1:
+            around, along = np.arange(span), np.eye(side, dtype=np.float32)
+        else:
+            around = np.arange(-1, span + 1)
+            along = resampling_weights(len(around), len(around) * step)[step : step + side]
+        rows, columns = (
+            np.clip(np.arange(count)[:, None] * span + around, 0, length - 1)
+            for count, length in zip(cells, grid, strict=True)
+        )
+        taps = rows[:, None, :, None] * grid[1] + columns[None, :, None, :]
+        return cls(taps.reshape(cells[0] * cells[1], -1).astype(np.int32), np.kron(along, along), span)
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How features become codes, and codes a key.
+
+    Attributes:
+        lowest: (levels,) float32, the feature that has code 0.
+        steps: (levels,) float32, the difference of features between two codes.
+        key_weights: (F, D) int8; a cell's key is (record @ key_weights) * key_scale + key_offset, rounded, 0 to 127.
+            The record is the F codes of the positions inside the cell, level by level, each level row by row.
+        key_scale, key_offset: (D,) float32.
+    """
+
+    lowest: NDArray[np.float32]
+    steps: NDArray[np.float32]
+    key_weights: NDArray[np.int8]
+    key_scale: NDArray[np.float32]
+    key_offset: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Views in codes, cell by cell.
+
+    Attributes:
+        levels: for each level, finest first, (views, positions, C) uint8; the finest is ordered by cell.
+        keys: (views * cells, D) uint8, what a cell is found by.
+    """
+
+    levels: tuple[NDArray[np.uint8], ...]
+    keys: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.levels[0])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What the cells of some views are compared by.
+
+    Attributes:
+        operands: for each level (views * cells, C, P) int8, the codes of the cells' windows, as products need them.
+        squares: (views * cells, side * side) float32, squared length of each embedding, its lowest features being 0.
+    """
+
+    operands: tuple[NDArray[np.int8], ...]
+    squares: NDArray[np.float32]
+
+
+def windows(card: ModelCard) -> tuple[Window, ...]:
+    """The window of each level of a model, finest first."""
+    cells = card.grid(card.levels[-1])
+    return tuple(Window.of(card.grid(level), cells=cells, side=card.side) for level in card.levels)
+
+
+class Coder:
+    """Codes pyramids.
+
+    Args:
+        card: of the model that the pyramids come from.
+        coding: how.
+        threads: of onnxruntime; None for one a core.
+    """
+
+    def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
+        self.coding = coding
+        self._count = len(card.levels)
+        self._codes = Kernel(_codes_graph(card, coding), threads=threads)
+        self._windows = Kernel(_windows_graph(card, coding), threads=threads)
+
+    def __call__(self, pyramids: Sequence[Pyramid]) -> Coded:
+        """Code one or more views.
+
+        Raises:
+            ModelError: a feature is not finite.
+        """
+        levels = (
+            pyramids[0].levels[i][np.newaxis] if len(pyramids) == 1 else np.stack([p.levels[i] for p in pyramids])
+            for i in range(self._count)
+        )
+        *codes, sums, keys = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
+        if not np.isfinite(sums).all():  # rounding would make a number of anything
+            raise ModelError("expected finite features, found NaN or infinity; export the model again")
+        return Coded(levels=tuple(codes), keys=keys)
+
+    def rounded(self, pyramid: Pyramid) -> Pyramid:
+        """Features as their codes have them, in float32."""
+        limits = zip(pyramid.levels, self.coding.lowest, self.coding.steps, strict=True)
+        return Pyramid(
+            levels=tuple(
+                np.clip(np.rint((level - low) / step), 0, LARGEST).astype(np.float32) * step + low
+                for level, low, step in limits
+            ),
+            image=pyramid.image,
+        )
+
+    def windows(self, coded: Coded) -> Windows:
+        """Prepare views for comparison."""
+        *operands, squares = self._windows(**{f"codes{i}": codes for i, codes in enumerate(coded.levels)})
+        return Windows(operands=tuple(operands), squares=squares)
+
+
+def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
+    """From levels to codes and keys."""
+    graph = Graph()
+    rows, columns = card.grid(card.levels[-1])
+    zero = graph.constant(np.array(0, np.uint8))
+    largest = graph.constant(np.array(LARGEST, np.uint8))
+    records, sums = [], []
+    for i, level in enumerate(card.levels):
+        (height, width), channels, span = card.grid(level), level.channels, card.span(level)
+        features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
+        sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
+        if coding.lowest[i] != 0:
+            features = graph.node("Sub", features, graph.constant(np.array(coding.lowest[i], np.float32)))
+        codes = graph.node("QuantizeLinear", features, graph.constant(np.array(coding.steps[i], np.float32)), zero)
+        codes = by_cell = graph.node("Clip", codes, zero, largest)
+        if span > 1:
+            cut = graph.reshape(codes, -1, rows, span, columns, span, channels)
+            by_cell = graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5))
+        records.append(graph.reshape(by_cell, -1, span * span * channels))
+        graph.output(f"codes{i}", graph.reshape(codes if i else by_cell, -1, height * width, channels), np.uint8)
+    sums = [graph.reshape(value, 1) for value in sums]
+    graph.output("sums", graph.node("Concat", *sums, axis=0), np.float32)
+    record = graph.node("Concat", *records, axis=1) if len(records) > 1 else records[0]
+    keys = graph.node("Cast", graph.node("MatMulInteger", record, graph.constant(coding.key_weights)), to=FLOAT)
+    keys = graph.node("Mul", keys, graph.constant(coding.key_scale))
+    keys = graph.node("Add", keys, graph.constant(coding.key_offset))
+    keys = graph.node("QuantizeLinear", keys, graph.constant(np.array(1, np.float32)), zero)
+    graph.output("keys", graph.node("Clip", keys, zero, largest), np.uint8)
+    return graph
+
+
+def _windows_graph(card: ModelCard, coding: Coding) -> Graph:
+    """From codes to windows."""
+    graph = Graph()
+    squares = ""
+    for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
+        taps, weights = window.padded()
+        positions, count, channels = card.positions(level), taps.shape[1], level.channels
+        codes = graph.input(f"codes{i}", np.uint8, ("views", positions, channels))
+        if i > 0:
+            codes = graph.node("Gather", codes, graph.constant(taps.ravel()), axis=1)
+        elif window.padding:
+            codes = graph.reshape(codes, -1, window.taps.shape[1], channels)
+            codes = graph.node("Gather", codes, graph.constant(_up_to(window.taps.shape[1], count)), axis=1)
+        seen = graph.reshape(codes, -1, count, channels)
+        # (views * cells, P, C) -> (views * cells, C, P)
+        operand = graph.node("Cast", graph.node("Transpose", seen, perm=(0, 2, 1)), to=INT8)
+        graph.output(f"operand{i}", operand, np.int8)
+        # ‖W x‖² at each position i of the cell: Σ over positions a, b of W[i, a] W[i, b] ⟨x[a], x[b]⟩.
+        pairs = np.einsum("ia,ib->abi", weights, weights).reshape(count**2, -1) * coding.steps[i] ** 2
+        products = graph.node("Cast", graph.node("MatMulInteger", seen, operand), to=FLOAT)
+        part = graph.node("MatMul", graph.reshape(products, -1, count**2), graph.constant(pairs.astype(np.float32)))
+        squares = part if not squares else graph.node("Add", squares, part)
+    graph.output("squares", squares, np.float32)
+    return graph
+
+
+def _up_to(count: int, length: int) -> NDArray[np.int32]:
+    """0, 1, … count - 1, and then the last one again, `length` in all."""
+    return np.minimum(np.arange(length), count - 1).astype(np.int32)

@@ -1,0 +1,112 @@
+"""How frames are matched: the paper's parameters, those of the approximate search, and the two profiles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spade_edge.runtime.errors import UsageError
+from spade_edge.runtime.fields import Fields
+
+EXACT, HNSW = "exact", "hnsw"
+FROM_VECTORS, FROM_MAP = "vectors", "map"
+CODES, NONE = "codes", "none"
+SHARED, PER_VIEW = "shared", "per-view"
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How frames are matched: the paper's knobs, and those of the approximate search.
+
+    Attributes:
+        neighbours: K, the good images nearest by image vector, or their views where they have several; None for all.
+        kappa: κ of Eq. 3.
+        sigma: σ of the Gaussian, in pixels of the view.
+        projection: what is kept of the good images: "codes", every feature in a byte; "none", as the network gives it.
+        search: "exact", every embedding of the K images; "hnsw", those of the most similar cells.
+        image_score: "vectors", mean squared distance to the K nearest image vectors, of the worst view; "map", mean of
+            the pixels where the map is furthest over what good images have there, as many as 0.3 % of a view.
+        candidates: T, cells of the gallery looked into for each cell of the view (hnsw).
+        ef: length of the index's list of best keys (hnsw).
+        gallery: "shared", a view may match any view of a good image; "per-view", only the same one.
+    """
+
+    neighbours: int | None = None
+    kappa: int = 1
+    sigma: float = 4.0
+    projection: str = CODES
+    search: str = HNSW
+    image_score: str = FROM_MAP
+    candidates: int = 12
+    ef: int = 32
+    gallery: str = SHARED
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("neighbours", 1 if self.neighbours is None else self.neighbours, 10**6),
+            ("kappa", self.kappa, 10**4),
+            ("candidates", self.candidates, 4096),
+            ("ef", self.ef, 65536),
+        ):
+            if not 1 <= value <= most:
+                raise UsageError(f"expected {name} from 1 to {most}, found {value}")
+        if not (math.isfinite(self.sigma) and 0 <= self.sigma <= 100):
+            raise UsageError(f"expected sigma from 0 to 100 pixels, found {self.sigma}")
+        if self.projection not in (CODES, NONE):
+            raise UsageError(f"expected projection to be {CODES} or {NONE}, found {self.projection}")
+        if self.projection == NONE and self.search == HNSW:
+            raise UsageError(
+                f"expected --search {EXACT} with --projection {NONE}, found {HNSW}: the index is searched in codes"
+            )
+        if self.search not in (EXACT, HNSW):
+            raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {self.search}")
+        if self.image_score not in (FROM_VECTORS, FROM_MAP):
+            raise UsageError(f"expected image_score to be {FROM_VECTORS} or {FROM_MAP}, found {self.image_score}")
+        if self.gallery not in (SHARED, PER_VIEW):
+            raise UsageError(f"expected the gallery to be {SHARED} or {PER_VIEW}, found {self.gallery}")
+
+    def indexes(self, views: int) -> int:
+        """How many HNSW indexes a gallery of that many views has."""
+        if self.projection != CODES:
+            return 0
+        return views if self.gallery == PER_VIEW else 1
+
+    def check_cell(self, side: int) -> None:
+        """Refuse a κ that a search over cells of side x side embeddings cannot serve.
+
+        Raises:
+            UsageError: κ is larger than the number of embeddings in the candidates.
+        """
+        offered = self.candidates * side**2
+        if self.search == HNSW and self.kappa > offered:
+            raise UsageError(
+                f"expected kappa of at most {offered}, the embeddings in {self.candidates} candidates, "
+                f"found {self.kappa}; raise --candidates or use --search exact"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Matching:
+        matching = cls(
+            neighbours=fields.integer_or_none("neighbours"),
+            kappa=fields.integer("kappa"),
+            sigma=fields.number("sigma"),
+            projection=fields.text("projection"),
+            search=fields.text("search"),
+            image_score=fields.text("image_score"),
+            candidates=fields.integer("candidates"),
+            ef=fields.integer("ef"),
+            gallery=fields.text("gallery"),
+        )
+        fields.done()
+        return matching
+
+
+PROFILES = {
+    "edge": Matching(),
+    # Cohen & Hoshen 2020: K = 50, κ = 1, σ = 4, every position of the K nearest images.
+    "paper": Matching(neighbours=50, projection=NONE, search=EXACT, image_score=FROM_VECTORS),
+}

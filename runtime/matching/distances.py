@@ -1,0 +1,219 @@
+"""Eq. 3: how far every position of a view is from the nearest embeddings of the gallery.
+
+    d(y, p) = 1/κ · Σ over the κ nearest f in G of ‖f − F(y, p)‖²
+
+Two ways to find the nearest: `match_exactly` looks at every embedding of the gallery; `match_cells` looks at every
+embedding of some cells of it, which an HNSW index found to resemble. Both rank by ‖f‖² − 2⟨f, F(y, p)⟩, matrix
+products. A product form rounds badly where distances are small, so `match_exactly` then takes the distance of what it
+found by difference, and `match_cells` has products of whole numbers, which do not round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.geometry.resample import Product, resampling_weights
+from spade_edge.runtime.matching.cells import CellComparison
+from spade_edge.runtime.matching.coding import Windows
+from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
+from spade_edge.runtime.network.pyramid import Pyramid, from_cells
+
+TABLE = 2 << 20  # numbers in a table: 8 MB, whatever the size of the gallery; larger ones leave the cache
+
+
+@dataclass(frozen=True)
+class Place:
+    """An embedding of the gallery.
+
+    Attributes:
+        entry: of the gallery.
+        position: in its finest grid, row by row.
+        distance: squared, from the position of the view that it was found for.
+    """
+
+    entry: int
+    position: int
+    distance: float
+
+
+@dataclass(frozen=True)
+class ExactMatches:
+    """What was found for every position of the finest grid.
+
+    Attributes:
+        distances: (h, w) float32, d(y, p).
+        entries: (h, w), the gallery's entry that holds the nearest embedding.
+        positions: (h, w), its position in that entry's finest grid, row by row.
+        near: (h, w) float32, the squared distance to it (κ = 1).
+    """
+
+    distances: NDArray[np.float32]
+    entries: NDArray[np.intp]
+    positions: NDArray[np.intp]
+    near: NDArray[np.float32]
+
+    def nearest(self, row: int, column: int) -> Place:
+        """The nearest embedding of one position."""
+        at = row, column
+        return Place(int(self.entries[at]), int(self.positions[at]), float(self.near[at]))
+
+
+@dataclass(frozen=True)
+class CellMatches:
+    """What was found for every position of the finest grid; where it lies is worked out when it is asked for.
+
+    Attributes:
+        distances: (h, w) float32, d(y, p).
+        gallery: where it was found.
+        candidates: (cells, T), the gallery's cells that were looked into; -1 for none.
+        table: (cells, T * side * side, side * side) float32, distances less `squares`.
+        squares: (cells, side * side) float32, squared lengths of the view's embeddings.
+    """
+
+    distances: NDArray[np.float32]
+    gallery: CodedGallery
+    candidates: NDArray[np.int64]
+    table: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+    def nearest(self, row: int, column: int) -> Place:
+        """The nearest embedding of one position."""
+        side, width = self.gallery.side, self.gallery.grid[1]
+        cell = row // side * (width // side) + column // side
+        within = row % side * side + column % side
+        found = int(self.table[cell, :, within].argmin())
+        distance = max(0.0, float(self.table[cell, found, within] + self.squares[cell, within]))
+        candidate, place = divmod(found, side**2)
+        entry, there = divmod(int(self.candidates[cell, candidate]), self.gallery.cells_per_entry)
+        top, left = divmod(there, width // side)
+        position = (top * side + place // side) * width + left * side + place % side
+        return Place(entry, position, distance)
+
+
+Matches = ExactMatches | CellMatches
+
+
+def match_exactly(
+    pyramid: Pyramid, gallery: Features, *, entries: NDArray[np.intp], kappa: int, product: Product = np.matmul
+) -> ExactMatches:
+    """Compare with every embedding of some entries of the gallery.
+
+    Enlarging is linear, so it commutes with the product: a level's product with the query is taken at the level's own
+    resolution and the table of products is enlarged. That saves three quarters of the arithmetic and is exact.
+
+    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, at any size of the gallery.
+
+    Args:
+        pyramid: features of the view.
+        gallery: where to look.
+        entries: (K,) at least one: the paper's K nearest, or all.
+        kappa: κ, at least 1; all embeddings if there are fewer.
+        product: what multiplies matrices.
+    """
+    height, width = pyramid.grid
+    places = height * width
+    query = pyramid.embedding().reshape(places, -1)
+    ends = np.cumsum([level.shape[2] for level in pyramid.levels])
+    parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's share of each level
+    kappa = min(kappa, places * len(entries))
+    found = np.zeros((places, kappa), np.intp)
+    band = max(1, TABLE // places)
+    for start in range(0, places, band):
+        stop = min(start + band, places)
+        best = np.full((stop - start, kappa), np.inf, np.float32)
+        for entry in entries:
+            table = np.repeat(gallery.squares_of(entry).reshape(1, places), stop - start, axis=0)
+            for level, part in zip(gallery.pyramid(entry).levels, parts, strict=True):
+                rows, columns, channels = level.shape
+                products = product(part[start:stop], level.reshape(-1, channels).T)
+                table += _enlarge_each(products.reshape(-1, rows, columns), (height, width), product).reshape(
+                    -1, places
+                )
+            _keep_nearest(best, found[start:stop], table, first=entry * places)
+    found_entries, positions = np.divmod(found.T, places)
+    distances = np.stack(
+        [squared_distances(gallery.embeddings(found_entries[k], positions[k]), query) for k in range(kappa)]
+    )
+    first = distances.argmin(axis=0)[np.newaxis]
+
+    def nearest(values: NDArray[np.generic]) -> NDArray[Any]:
+        return np.take_along_axis(values, first, axis=0).reshape(height, width)
+
+    return ExactMatches(
+        distances=distances.mean(axis=0).reshape(height, width),  # Eq. 3
+        entries=nearest(found_entries),
+        positions=nearest(positions),
+        near=nearest(distances),
+    )
+
+
+def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int], product: Product) -> NDArray[np.float32]:
+    """Enlarge each of (M, h, w) tables to a finer grid, as `pyramid.enlarge` does a level."""
+    if products.shape[1:] == grid:
+        return products
+    rows, columns = (resampling_weights(have, want) for have, want in zip(products.shape[1:], grid, strict=True))
+    across = product(products.reshape(-1, columns.shape[1]), columns.T).reshape(len(products), -1, grid[1])
+    down = product(across.transpose(0, 2, 1).reshape(-1, rows.shape[1]), rows.T)
+    return down.reshape(len(products), grid[1], grid[0]).transpose(0, 2, 1)
+
+
+def _keep_nearest(
+    best: NDArray[np.float32], where: NDArray[np.intp], table: NDArray[np.float32], *, first: int
+) -> None:
+    """Merge a table (queries, gallery positions) into the κ best so far (queries, κ), in place."""
+    kappa = best.shape[1]
+    # Later images improve ever fewer queries; only those are worth a partial sort.
+    better = np.flatnonzero(table.min(axis=1) < best.max(axis=1))
+    rows = table[better]
+    nearest = min(kappa, rows.shape[1])
+    if nearest == 1:
+        columns = rows.argmin(axis=1)[:, np.newaxis]
+    else:
+        columns = np.argpartition(rows, nearest - 1, axis=1)[:, :nearest]
+    values = np.concatenate([best[better], np.take_along_axis(rows, columns, axis=1)], axis=1)
+    places = np.concatenate([where[better], first + columns], axis=1)
+    order = np.argsort(values, axis=1, kind="stable")[:, :kappa]
+    best[better] = np.take_along_axis(values, order, axis=1)
+    where[better] = np.take_along_axis(places, order, axis=1)
+
+
+def match_cells(
+    seen: Windows,
+    view: int,
+    gallery: CodedGallery,
+    *,
+    candidates: NDArray[np.int64],
+    comparison: CellComparison,
+    kappa: int,
+) -> CellMatches:
+    """Compare with every embedding of some cells of the gallery.
+
+    Memory: a table of T * side² numbers for each position, and the codes of the candidates once, whatever the size of
+    the gallery.
+
+    Args:
+        seen: some views.
+        view: which of them.
+        gallery: where to look.
+        candidates: (cells, T), the gallery's cells to look into for each cell of the view; -1 for none.
+        comparison: of cells.
+        kappa: κ of Eq. 3, at least 1; all embeddings of the candidates if there are fewer.
+    """
+    cells = gallery.cells_per_entry
+    nearest, table = comparison(seen, view, levels=gallery.levels, squares=gallery.squares, candidates=candidates)
+    squares = seen.squares[view * cells : (view + 1) * cells]
+    if kappa > 1:
+        few = min(kappa, int((candidates >= 0).sum(axis=1).min()) * gallery.side**2)
+        best = np.partition(table, few - 1, axis=1)[:, :few] + squares[:, np.newaxis]
+        nearest = np.maximum(best, 0).mean(axis=1)  # Eq. 3
+    return CellMatches(
+        distances=from_cells(nearest, gallery.side, gallery.grid),
+        gallery=gallery,
+        candidates=candidates,
+        table=table,
+        squares=squares,
+    )

@@ -1,0 +1,203 @@
+"""The embeddings of the good images, kept as the network's own levels and enlarged only where they are looked at.
+
+Storing levels instead of embeddings keeps everything in a quarter of the numbers: at 224x224, a Wide-ResNet50-2
+embedding has 3,136 x 1,792 numbers an image, its three levels have 1.4 million. `Gallery` keeps them as the network
+gave them, in float32; `CodedGallery` in codes, a byte each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.geometry.resample import resampling_weights
+from spade_edge.runtime.matching.coding import Coding
+from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.pyramid import Pyramid, from_cells
+
+
+@dataclass(frozen=True)
+class Features(ABC):
+    """Features of N good images, however they are kept.
+
+    Each view of each good image is an entry; entries go view by view: entry = view * N + image.
+
+    Attributes:
+        card: of the model they come from.
+        levels: finest first, an array a level with a row an entry, usually memory-mapped.
+        images: (entries, C) float32, image vectors.
+        names: N file names, relative to the folder they were read from.
+    """
+
+    card: ModelCard
+    levels: tuple[NDArray[Any], ...]
+    images: NDArray[np.float32]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Good images."""
+        return len(self.names)
+
+    @property
+    def views(self) -> int:
+        """Views of a good image."""
+        return len(self.images) // len(self.names)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Positions of the finest level, (rows, columns)."""
+        return self.card.grid(self.card.levels[0])
+
+    @property
+    def side(self) -> int:
+        """Positions of the finest grid along one side of a cell."""
+        return self.card.side
+
+    @property
+    def cells_per_entry(self) -> int:
+        return self.card.cells
+
+    @abstractmethod
+    def pyramid(self, entry: int) -> Pyramid:
+        """A view of a good image as if it had just left the network."""
+
+    @abstractmethod
+    def squares_of(self, entry: int) -> NDArray[np.float32]:
+        """Squared length of each embedding of an entry: (h, w) float32."""
+
+    @abstractmethod
+    def _at(
+        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Features of a level at single places: (M, C) float32."""
+
+    def nearest_entries(
+        self, image: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
+        """The K entries most like a view, nearest first (the paper's stage 1).
+
+        Args:
+            image: (C,) image vector.
+            count: K; all that are allowed if there are no more.
+            allowed: (entries,) bool, those that may be chosen.
+        """
+        distances = squared_distances(self.images, image)
+        distances[~allowed] = np.inf
+        return np.argsort(distances, kind="stable")[: min(count, int(allowed.sum()))]
+
+    def embeddings(self, entries: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Embeddings at single positions.
+
+        Args:
+            entries: (M,) entries of the gallery.
+            positions: (M,) positions of the finest grid, row by row.
+
+        Returns:
+            (M, sum of C) float32.
+        """
+        rows, columns = np.divmod(positions, self.grid[1])
+        parts = []
+        for number, level in enumerate(self.card.levels):
+            height, width = self.card.grid(level)
+            above, below, lower = _taps(height, self.grid[0])
+            left, right, further = _taps(width, self.grid[1])
+            part: NDArray[np.float32] = np.zeros((len(entries), level.channels), np.float32)
+            for row, row_share in ((above, 1 - lower), (below, lower)):
+                for column, column_share in ((left, 1 - further), (right, further)):
+                    share = row_share[rows] * column_share[columns]
+                    seen = np.flatnonzero(share)  # the finest level has one neighbour, not four
+                    part[seen] += share[seen, None] * self._at(
+                        number, entries[seen], row[rows[seen]], column[columns[seen]]
+                    )
+            parts.append(part)
+        return np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Gallery(Features):
+    """Features in float32, as the network gave them: `levels` are (entries, h, w, C) float32.
+
+    Attributes:
+        squares: (entries, h, w) float32, squared length of every embedding on the finest grid.
+    """
+
+    squares: NDArray[np.float32]
+
+    def pyramid(self, entry: int) -> Pyramid:
+        return Pyramid(levels=tuple(np.asarray(level[entry]) for level in self.levels), image=self.images[entry])
+
+    def squares_of(self, entry: int) -> NDArray[np.float32]:
+        return self.squares[entry]
+
+    def _at(
+        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        return np.asarray(self.levels[level][entries, rows, columns], np.float32)
+
+
+@dataclass(frozen=True)
+class CodedGallery(Features):
+    """Features in codes: `levels` are (entries, positions, C) uint8, row by row, the finest cell by cell.
+
+    Attributes:
+        coding: what the codes stand for.
+        squares: (entries * cells, side * side) float32, squared length of every embedding, its lowest features being 0.
+    """
+
+    coding: Coding
+    squares: NDArray[np.float32]
+
+    def pyramid(self, entry: int) -> Pyramid:
+        levels = []
+        for number, level in enumerate(self.card.levels):
+            codes = np.asarray(self.levels[number][entry])
+            if number == 0 and self.side > 1:
+                codes = codes[self._by_row]
+            values = codes.astype(np.float32) * self.coding.steps[number] + self.coding.lowest[number]
+            levels.append(values.reshape(*self.card.grid(level), level.channels))
+        return Pyramid(levels=tuple(levels), image=self.images[entry])
+
+    def squares_of(self, entry: int) -> NDArray[np.float32]:
+        return squared_lengths(self.pyramid(entry))
+
+    def _at(
+        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        positions = rows * self.card.grid(self.card.levels[level])[1] + columns
+        if level == 0 and self.side > 1:
+            positions = self._by_row[positions]
+        codes = self.levels[level][entries, positions].astype(np.float32)
+        return np.asarray(codes * self.coding.steps[level] + self.coding.lowest[level], np.float32)
+
+    @cached_property
+    def _by_row(self) -> NDArray[np.intp]:
+        """For each position of the finest grid, row by row, its place in cell order."""
+        order = np.arange(int(np.prod(self.grid))).reshape(-1, self.side**2)
+        return from_cells(order, self.side, self.grid).ravel()
+
+
+def squared_distances(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared L2 distance of each of (..., C) vectors to the query, by difference: exact where it is near zero."""
+    difference = vectors - query
+    return np.einsum("...c,...c->...", difference, difference)
+
+
+def squared_lengths(pyramid: Pyramid) -> NDArray[np.float32]:
+    """Squared length of every embedding of a view: (h, w) float32."""
+    embedding = pyramid.embedding()
+    return np.einsum("hwc,hwc->hw", embedding, embedding)
+
+
+def _taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    # The two source positions that a bilinear target position looks at, and the share of the second.
+    weights = resampling_weights(source, target)
+    first = weights.argmax(axis=1)
+    rest = weights.copy()
+    rest[np.arange(target), first] = 0
+    second = rest.argmax(axis=1)
+    return first, second, rest[np.arange(target), second]

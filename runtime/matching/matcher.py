@@ -1,0 +1,197 @@
+"""A gallery with the way to match against it: Eq. 3 for the map, and the image score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.kernels.kernel import Products
+from spade_edge.runtime.matching.cells import CellComparison
+from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.config import EXACT, HNSW, PER_VIEW, SHARED, Matching
+from spade_edge.runtime.matching.distances import ExactMatches, Matches, match_cells, match_exactly
+from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
+from spade_edge.runtime.matching.graph_search import Search
+from spade_edge.runtime.network.pyramid import Pyramid
+
+
+class Matcher:
+    """Compares views with a gallery.
+
+    Args:
+        gallery: the good images.
+        matching: how to compare.
+        searches: find the cells that resemble, for `search="hnsw"`: one over all entries, or, where the gallery is per
+            view, one a view over its own.
+        threads: of onnxruntime; None for one a core.
+
+    Raises:
+        BundleError: the search needs an index and there is none.
+        UsageError: κ is larger than the number of embeddings that the search looks at.
+    """
+
+    def __init__(
+        self,
+        gallery: Features,
+        matching: Matching,
+        *,
+        searches: Sequence[Search] = (),
+        threads: int | None = None,
+    ) -> None:
+        matching.check_cell(gallery.side)
+        self.gallery = gallery
+        self.matching = matching
+        self._searches = tuple(searches)
+        self._product = Products(threads=threads)
+        self._coder = None
+        if isinstance(gallery, CodedGallery):
+            self._coder = Coder(gallery.card, gallery.coding, threads=threads)
+        if matching.search == HNSW:
+            if self._coder is None or not searches:
+                raise BundleError(
+                    "expected a gallery in codes with an HNSW index, found one without: "
+                    "this bundle was built with --projection none; use --search exact"
+                )
+            expected = matching.indexes(gallery.views)
+            if len(searches) != expected:
+                raise UsageError(
+                    f"expected {expected} searches, as the gallery is {matching.gallery}, found {len(searches)}"
+                )
+            self._comparison = CellComparison(gallery.card, self._coder.coding, threads=threads)
+
+    def matches(
+        self,
+        pyramids: Sequence[Pyramid],
+        *,
+        views: Sequence[int] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> list[Matches]:
+        """Find the nearest embeddings of every position of one or more views.
+
+        Args:
+            pyramids: features of the views.
+            views: which view of a frame each is, as the layout numbers them; None where each is the first.
+            allowed: (N,) bool, good images that may be matched (leave-one-out forbids the image itself); None for all.
+        """
+        views = [0] * len(pyramids) if views is None else views
+        if self.matching.search == EXACT:
+            return [self._exactly(pyramid, view, allowed) for pyramid, view in zip(pyramids, views, strict=True)]
+        assert isinstance(self.gallery, CodedGallery) and self._coder is not None  # noqa: S101  (checked when made)
+        coded = self._coder(pyramids)
+        candidates = self.candidates(pyramids, coded.keys, views=views, allowed=allowed)
+        seen = self._coder.windows(coded)
+        return [
+            match_cells(
+                seen,
+                number,
+                self.gallery,
+                candidates=candidates[number],
+                comparison=self._comparison,
+                kappa=self.matching.kappa,
+            )
+            for number in range(len(pyramids))
+        ]
+
+    def candidates(
+        self,
+        pyramids: Sequence[Pyramid],
+        keys: NDArray[np.uint8],
+        *,
+        views: Sequence[int],
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.int64]:
+        """Find the gallery's cells that resemble those of the views.
+
+        Args:
+            pyramids: features of the views.
+            keys: (views * cells, D) uint8, of all cells of the views.
+            views: as for `matches`.
+            allowed: (N,) bool, as for `matches`.
+
+        Returns:
+            (views, cells, T) int64, numbers of cells, nearest first; -1 where there are fewer.
+        """
+        cells = self.gallery.cells_per_entry
+        keys = keys.reshape(len(pyramids), cells, -1)
+        found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
+        # Together goes what is looked for in one index among the same entries.
+        for together in self._together(len(pyramids), views):
+            view = views[together[0]]
+            entries = self._entries(view, pyramids[together[0]].image, allowed)
+            index, own = self._searches[0], slice(0, len(self.gallery.images))
+            if self.matching.gallery == PER_VIEW:
+                index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
+            # A filter takes time, even one that allows everything.
+            every = entries is None or bool(entries[own].all())
+            near, _ = index(
+                keys[together].reshape(len(together) * cells, -1),
+                count=self.matching.candidates,
+                ef=self.matching.ef,
+                allowed=None if every or entries is None else np.repeat(entries[own], cells),
+            )
+            near = np.where(near >= 0, near + own.start * cells, -1)
+            found[together, :, : near.shape[1]] = near.reshape(len(together), cells, -1)
+        return found
+
+    def _together(self, count: int, views: Sequence[int]) -> list[list[int]]:
+        if self.matching.neighbours is not None:  # each has its own nearest images
+            return [[number] for number in range(count)]
+        if self.matching.gallery == SHARED:
+            return [list(range(count))]
+        return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
+
+    def exactly(self, pyramid: Pyramid, entries: NDArray[np.intp]) -> ExactMatches:
+        """Compare a view with every embedding of some entries of the gallery, whatever the search.
+
+        Args:
+            pyramid: features of the view.
+            entries: (K,), at least one.
+        """
+        if self._coder is not None:
+            pyramid = self._coder.rounded(pyramid)  # frames and gallery in the same numbers
+        return match_exactly(pyramid, self.gallery, entries=entries, kappa=self.matching.kappa, product=self._product)
+
+    def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
+        entries = self._entries(view, pyramid.image, allowed)
+        return self.exactly(
+            pyramid, np.arange(len(self.gallery.images)) if entries is None else np.flatnonzero(entries)
+        )
+
+    def vector_score(
+        self, image: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
+    ) -> float:
+        """The paper's stage 1, the score of a view as a whole: mean squared distance to the K nearest image vectors.
+
+        Args:
+            image: (C,) float32, the view's.
+            view: which of the frame's.
+            allowed: (N,) bool, as for `matches`.
+        """
+        permitted = self._permitted(view, allowed)
+        known = self.gallery.images if permitted is None else self.gallery.images[permitted]
+        distances = np.sort(squared_distances(known, image))
+        return float(distances[: self.matching.neighbours].mean())
+
+    def _entries(
+        self, view: int, image: NDArray[np.float32], allowed: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_] | None:
+        """Entries that a view is matched with: (entries,) bool, None for all."""
+        permitted = self._permitted(view, allowed)
+        if self.matching.neighbours is None:
+            return permitted
+        every = np.ones(len(self.gallery.images), bool) if permitted is None else permitted
+        chosen = np.zeros_like(every)
+        chosen[self.gallery.nearest_entries(image, self.matching.neighbours, allowed=every)] = True
+        return chosen
+
+    def _permitted(self, view: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Entries that a view may be matched with: (entries,) bool, None for all."""
+        count, views = len(self.gallery), self.gallery.views
+        if self.matching.gallery == SHARED or views == 1:
+            return None if allowed is None else np.tile(allowed, views)
+        permitted = np.zeros(count * views, bool)
+        permitted[view * count : (view + 1) * count] = True if allowed is None else allowed
+        return permitted

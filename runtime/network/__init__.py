@@ -1,0 +1,1 @@
+"""The feature extractor: its model card, its session, and the provider that runs it."""

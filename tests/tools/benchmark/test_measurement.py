@@ -1,0 +1,318 @@
+"""`spade-edge bench`: what it counts is right, what it times is there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spade_edge.galleries import Built
+from spade_edge.runtime import Scorer
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.matching.coding import Coding
+from spade_edge.runtime.matching.config import Matching
+from spade_edge.runtime.matching.gallery import CodedGallery
+from spade_edge.runtime.matching.hnsw import Index
+from spade_edge.runtime.network.card import Level, ModelCard
+from spade_edge.runtime.network.session import Session
+from spade_edge.tools.benchmark.measurement import Times, frames_like, machine, measure, recall, resident_bytes, work
+from spade_edge.tools.cli.commands import bench as command_bench
+from spade_edge.tools.cli.main import main
+
+Frames = Callable[..., NDArray[np.uint8]]
+Capture = pytest.CaptureFixture[str]
+
+GROWING = {"level1", "level2", "level3", "squares", "images", "thumbnails", "index"}
+
+
+def bench(capsys: Capture, bundle: Path, *arguments: object) -> tuple[str, str]:
+    """Stdout and stderr of a bench that succeeds."""
+    code = main(["bench", f"--bundle={bundle}", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return printed.out, printed.err
+
+
+def as_json(capsys: Capture, bundle: Path, *arguments: object) -> dict[str, Any]:
+    out, _ = bench(capsys, bundle, "--json", *arguments)
+    assert out.count("\n") == 1
+    return dict(json.loads(out))
+
+
+def test_a_table_says_what_was_measured(capsys: Capture, edge: Built) -> None:
+    out, err = bench(capsys, edge.path, "--count", 4)
+    assert err == ""
+    lines = out.splitlines()
+    assert "cores, threads: one a core; CPUExecutionProvider, onnxruntime " in lines[0]
+    each = sum(payload.size for role, payload in edge.manifest.files.items() if role in GROWING) / 8e6
+    assert lines[1].startswith(f"{edge.path}: 8 good images, {each:.2f} MB each, search hnsw; opened in ")
+    assert lines[3] == "4 frames of 64x64, milliseconds"
+    assert lines[4].split() == ["p50", "p90", "p99", "max"]
+    for line, label in zip(lines[5:9], ("network alone", "frame to result", "ratio", "p99 / p50 ratio"), strict=True):
+        numbers = [float(number) for number in line.removeprefix(label).split()]
+        assert line.startswith(label) and min(numbers) > 0 and len(numbers) == (1 if "ratio" in label else 4)
+    assert lines[9].startswith("of a frame: view ") and ", network " in lines[9] and ", matching " in lines[9]
+    assert not any(line.startswith(("in batches", "against exact search")) for line in lines)
+    assert lines[-1].startswith("matching: ") and lines[-1].endswith(" MB of keys read a frame")
+
+
+def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
+    value = as_json(capsys, edge.path, "--count", 3, "--threads", 1)
+    assert list(value) == [
+        "machine", "bundle", "open_seconds", "frame_size", "measured", "memory", "work", "recall",
+    ]  # fmt: skip
+    assert set(value["machine"]) == set(machine(1)) | {"provider", "providers"}
+    assert value["machine"]["threads"] == 1 and value["machine"]["provider"] == "CPUExecutionProvider"
+    assert value["machine"]["numpy"] == np.__version__ and value["machine"]["cores"] == os.cpu_count()
+    bundle = value["bundle"]
+    assert (bundle["path"], bundle["images"], bundle["search"]) == (str(edge.path), 8, "hnsw")
+    assert (bundle["candidates"], bundle["ef"]) == (Matching().candidates, Matching().ef)
+    files = edge.manifest.files
+    assert bundle["megabytes"] == pytest.approx(sum(payload.size for payload in files.values()) / 1e6)
+    gallery = sum(payload.size for role, payload in files.items() if role in GROWING)
+    assert bundle["gallery_megabytes_an_image"] == pytest.approx(gallery / 8 / 1e6)
+    assert value["frame_size"] == [64, 64] and value["open_seconds"] > 0
+    measured = value["measured"]
+    assert set(measured) == {"frames", "frame", "network", "stages", "ratio", "spread", "batch"}
+    assert measured["frames"] == 3 and measured["batch"] is None
+    assert set(measured["stages"]) == {"view", "network", "matching", "map"}
+    for times in (measured["frame"], measured["network"]):
+        assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["largest"]
+    assert measured["ratio"] == pytest.approx(measured["frame"]["p50"] / measured["network"]["p50"])
+    assert value["recall"] is None
+    assert value["work"] == asdict(work(Scorer.open(edge.path)))  # type: ignore[arg-type]
+    if value["memory"] is not None:
+        resident, beyond = value["memory"]["resident_megabytes"], value["memory"]["beyond_bundle_megabytes"]
+        assert resident - beyond == pytest.approx(bundle["megabytes"])
+
+
+def test_size_batch_and_exact_search(capsys: Capture, edge: Built) -> None:
+    value = as_json(capsys, edge.path, "--count", 2, "--size", "50x120", "--batch", 3)
+    assert value["frame_size"] == [120, 50] and value["measured"]["batch"] > 0
+    value = as_json(capsys, edge.path, "--count", 2, "--search", "exact", "--recall")
+    assert value["work"] is None and value["recall"] is None and value["bundle"]["search"] == "exact"
+    out, _ = bench(capsys, edge.path, "--count", 2, "--size", "30", "--batch", 2)
+    assert "2 frames of 30x30, milliseconds" in out and "in batches: " in out
+
+
+def test_a_bundle_without_codes_is_measured_too(capsys: Capture, paper: Built) -> None:
+    value = as_json(capsys, paper.path, "--count", 2, "--recall")
+    assert value["work"] is None and value["recall"] is None and value["bundle"]["search"] == "exact"
+    out, _ = bench(capsys, paper.path, "--count", 2)
+    assert "matching: " not in out
+
+
+def test_recall_compares_with_exact_search(capsys: Capture, edge: Built) -> None:
+    out, err = bench(capsys, edge.path, "--count", 6, "--recall", "--json")
+    found = json.loads(out)["recall"]
+    assert err.splitlines() == [f"exact search, frame {i} of 4" for i in (1, 2, 3, 4)]
+    assert set(found) == {"frames", "distance", "same", "score"} and found["frames"] == 4
+    assert -1e-3 <= found["distance"] <= 0.05 and 0.9 <= found["same"] <= 1 and 0 <= found["score"] <= 0.05
+    out, _ = bench(capsys, edge.path, "--count", 1, "--recall")
+    assert "against exact search, 1 frames: mean distance " in out
+
+
+def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames) -> None:
+    def first(queries: NDArray[np.uint8], *, count: int, ef: int, allowed: object = None) -> tuple[Any, Any]:
+        labels = np.tile(np.arange(count), (len(queries), 1))  # cells at the top of the first image, whatever is asked
+        return labels, np.zeros_like(labels)
+
+    def each(frames: Any) -> Iterator[Any]:
+        asked.append(len(frames))
+        yield from frames
+
+    asked: list[int] = []
+    frames = [part(60), part(61, flaw=True)]
+    good = recall(edge.path, Scorer.open(edge.path), frames, threads=None, progress=each)
+    bad = recall(edge.path, Scorer.open(edge.path, search=first), frames, threads=None, progress=each)
+    assert asked == [2, 2] and good.frames == bad.frames == 2
+    assert abs(good.distance) < 0.01 and good.same > 0.95 and good.score < 0.01
+    assert bad.distance > 0.05 and bad.same < 0.7
+
+
+def test_frames_of_ones_own_are_scored(
+    capsys: Capture, edge: Built, part: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), part(seed, size=(70, 90)))
+    (tmp_path / "text.png").write_text("no image")
+    seen: list[NDArray[np.uint8]] = []
+
+    def spied(scorer: Scorer, frames: list[NDArray[np.uint8]], **options: Any) -> Any:
+        seen.extend(frames)
+        return measure(scorer, frames, **options)
+
+    monkeypatch.setattr(command_bench, "measure", spied)
+    value = as_json(capsys, edge.path, "--frames", tmp_path, "--count", 5)
+    assert value["frame_size"] == [70, 90] and value["measured"]["frames"] == 5
+    assert len(seen) == 3
+    for seed, frame in enumerate(seen):
+        assert np.array_equal(frame, part(seed, size=(70, 90)))
+    value = as_json(capsys, edge.path, "--frames", tmp_path / "1.png", "--count", 1)
+    assert value["measured"]["frames"] == 1
+
+
+def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
+    calls: list[str] = []
+
+    def score(frame: NDArray[np.uint8]) -> SimpleNamespace:
+        calls.append("frame")
+        return SimpleNamespace(milliseconds={"view": 1.0, "matching": float(len(calls)), "total": 5.0})
+
+    class Stub:
+        """Counts what it is asked to do."""
+
+        def viewer(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.zeros((5, 2, 2, 3), np.float32)  # five views
+
+        def session(self, views: NDArray[np.float32]) -> None:
+            calls.append(f"network on {len(views)}")
+
+        def batch(self, frames: list[NDArray[np.uint8]]) -> None:
+            calls.append(f"batch of {len(frames)}")
+
+        __call__ = staticmethod(score)
+
+    measured = measure(Stub(), [np.zeros((4, 4), np.uint8)] * 2, count=13, batch=5)  # type: ignore[arg-type]
+    assert calls[:2] == ["frame"] * 2  # do not count
+    alone = ["network on 4", "network on 1"]  # in the runs that a frame's views go through
+    blocks = alone * 10 + ["frame"] * 10 + alone * 3 + ["frame"] * 3
+    assert calls[2:41] == blocks
+    assert calls[41:] == ["batch of 5"] * 6
+    assert measured.frames == 13 and measured.stages == {
+        "view": 1.0,
+        "matching": np.median([*range(23, 33), 39, 40, 41]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        ([7.0], (7, 7, 7, 7)),
+        ([4.0, 1.0, 3.0, 2.0], (2.5, 3.7, 3.97, 4)),
+        ([float(i) for i in range(100, -1, -1)], (50, 90, 99, 100)),
+        ([1.0] * 98 + [50.0, 99.0], (1, 1, 50.49, 99)),
+    ],
+)
+def test_percentiles(milliseconds: list[float], expected: tuple[float, ...]) -> None:
+    assert tuple(asdict(Times.of(milliseconds)).values()) == pytest.approx(expected)
+
+
+def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
+    card = ModelCard(
+        backbone="none", weights={}, levels=(Level(1, 8, 3), Level(2, 16, 5)), image_level=2, image_channels=5,
+        view=View(resize=(32, 32), size=(32, 32)), precision="fp32", parity={},
+    )  # fmt: skip
+    ones = np.ones(2, np.float32)
+    gallery = CodedGallery(
+        card=card,
+        levels=(np.zeros((3, 16, 3), np.uint8), np.zeros((3, 4, 5), np.uint8)),
+        images=np.zeros((3, 5), np.float32),
+        names=("a", "b", "c"),
+        # A record has 4 positions of 3 channels and 1 of 5, a key 6 numbers.
+        coding=Coding(ones, ones, np.zeros((17, 6), np.int8), np.ones(6, np.float32), np.ones(6, np.float32)),
+        squares=np.zeros((12, 4), np.float32),
+    )
+    index = Index(
+        keys=np.zeros((12, 6), np.uint8),
+        labels=np.arange(12),
+        links=np.zeros((12, 4), np.int32),
+        seeds=np.arange(5),
+    )
+
+    def scorer(matching: Matching, *indexes: Index) -> Any:
+        return SimpleNamespace(
+            matcher=SimpleNamespace(gallery=gallery, matching=matching), bundle=SimpleNamespace(indexes=indexes)
+        )
+
+    found = work(scorer(Matching(candidates=2), index))
+    assert found is not None
+    # 4 cells, each with 2 candidates; 4 embeddings in a cell; windows of 4 and of 3 x 3 positions, both padded to 16.
+    keys = 4 * 17 * 6
+    opened = 4 * 8 * 5 * 4  # cells, nodes a round, rounds, links
+    walk = (opened + 4 * 5) * 6
+    fine = (4 * 2 * 4 + 4 * 16) * 16 * 3
+    coarse = (4 * 2 * 9 + 4 * 16) * 16 * 5
+    assert found.byte_products == pytest.approx((keys + walk + fine + coarse) / 1e6)
+    squares = 2 * 4 * 16 * 16 * 4  # levels, cells, pairs of positions, embeddings
+    enlarged = 4 * 2 * (9 * 16 * 4 + 4 * 9 * 4)  # of the coarse level, on both sides
+    assert found.float_products == pytest.approx((squares + enlarged) / 1e6)
+    assert found.gathered == pytest.approx(4 * 2 * (4 * 3 + 9 * 5) / 1e6)
+    assert found.keys_gathered == pytest.approx(opened * 6 / 1e6)
+    assert work(scorer(Matching(candidates=2, search="exact"), index)) is None
+    assert work(scorer(Matching(candidates=2))) is None
+
+
+@pytest.mark.parametrize("name", ["shared", "per-view", "masked regions, per-view"])
+def test_a_bundle_with_views_is_measured_with_all_of_them(
+    capsys: Capture, with_views: Callable[[str], Built], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    call = Session.__call__
+
+    def counted(session: Session, views: NDArray[np.float32]) -> Any:
+        runs.append(len(views))
+        return call(session, views)
+
+    path = with_views(name).path
+    monkeypatch.setattr(Session, "__call__", counted)
+    views = len(Bundle.open(path).manifest.layout)
+    value = as_json(capsys, path, "--count", 3)
+    alone = [4, 2] if views == 6 else [2]
+    assert runs == alone * 9  # three frames that do not count, three runs of the network alone, three frames
+    assert value["frame_size"] == [56, 72] and value["measured"]["frames"] == 3
+    assert value["measured"]["ratio"] > 0 and value["bundle"]["images"] == 6
+    found = as_json(capsys, path, "--count", 2, "--recall")["recall"]
+    assert found["frames"] == 2 and -1e-3 <= found["distance"] <= 0.05
+    assert 0.85 <= found["same"] <= 1 and 0 <= found["score"] <= 0.05
+    # As much work as a view takes, times the views.
+    gathered = views * 4 * 12 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6
+    assert value["work"]["gathered"] == pytest.approx(gathered)
+    out, _ = bench(capsys, path, "--count", 2, "--batch", 2)
+    assert "2 frames of 72x56, milliseconds" in out and "in batches: " in out
+
+
+def test_frames_of_another_size_are_no_frames_of_a_bundle_with_views(
+    capsys: Capture, with_views: Callable[[str], Built]
+) -> None:
+    assert main(["bench", f"--bundle={with_views('shared').path}", "--size", "64", "--count", "1"]) != 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "expected frames of 72x56 pixels" in said[0]
+
+
+def test_the_work_does_not_grow_with_the_gallery_but_with_the_candidates(edge: Built) -> None:
+    scorer = Scorer.open(edge.path)
+    found = work(scorer)
+    assert found is not None
+    assert found.gathered == pytest.approx(16 * 12 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6)
+
+
+def test_frames_to_measure_with_are_like_the_thumbnails(edge: Built) -> None:
+    bundle = Bundle.open(edge.path)
+    frames = frames_like(bundle, 11, size=(90, 70))
+    assert len(frames) == 11
+    assert all(frame.shape == (90, 70, 3) and frame.dtype == np.uint8 for frame in frames)
+    assert len({frame.tobytes() for frame in frames}) == 11
+    for frame, again in zip(frames, frames_like(bundle, 11, size=(90, 70)), strict=True):
+        assert np.array_equal(frame, again)
+    for i, thumbnail in enumerate(bundle.thumbnails):
+        np.testing.assert_allclose(frames[i].mean(axis=(0, 1)), thumbnail.mean(axis=(0, 1)), atol=2)
+
+
+def test_memory_is_that_of_this_process() -> None:
+    before = resident_bytes()
+    if before is None:
+        pytest.skip("this system does not tell")
+    block = np.ones(64 << 20, np.uint8)
+    after = resident_bytes()
+    assert after is not None and after - before > len(block) / 2

@@ -1,0 +1,308 @@
+"""A folder that a camera writes into, in pieces, twice, or not at all."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spade_edge.runtime import DeviceError
+from spade_edge.tools.sources import Shot, open_source
+from spade_edge.tools.sources.cameras.acquisition import ALL, Acquisition
+from spade_edge.tools.sources.files.watch import GIVEN_UP, QUIET, Watch
+from spade_edge.tools.sources.files.whole import whole
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+
+
+def encoded(suffix: str, image: NDArray[np.uint8] = IMAGE) -> bytes:
+    if suffix == ".npy":
+        stream = io.BytesIO()
+        np.save(stream, image)
+        return stream.getvalue()
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+class Looks:
+    """A watched folder whose time stands still but for the pauses between two looks; a test acts in these.
+
+    Args:
+        acts: one for each look after the first; the source ends after the last.
+    """
+
+    def __init__(self, folder: Path, *acts: Callable[[], object], tries: float = 2) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+        self.acts = list(acts)
+        self.watch = Watch(folder, tries=tries, pause=self.pause, clock=lambda: self.now)
+
+    def pause(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self.now += seconds
+        if not self.acts:
+            return True
+        self.acts.pop(0)()
+        return False
+
+    def wait(self, seconds: float) -> Callable[[], None]:
+        def pass_time() -> None:
+            self.now += seconds
+
+        return pass_time
+
+
+def nothing() -> None:
+    pass
+
+
+def names(shots: Iterator[Shot] | list[Shot]) -> list[tuple[str | int | None, bool]]:
+    """Each shot's name, and whether it has a frame."""
+    return [(shot.name, shot.frame is not None) for shot in shots]
+
+
+def test_only_what_appears_later_is_a_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.png").write_bytes(encoded(".png"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "old.bmp").write_bytes(encoded(".bmp"))
+
+    def appear() -> None:
+        (tmp_path / "sub" / "deep").mkdir()
+        for name in ("b.png", "sub/deep/a.pgm", ".hidden.png", "notes.txt", "c.png.part"):
+            (tmp_path / name).write_bytes(encoded(".png" if name.endswith("png") else ".pgm", IMAGE[:, :, 0]))
+        (tmp_path / ".cache").mkdir()
+        (tmp_path / ".cache" / "x.png").write_bytes(encoded(".png"))
+
+    looks = Looks(tmp_path, appear, nothing, nothing)
+    assert looks.watch.left_out == 2
+    assert sorted(names(looks.watch)) == [("b.png", True), ("sub/deep/a.pgm", True)]
+    open_source(f"watch:{tmp_path}")
+    assert "left out 4 images that were there before" in capsys.readouterr().err
+
+
+def test_files_come_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
+    def appear() -> None:
+        for age, name in enumerate(("c.npy", "a.npy", "b.npy")):
+            (tmp_path / name).write_bytes(encoded(".npy"))
+            os.utime(tmp_path / name, (1000 + age, 1000 + age))
+
+    assert [shot.name for shot in Looks(tmp_path, appear).watch] == ["c.npy", "a.npy", "b.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".ppm", ".npy"])
+def test_a_half_written_file_with_an_end_of_its_own_is_waited_for(suffix: str, tmp_path: Path) -> None:
+    raw = encoded(suffix, IMAGE[:, :, 0] if suffix == ".pgm" else IMAGE)
+    path = tmp_path / f"part{suffix}"
+    step = len(raw) // 40 + 1
+    seen: list[int] = []
+
+    def grow() -> None:
+        with path.open("ab") as file:
+            file.write(raw[path.stat().st_size :][:step])
+
+    looks = Looks(tmp_path, *[grow] * (len(raw) // step + 1), nothing)
+    for shot in looks.watch:
+        seen.append(path.stat().st_size)
+        assert shot.fault == "" and shot.name == path.name
+        assert shot.frame is not None and shot.frame.shape[:2] == (40, 50)
+        assert suffix == ".jpg" or np.array_equal(shot.frame, IMAGE[:, :, 0] if suffix == ".pgm" else IMAGE)
+    assert seen == [len(raw)]
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
+def test_another_file_counts_as_whole_when_it_has_been_quiet(suffix: str, tmp_path: Path) -> None:
+    raw = encoded(suffix)
+    path = tmp_path / f"part{suffix}"
+    times: list[float] = []
+
+    def write(piece: bytes) -> Callable[[], object]:
+        return lambda: path.open("ab").write(piece)
+
+    looks = Looks(tmp_path, write(raw[:3000]), nothing, write(raw[3000:]), *[nothing] * 8)
+    for shot in looks.watch:
+        times.append(looks.now)
+        assert shot.frame is not None and np.array_equal(shot.frame, IMAGE)
+    assert len(times) == 1 and times[0] == pytest.approx(0.15 + QUIET, abs=0.051)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".npy", ".ppm", ".bmp", ".tif"])
+def test_a_file_that_never_becomes_whole_is_a_fault(suffix: str, tmp_path: Path) -> None:
+    raw, path = encoded(suffix), tmp_path / f"part{suffix}"
+    looks = Looks(tmp_path, lambda: path.write_bytes(raw[: len(raw) // 2]))
+    looks.acts += [looks.wait(GIVEN_UP / 2), looks.wait(GIVEN_UP / 2), nothing, nothing]
+    (shot,) = looks.watch
+    assert shot.name == path.name and shot.frame is None and "expected" in shot.fault
+
+
+def test_a_damaged_file_is_a_fault_once_and_a_frame_when_it_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    raw = encoded(".png")
+    damaged = raw[:60] + bytes(40) + raw[100:]  # whole, but wrong inside
+    looks = Looks(tmp_path, lambda: path.write_bytes(raw[:9]))
+    looks.acts += [looks.wait(3), looks.wait(3), lambda: path.write_bytes(raw), nothing, looks.wait(9)]
+    assert names(looks.watch) == [("p.png", False), ("p.png", True)]
+    assert whole(damaged, ".png")
+
+
+def test_a_file_that_is_written_again_is_a_new_frame(tmp_path: Path) -> None:
+    path = tmp_path / "latest.npy"
+
+    def write(value: int) -> Callable[[], None]:
+        def rewrite() -> None:
+            path.write_bytes(encoded(".npy", np.full((4, 4), value, np.uint8)))
+            os.utime(path, (1000 + value, 1000 + value))
+
+        return rewrite
+
+    looks = Looks(tmp_path, write(1), write(2), nothing, write(3))
+    assert [shot.frame[0, 0] for shot in looks.watch if shot.frame is not None] == [1, 2, 3]
+
+
+def test_a_file_that_is_deleted_before_it_could_be_read_is_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    looks = Looks(tmp_path, lambda: path.write_bytes(encoded(".png")[:99]), path.unlink)
+    looks.acts += [looks.wait(5)]
+    assert list(looks.watch) == []
+
+
+def test_names_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    def turn_over(number: int) -> Callable[[], None]:
+        def act() -> None:
+            (tmp_path / f"{number}.npy").write_bytes(encoded(".npy"))
+            (tmp_path / f"{number - 2}.npy").unlink(missing_ok=True)
+
+        return act
+
+    looks = Looks(tmp_path, *(turn_over(number) for number in range(50)))
+    assert len(list(looks.watch)) == 50
+    assert len(looks.watch._known) <= 2 and looks.watch._unread == {}
+
+
+def test_a_folder_that_vanishes_is_one_stop_and_what_was_known_stays_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, aside = tmp_path / "share", tmp_path / "aside"
+    folder.mkdir()
+    (folder / "old.npy").write_bytes(encoded(".npy"))
+
+    def come_back() -> None:
+        aside.rename(folder)
+        (folder / "new.npy").write_bytes(encoded(".npy"))
+
+    looks = Looks(folder, lambda: folder.rename(aside), nothing, come_back, nothing, tries=5)
+    news, new = looks.watch
+    assert news.name is None and f"stopped: {folder}: expected a folder that can be read" in news.fault
+    assert (new.name, new.fault) == ("new.npy", "")
+    assert looks.pauses == [0.05, 0.5, 1.0, 0.05, 0.05]
+    assert f"watch:{folder}: back after 1.5 s" in capsys.readouterr().err
+
+
+def test_a_folder_that_stays_away_ends_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / "share"
+    folder.mkdir()
+    looks = Looks(folder, lambda: shutil.rmtree(folder), *[nothing] * 9, tries=3)
+    shots = iter(looks.watch)
+    assert next(shots).news
+    with pytest.raises(DeviceError, match="gave up after 3 tries"):
+        next(shots)
+
+
+def test_the_empty_folder_under_a_share_is_a_stop_and_not_the_loss_of_every_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old.npy").write_bytes(encoded(".npy"))
+    disk = {"number": 0}
+    stat = Path.stat
+
+    def elsewhere(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        return os.stat_result([*found[:2], found.st_dev + disk["number"], *found[3:10]]) if path == tmp_path else found
+
+    def unmount() -> None:
+        disk["number"] = 1
+        (tmp_path / "old.npy").rename(tmp_path.parent / "old.npy")
+
+    def mount() -> None:  # the kernel may give it another number
+        disk["number"] = 2
+        (tmp_path.parent / "old.npy").rename(tmp_path / "old.npy")
+
+    monkeypatch.setattr(Path, "stat", elsewhere)
+    (news,) = Looks(tmp_path, unmount, nothing, mount, nothing, tries=math.inf).watch
+    assert news.news and "found an empty folder" in news.fault
+
+
+def test_looking_takes_at_most_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks(tmp_path, nothing, nothing)
+
+    def slow() -> dict[str, tuple[int, int]]:
+        looks.now += 0.2
+        return {}
+
+    monkeypatch.setattr(looks.watch, "_look", slow)
+    list(looks.watch)
+    assert looks.pauses == [pytest.approx(2.0)] * 3
+
+
+def test_a_link_to_a_folder_above_ends_somewhere(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    looks = Looks(tmp_path, lambda: (tmp_path / "sub" / "a.npy").write_bytes(encoded(".npy")))
+    assert names(looks.watch) == [("sub/a.npy", True)]
+
+
+def test_a_camera_that_writes_while_somebody_reads(tmp_path: Path) -> None:
+    """Real time, a real thread, small pieces: every file comes once and whole."""
+    ended = threading.Event()
+    watch = Watch(tmp_path, tries=0, pause=ended.wait)
+    wanted = {f"{number}{suffix}" for number in range(4) for suffix in (".png", ".jpg", ".pgm", ".npy", ".bmp")}
+
+    def write() -> None:
+        for name in sorted(wanted):
+            suffix = Path(name).suffix
+            raw = encoded(suffix, IMAGE[:, :, 0] if suffix == ".pgm" else IMAGE)
+            with (tmp_path / name).open("wb", buffering=0) as file:
+                for start in range(0, len(raw), len(raw) // 4 + 1):
+                    file.write(raw[start : start + len(raw) // 4 + 1])
+                    time.sleep(0.004)
+
+    writer = threading.Thread(target=write)
+    found: list[str | int | None] = []
+    with Acquisition(watch, keep=ALL, ended=ended, stall=20) as shots:
+        writer.start()
+        for shot in shots:
+            assert shot.frame is not None and shot.frame.shape[:2] == (40, 50), shot.fault
+            found.append(shot.name)
+            if len(found) == len(wanted):
+                break
+    writer.join()
+    assert set(found) == wanted
+
+
+def test_every_beginning_of_a_file_is_told_from_the_whole() -> None:
+    for suffix in (".png", ".jpg", ".ppm", ".npy"):
+        raw = encoded(suffix)
+        cuts = [*range(1, 200), *range(200, len(raw), 97), len(raw) - 1]
+        told = {whole(raw[:cut], suffix) for cut in cuts}
+        assert True not in told and whole(raw, suffix) is True, suffix
+        assert whole(raw + b"some cameras append a little", suffix) is True
+        assert whole(b"", suffix) is False
+        assert whole(b"something else", suffix) is None
+    assert whole(encoded(".bmp"), ".bmp") is None
+    assert whole(b"P5 2 1 65535\n\0\0\0\0", ".pgm") is None  # the quiet time decides
+
+
+def test_a_small_picture_inside_a_jpeg_is_not_its_end() -> None:
+    inner, raw = encoded(".jpg", IMAGE[:8, :8]), encoded(".jpg")
+    exif = b"\xff\xe1" + (len(inner) + 2).to_bytes(2, "big") + inner
+    photo = raw[:2] + exif + raw[2:]
+    assert whole(photo[: 2 + len(exif)], ".jpg") is False
+    assert whole(photo[:-1], ".jpg") is False and whole(photo, ".jpg") is True

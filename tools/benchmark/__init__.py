@@ -1,0 +1,1 @@
+"""Time, memory and recall of a bundle on this machine."""

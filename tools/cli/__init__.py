@@ -1,0 +1,1 @@
+"""The `spade-edge` command line."""

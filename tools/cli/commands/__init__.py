@@ -1,0 +1,1 @@
+"""One module for each command; each parses its options, calls the library and prints."""

@@ -1,0 +1,115 @@
+"""Show the whole way on rendered sample parts: draw, export, build, score, and a page to look at.
+
+Needs no camera, no images and no internet: without Wide-ResNet50-2's ImageNet weights it says so and uses
+EfficientNet-Lite0, whose weights come with the extra [demo].
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from spade_edge.runtime import DataError, Scorer, UsageError
+from spade_edge.runtime.bundle.manifest import Manifest
+from spade_edge.tools.cli.arguments import path
+
+if TYPE_CHECKING:
+    from spade_edge.export import ExportReport
+
+FALLBACK = "efficientnet_lite0"
+MARK = ".spade-edge-demo"  # lies in a folder that a demo may write over
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=path, default=Path("spade-edge-demo"), metavar="DIR", help="where to put it")
+    parser.add_argument(
+        "--weights", default="imagenet", metavar="imagenet|FILE", help="of Wide-ResNet50-2 (default: imagenet)"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    from spade_edge.galleries import build
+    from spade_edge.tools.cli.progress import progress
+    from spade_edge.tools.demo.parts import write_dataset
+    from spade_edge.tools.drawing.nearest import nearest_patch
+    from spade_edge.tools.drawing.overlay import overlay
+    from spade_edge.tools.report import ReportEntry, ReportHeader, shrink, write_report
+    from spade_edge.tools.sources.files.files import find_files
+
+    folder: Path = chosen.output
+    if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        found = "other files" if folder.is_dir() else "a file"
+        raise UsageError(f"{folder}: expected an empty folder or a former demo, found {found}; choose --output")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    _say("1/4 drawing good and defective sample parts")
+    parts = folder / "parts"
+    write_dataset(parts)
+    _say("2/4 exporting the network")
+    model, notes = _export(folder / "model.onnx", chosen.weights)
+    _say(f"    {model.card.backbone}, {model.size / 1e6:.0f} MB")
+    _say("3/4 building the bundle from good parts only")
+    built = build(parts / "train" / "good", model=model.path, output=folder / "part.spade", progress=progress)
+    _say("4/4 scoring parts that the bundle has not seen")
+    scorer = Scorer.open(built.path)
+    manifest = scorer.bundle.manifest
+    entries, times = [], []
+    for shot in progress(find_files(parts / "test"), "scoring"):
+        result = scorer(shot.frame)
+        times.append(result.milliseconds)
+        entries.append(
+            ReportEntry(
+                name=shot.name,
+                truth=shot.name.split("/")[0],
+                frame=shrink(shot.frame),
+                result=result,
+                overlay=overlay(shot.frame, result, pixel_threshold=manifest.threshold.pixel),
+                nearest_patch=nearest_patch(scorer.bundle, result.nearest[0]) if result.nearest else None,
+            )
+        )
+    header = ReportHeader(
+        title="spade-edge demo: rendered sample parts",
+        model=(f"{model.card.backbone}, {model.card.view.size[1]} x {model.card.view.size[0]} pixels",),
+        bundle=_bundle_lines(manifest),
+        notes=("The parts are drawn by spade-edge itself; they are no photographs.", *notes),
+        timings={stage: median(time[stage] for time in times) for stage in times[0]},
+    )
+    page = folder / "report.html"
+    write_report(page, header, entries)
+    right = sum(not entry.wrong for entry in entries)
+    print(f"{page}: {right} of {len(entries)} parts judged rightly; open it in a browser")
+    return 0
+
+
+def _export(output: Path, weights: str) -> tuple[ExportReport, tuple[str, ...]]:
+    """Export Wide-ResNet50-2, or what can be had instead; gives the report and what a reader must know."""
+    from spade_edge.export import export_model
+
+    try:
+        return export_model(output, weights=weights), ()
+    except DataError as problem:
+        if weights != "imagenet":
+            raise
+        _say(f"    Wide-ResNet50-2 cannot be had here: {problem}")
+        _say("    going on with EfficientNet-Lite0: smaller, and less good at telling defects")
+    note = (
+        "Wide-ResNet50-2's ImageNet weights could not be had on this machine, so this is EfficientNet-Lite0: "
+        "expect better results from the real thing."
+    )
+    return export_model(output, backbone=FALLBACK, weights="imagenet"), (note,)
+
+
+def _bundle_lines(manifest: Manifest) -> tuple[str, ...]:
+    threshold = manifest.threshold
+    return (
+        f"{len(manifest.names)} good parts, {manifest.size / 1e6:.0f} MB, profile {manifest.profile}",
+        f"threshold {threshold.score:.4g}: {threshold.sentence()}",
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,82 @@
+"""Look at this machine: is everything there that spade-edge needs, and what makes it slow or keeps it from working.
+
+    spade-edge doctor
+    spade-edge doctor --bundle part.spade       also whether this bundle fits
+
+Needs nothing but numpy; that onnxruntime is missing is one of its findings. Each finding is ok, a note (it costs time,
+or the machine does not tell) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each
+provider is tried in a process of its own, which takes some seconds, with TensorRT up to three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import textwrap
+from itertools import groupby
+
+from spade_edge import __version__
+from spade_edge.runtime.errors import DeviceError
+from spade_edge.tools.cli.arguments import path
+from spade_edge.tools.doctor import NOTE, PROBLEM, Finding, Host, examine
+
+WIDTHS = (60, 120)  # of the table, whatever the terminal's
+MARKS = {PROBLEM: "PROBLEM"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=path, help="what 'spade-edge build' wrote: does it fit this machine")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    findings = examine(Host.here(), folder=chosen.bundle)
+    problems = [finding for finding in findings if finding.state == PROBLEM]
+    notes = [finding for finding in findings if finding.state == NOTE]
+    if chosen.json:
+        value = {
+            "spade-edge": __version__,
+            "problems": len(problems),
+            "notes": len(notes),
+            "findings": [finding.to_json() for finding in findings],
+        }
+        print(json.dumps(value))
+    else:
+        width = min(max(shutil.get_terminal_size((100, 24)).columns, WIDTHS[0]), WIDTHS[1])
+        print("\n".join(table(findings, width=width)))
+    if problems:
+        named = ", ".join(f"{finding.kind} {finding.name}" for finding in problems)
+        raise DeviceError(f"expected a machine without a problem, found {len(problems)} ({named}); see the remedies")
+    return 0
+
+
+def table(findings: list[Finding], *, width: int) -> list[str]:
+    """Lines for people: kind by kind, then the problems once more."""
+    indent = 2 + 9 + 2 + max(len(finding.name) for finding in findings)
+    lines = []
+    for kind, group in groupby(findings, key=lambda finding: finding.kind):
+        lines.append(kind)
+        for finding in group:
+            mark = MARKS.get(finding.state, finding.state)
+            head = f"  {mark:<9}{finding.name:<{indent - 11}}"
+            lines += _wrapped(finding.found, head, indent, width)
+            if finding.remedy:
+                lines += _wrapped(finding.remedy, " " * indent + "-> ", indent + 3, width)
+    problems = [finding for finding in findings if finding.state == PROBLEM]
+    notes = sum(finding.state == NOTE for finding in findings)
+    lines += ["", f"{_count(len(problems), 'problem')}, {_count(notes, 'note')}"]
+    for finding in problems:
+        lines += _wrapped(finding.found, f"  {finding.kind}, {finding.name}: ", 4, width)
+        lines += _wrapped(finding.remedy, "    -> ", 7, width)
+    return lines
+
+
+def _wrapped(text: str, head: str, indent: int, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

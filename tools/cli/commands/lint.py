@@ -1,0 +1,97 @@
+"""Look whether an ONNX file fits what devices run, before one of them refuses it; write it for one batch size.
+
+The graph is held against what onnxruntime 1.17 and newer read, and against the operator list of TensorRT's parser. It
+needs no GPU and asks none: whether an engine can be built, and what it computes, only the device can tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from spade_edge.runtime.errors import ModelError, UsageError
+from spade_edge.tools.cli.arguments import path, positive
+
+if TYPE_CHECKING:
+    from spade_edge.export.lint import LintReport
+
+TARGETS = {"cpu": ("cpu",), "tensorrt": ("tensorrt",), "both": ("cpu", "tensorrt")}
+LONGEST_NAME = 40  # of a node in the table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=path, metavar="MODEL", help="the ONNX file that 'spade-edge export' wrote")
+    parser.add_argument(
+        "--target",
+        choices=tuple(TARGETS),
+        help="what it must be fit for (default: both; for a quantised file what it was quantised for)",
+    )
+    parser.add_argument("--static", type=path, metavar="FILE", help="if it is fit, write it there with a fixed batch")
+    parser.add_argument("--batch", type=positive, metavar="N", help="views at once, for --static; else for sizes (4)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    if chosen.static is not None and chosen.batch is None:
+        raise UsageError("expected --static with --batch N, found no batch; --batch 1 is one view at a time")
+    from spade_edge.export.lint import lint
+    from spade_edge.export.static import LARGEST_BATCH, trtexec_lines, write_static
+    from spade_edge.runtime.scorer import AT_ONCE
+
+    batch = chosen.batch or AT_ONCE
+    if batch > LARGEST_BATCH:
+        raise UsageError(f"--batch: expected at most {LARGEST_BATCH} views, found {batch}")
+    report = lint(chosen.model, batch=batch)
+    asked = TARGETS[chosen.target] if chosen.target else report.made_for
+    unfit = [target for target in asked if not report.fit(target)]
+    if not chosen.json:
+        _print(report)
+    static: dict[str, Any] | None = None
+    if chosen.static is not None and not unfit:
+        written = write_static(chosen.model, chosen.static, batch=batch)
+        lines = trtexec_lines(written.path, precision=report.precision) if report.fit("tensorrt") else {}
+        static = written.to_json() | {"trtexec": lines}
+        if not chosen.json:
+            print(
+                f"{written.path}: always {batch} view{'s' if batch > 1 else ''}, {written.size / 1e6:.1f} MB, "
+                "computes the same in onnxruntime"
+            )
+            for version, line in lines.items():
+                print(f"{version}: {line}")
+    if chosen.json:
+        print(json.dumps(report.to_json() | {"asked": asked, "static": static}))
+    if unfit:
+        raise ModelError(
+            f"{report.source}: expected a file that is fit for {' and '.join(asked)}, found it refused for "
+            f"{', '.join(f'{target} ({_checks(report, target)})' for target in unfit)}; the findings say what to do"
+        )
+    return 0
+
+
+def _print(report: LintReport) -> None:
+    nodes = sum(count for _, count in report.operators)
+    views = "any number of views" if report.batch is None else f"always {report.batch} views"
+    print(
+        f"{report.source}: {report.precision}, opset {report.opset}, IR {report.ir_version}, {nodes} nodes of "
+        f"{len(report.operators)} operators, {views}, {report.size / 1e6:.1f} MB"
+    )
+    rows = [(x.severity, " ".join(x.targets), x.check, _where(x.where)) for x in report.findings]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, x in zip(rows, report.findings, strict=True):
+        cells = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print(f"{cells}  expected {x.expected}; found {x.found}; {x.remedy}")
+    for target in TARGETS["both"]:
+        verdict = "yes" if report.fit(target) else f"no, refused: {_checks(report, target)}"
+        print(f"fit for {target}: {verdict}")
+
+
+def _checks(report: LintReport, target: str) -> str:
+    return ", ".join(dict.fromkeys(x.check for x in report.reasons(target)))
+
+
+def _where(names: tuple[str, ...]) -> str:
+    if not names:
+        return "-"
+    first = names[0] if len(names[0]) <= LONGEST_NAME else f"…{names[0][1 - LONGEST_NAME :]}"
+    return first if len(names) == 1 else f"{first} +{len(names) - 1}"

@@ -1,0 +1,1 @@
+"""Rendered parts for the demo, the examples and the tests."""

@@ -1,0 +1,25 @@
+"""The place in a good part that a suspicious one looks like most, as a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.result import Match
+
+SHARE = 3  # a patch is this part of the view along each axis
+
+
+def nearest_patch(bundle: Bundle, match: Match) -> NDArray[np.uint8]:
+    """Cut the surroundings of a match out of the good view's thumbnail: (h, w, 3) uint8 BGR."""
+    names = bundle.manifest.names
+    thumbnail = bundle.thumbnails[match.view * len(names) + names.index(match.image)]
+    cut = []
+    for side, centre in zip(
+        thumbnail.shape[:2], bundle.manifest.canvas.in_view(match.view, match.y, match.x), strict=True
+    ):
+        length = max(1, side // SHARE)
+        start = min(max(0, int(centre * side) - length // 2), side - length)
+        cut.append(slice(start, start + length))
+    return np.array(thumbnail[cut[0], cut[1]])

@@ -1,0 +1,195 @@
+"""A heat map laid over its frame, in one fixed colour scale that is tied to the threshold.
+
+The same distance has the same colour in every picture, so two pictures can be compared. The scale is ordered by
+lightness and jumps at the threshold, where a contour line runs too: it can be read without telling red from green,
+and on a grey print.
+
+    0 … threshold      linear, black to purple, transparent below half the threshold
+    threshold … 4×     logarithmic, red to pale yellow; what is further up stays pale yellow
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import FrameError, UsageError
+from spade_edge.runtime.geometry.view import checked
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Region
+
+TOP = 4.0  # times the threshold: the end of the scale
+CLEAR = 0.5  # times the threshold: the picture is left alone below
+UNSEEN = 0.45  # brightness of what the view leaves out
+STEP = 0.16  # share of the palette that is skipped at the threshold
+
+# From black through purple, red and orange to pale yellow, each lighter than the one before; RGB.
+_ANCHORS = (
+    (0, 0, 4),
+    (33, 12, 74),
+    (86, 16, 110),
+    (137, 34, 106),
+    (187, 55, 84),
+    (228, 90, 49),
+    (249, 142, 9),
+    (249, 203, 53),
+    (252, 255, 164),
+)
+_PALETTE = (
+    np.stack(
+        [
+            np.interp(np.linspace(0, 8, 256), range(9), channel)
+            for channel in reversed(list(zip(*_ANCHORS, strict=True)))
+        ],
+        axis=1,
+    )
+    .round()
+    .astype(np.uint8)
+)  # (256, 3) BGR
+
+VERDICT_COLOURS = {GOOD: (178, 114, 0), DEFECT: (0, 94, 213), CANNOT_JUDGE: (110, 110, 110)}  # BGR; safe for all eyes
+_WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
+
+
+def colour(heatmap: NDArray[np.floating[Any]], *, threshold: float) -> NDArray[np.uint8]:
+    """Give each distance its colour.
+
+    Args:
+        heatmap: (h, w) float, squared distances. What is not a number is shown like 0.
+        threshold: of the pixels, over 0.
+
+    Returns:
+        (h, w, 3) uint8 BGR.
+    """
+    return _palette(_in_thresholds(heatmap, threshold))
+
+
+def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: float) -> NDArray[np.uint8]:
+    """Lay the heat map, the regions and the verdict over the frame.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey; the one that was scored.
+        result: what the scorer said about it. What it did not look at is darkened.
+        pixel_threshold: where the heat map counts as a region.
+
+    Returns:
+        (H, W, 3) uint8 BGR, a picture of its own.
+    """
+    picture = in_colour(frame)
+    height, width = picture.shape[:2]
+    line = max(1, round(min(height, width) / 400))
+
+    if result.heatmap.size:  # a frame that cannot be judged may have none
+        ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), result, (height, width))
+        mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
+        strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
+        mixed += strength[..., None] * (_palette(ratio) - mixed)
+        picture = (mixed + 0.5).astype(np.uint8)
+        over = ((ratio > 1) & seen).astype(np.uint8)
+        contours, _ = cv2.findContours(over, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, contours, -1, _WHITE, line, cv2.LINE_8)
+
+    for region in result.regions:
+        _box(picture, region, line)
+    _label(picture, result)
+    return picture
+
+
+def in_colour(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame, grey or not, as a picture of its own: (H, W, 3) uint8 BGR."""
+    return np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)), order="C")
+
+
+def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:
+    """Draw the scale: 0 at the left, the threshold in the middle, 2× at three quarters, 4× and more at the right.
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+    """
+    share = np.linspace(0, 1, width)
+    ratio = np.where(share <= 0.5, 2 * share, TOP ** (2 * share - 1))
+    return np.ascontiguousarray(np.broadcast_to(_palette(ratio[np.newaxis]), (height, width, 3)))
+
+
+def figure(value: float) -> str:
+    """Write a score for people: at least three digits, no exponent where it can be helped."""
+    if not math.isfinite(value):
+        return "unknown" if math.isnan(value) else "infinite"
+    if abs(value) >= 100 or value == 0:
+        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+    return f"{value:.3g}"
+
+
+def _in_thresholds(heatmap: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.float32]:
+    """(h, w) distances in units of the threshold, 0 to `TOP`."""
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise UsageError(f"expected a pixel threshold over 0, found {threshold}")
+    if heatmap.ndim != 2:
+        raise UsageError(f"expected a heat map of shape (h, w), found {heatmap.shape}")
+    ratio = np.nan_to_num(np.asarray(heatmap, dtype=np.float64) / threshold, nan=0.0, posinf=TOP, neginf=0.0)
+    # Rounding to float32 must not carry a value over the threshold down to it.
+    over = ratio > 1
+    narrow = np.clip(ratio, 0, TOP).astype(np.float32)
+    return np.where(over, np.maximum(narrow, np.nextafter(np.float32(1), np.float32(2))), narrow)
+
+
+def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    share = (1 - STEP) / 2
+    below = share * np.clip(ratio, 0, 1)
+    above = share + STEP + share * np.log(np.clip(ratio, 1, TOP)) / math.log(TOP)
+    return np.asarray(_PALETTE[np.rint(255 * np.where(ratio > 1, above, below)).astype(np.intp)])
+
+
+def _on_frame(
+    heat: NDArray[np.float32], result: FrameResult, frame_size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Carry the heat map to the frame's pixels, and tell which of them were looked at; both (H, W)."""
+    x, y, width, height = result.extent
+    if x < 0 or y < 0 or x + width > frame_size[1] + 1e-6 or y + height > frame_size[0] + 1e-6:
+        raise FrameError(
+            f"expected a frame that the heat map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
+            f"and a map up to {x + width:g}x{y + height:g}; is this the frame that was scored?"
+        )
+    # Pixel centres of the frame in pixels of the map.
+    rows, columns = (
+        ((np.arange(source) + 0.5 - start) * (pixels / length) - 0.5).astype(np.float32)
+        for source, start, length, pixels in zip(frame_size, (y, x), (height, width), heat.shape, strict=True)
+    )
+    grid_x, grid_y = np.meshgrid(columns, rows)
+    carried = cv2.remap(heat, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = np.zeros(frame_size, dtype=bool)
+    seen[math.floor(y) : math.ceil(y + height), math.floor(x) : math.ceil(x + width)] = True
+    if result.looked_at is not None:
+        inside = np.asarray(result.looked_at, np.float32)
+        seen &= cv2.remap(inside, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) >= 0.5
+    return np.asarray(carried, dtype=np.float32), seen
+
+
+def _box(picture: NDArray[np.uint8], region: Region, line: int) -> None:
+    """A white frame with a dark edge, around the region and not over it."""
+    for outset, shade in ((2 * line, _BLACK), (line, _WHITE)):
+        corner = (region.x - outset, region.y - outset)
+        opposite = (region.x + region.width - 1 + outset, region.y + region.height - 1 + outset)
+        cv2.rectangle(picture, corner, opposite, shade, line, cv2.LINE_8)
+
+
+def _label(picture: NDArray[np.uint8], result: FrameResult) -> None:
+    """One line on a bar in the verdict's colour; at the bottom where a region would be hidden at the top."""
+    height, width = picture.shape[:2]
+    text = f"{result.verdict.replace('_', ' ').upper()}   {figure(result.score)} / {figure(result.threshold)}"
+    scale = 0.46 * (min(height, width) / 320) ** 0.65  # stays thin on a large frame
+    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    if text_width > width - 8:  # shrink a long line instead of cutting its figures off
+        scale *= max(width - 8, 1) / text_width
+        (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    bar = round(1.9 * text_height)
+    if text_height < 5 or bar > height / 4:
+        return  # a frame too small for words
+    low = any(region.y < bar for region in result.regions)
+    top = height - bar if low else 0
+    picture[top : top + bar] = VERDICT_COLOURS.get(result.verdict, VERDICT_COLOURS[CANNOT_JUDGE])
+    at = (round(0.5 * text_height), top + (bar + text_height) // 2)
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, _WHITE, max(1, round(scale)), cv2.LINE_AA)

@@ -1,0 +1,1 @@
+"""Scoring a labelled dataset, and comparing devices."""

@@ -1,0 +1,184 @@
+"""A folder from which an evaluation that was cut short goes on.
+
+    identity.json     what was evaluated with what; a run that differs in anything is refused
+    results.jsonl     a line an image, written as it is scored
+    pixels.npz        the pixels counted up to one of these lines, written every ten seconds and at the end
+
+The lines that the counted pixels do not reach to are scored again: a run that is killed loses ten seconds, one that is
+interrupted nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from spade_edge import __version__
+from spade_edge.runtime import DataError, Scorer, UsageError
+from spade_edge.runtime.bundle.manifest import FILE
+from spade_edge.runtime.digest import sha256
+from spade_edge.tools.evaluation.dataset import Dataset, Sample
+from spade_edge.tools.evaluation.metrics import PixelTally
+from spade_edge.tools.evaluation.results import ImageResult
+
+SCHEMA = 1
+IDENTITY, RESULTS, PIXELS = "identity.json", "results.jsonl", "pixels.npz"
+EVERY = 10.0  # seconds
+REMEDY = "choose another folder for --resume, or delete this one to start again"
+
+
+class Checkpoint:
+    """Keeps what an evaluation has come to.
+
+    Use `Checkpoint.open`.
+
+    Attributes:
+        results: of the images evaluated so far, in the dataset's order.
+        tally: of their pixels.
+
+    Args:
+        folder: None keeps everything in memory only.
+        results, tally: of a former run.
+    """
+
+    def __init__(
+        self, folder: Path | None, results: Sequence[ImageResult] = (), tally: PixelTally | None = None
+    ) -> None:
+        self.folder = folder
+        self.results = list(results)
+        self.tally = tally or PixelTally()
+        self._counted = 0.0  # when pixels.npz was written
+        self._lines: BinaryIO | None = None
+        if folder is not None:
+            self._lines = (folder / RESULTS).open("wb")  # what pixels.npz does not reach to is gone
+            for result in results:
+                self._lines.write(_line(result))
+            self.save()
+
+    @classmethod
+    def open(cls, folder: Path | None, scorer: Scorer, dataset: Dataset) -> Checkpoint:
+        """Go on where a former run in the folder ended, or start one.
+
+        Raises:
+            UsageError: the folder is of another run, or of something else.
+            DataError: what it holds is damaged.
+        """
+        if folder is None:
+            return cls(None)
+        identity = _identity(scorer, dataset)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: expected a folder to keep results in, found a file; choose another")
+        if not folder.exists() or not any(folder.iterdir()):
+            folder.mkdir(parents=True, exist_ok=True)
+            _replace(folder / IDENTITY, json.dumps(identity).encode())
+            return cls(folder)
+        if not (folder / IDENTITY).is_file():
+            raise UsageError(f"{folder}: expected an empty folder or a former run's, found other files; {REMEDY}")
+        try:
+            former = json.loads((folder / IDENTITY).read_bytes())
+            _compare(folder, former, identity)
+            if not (folder / PIXELS).exists():  # killed before its first image
+                return cls(folder)
+            with np.load(folder / PIXELS, allow_pickle=False) as arrays:
+                tally = PixelTally.from_arrays(dict(arrays))
+                reached = int(arrays["results"])
+            lines = (folder / RESULTS).read_bytes().splitlines()[:reached]
+            if len(lines) < reached:
+                raise ValueError(f"{len(lines)} results of {reached}")
+            results = [ImageResult(**json.loads(line)) for line in lines]
+        except UsageError:
+            raise
+        except Exception as problem:  # a damaged file can make json and numpy raise anything
+            raise DataError(
+                f"{folder}: expected a former run's results, found them damaged: {problem}; {REMEDY}"
+            ) from None
+        return cls(folder, results, tally)
+
+    def add(self, result: ImageResult) -> None:
+        """Keep the result of the next image, whose pixels are in the tally already."""
+        self.results.append(result)
+        if self._lines is not None:
+            self._lines.write(_line(result))
+            self._lines.flush()
+            if monotonic() - self._counted > EVERY:
+                self.save()
+
+    def save(self) -> None:
+        """Write the pixels, so that nothing is lost from here on."""
+        if self.folder is None or self._lines is None:
+            return
+        self._lines.flush()
+        os.fsync(self._lines.fileno())  # the lines must be there before the file that counts them
+        arrays = self.tally.to_arrays() | {"results": np.array(len(self.results))}
+        unfinished = self.folder / f".{PIXELS}"
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.folder / PIXELS)
+        self._counted = monotonic()
+
+    def close(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+
+
+def _identity(scorer: Scorer, dataset: Dataset) -> dict[str, Any]:
+    """Everything that results depend on; files by size and time of change, as `make` knows them."""
+    return {
+        "schema": SCHEMA,
+        "writer": __version__,
+        "bundle": sha256(scorer.bundle.path / FILE),
+        "search": scorer.matcher.matching.search,
+        "provider": scorer.session.provider,
+        "images": [_image(sample) for sample in dataset.samples],
+    }
+
+
+def _image(sample: Sample) -> list[Any]:
+    files = [file.stat() for file in (sample.path, sample.mask) if file is not None]
+    mask = None if sample.mask is None else sample.mask.name
+    return [sample.name, sample.truth, mask, *(number for file in files for number in (file.st_size, file.st_mtime_ns))]
+
+
+def _compare(folder: Path, former: dict[str, Any], identity: dict[str, Any]) -> None:
+    """Refuse a run that is not the former one.
+
+    Raises:
+        UsageError: says what differs.
+    """
+    meanings = {
+        "schema": "format",
+        "writer": "version of spade-edge",
+        "bundle": "bundle",
+        "search": "search",
+        "provider": "provider",
+    }
+    for key, meaning in meanings.items():
+        if former[key] != identity[key]:
+            want, found = (str(value[key])[:16] for value in (identity, former))
+            raise UsageError(
+                f"{folder}: expected results of the same {meaning}, {want}, found those of {found}; {REMEDY}"
+            )
+    had, have = ({image[0]: image for image in value["images"]} for value in (former, identity))
+    for name in (*had, *have):
+        if had.get(name) != have.get(name):
+            how = "is new" if name not in had else "is gone" if name not in have else "or its mask was changed"
+            raise UsageError(f"{folder}: expected the dataset of the former run, found that {name} {how}; {REMEDY}")
+
+
+def _line(result: ImageResult) -> bytes:
+    return json.dumps(asdict(result), allow_nan=False).encode() + b"\n"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)

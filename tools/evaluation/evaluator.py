@@ -1,0 +1,255 @@
+"""Scores a dataset against a bundle, image by image, and works out what that says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge import __version__
+from spade_edge.galleries.images import read_image
+from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer
+from spade_edge.runtime.bundle.manifest import FILE
+from spade_edge.runtime.digest import sha256
+from spade_edge.runtime.result import CANNOT_JUDGE, GOOD
+from spade_edge.tools.evaluation.checkpoint import PIXELS, Checkpoint
+from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, some
+from spade_edge.tools.evaluation.metrics import (
+    Metric,
+    PixelTally,
+    Rate,
+    auroc,
+    average_precision,
+    f1_max,
+    roc,
+    truth_on_map,
+)
+from spade_edge.tools.evaluation.results import (
+    FALSE_REJECT,
+    FOUND,
+    MISSED,
+    PASSED,
+    Evaluation,
+    Example,
+    Header,
+    ImageResult,
+    count,
+)
+
+EXAMPLES = {MISSED: 14, FALSE_REJECT: 14, FOUND: 6, PASSED: 6}  # at most, together 40
+
+Progress = Callable[[str, int, int], None]  # what is done, how many of them are done, of how many
+
+
+def evaluate(
+    scorer: Scorer,
+    dataset: Dataset,
+    *,
+    resume: Path | None = None,
+    examples: bool = False,
+    progress: Progress = lambda what, done, of: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Score every image of a dataset and compare with the truth.
+
+    Memory does not grow with the number of heat maps. Examples are chosen at the end and scored once more, so that
+    their pictures need not be kept of all images.
+
+    Args:
+        scorer: of the bundle.
+        dataset: the images.
+        resume: a folder to keep results in and to go on from; None for none.
+        examples: whether to show some images.
+        progress: is told how far the work is.
+        stopped: asked after each step; if so, what is done is kept and KeyboardInterrupt raised.
+
+    Raises:
+        DataError: a mask does not fit; nothing has been scored then.
+        UsageError: `resume` is of another run.
+    """
+
+    def step(what: str, done: int, of: int) -> None:
+        progress(what, done, of)
+        if stopped():
+            raise KeyboardInterrupt
+
+    no_pixels = dataset.no_pixels()
+    if not no_pixels and (resume is None or not (resume / PIXELS).exists()):
+        check_masks(dataset, progress=lambda done, of: step("masks read", done, of))
+    kept = Checkpoint.open(resume, scorer, dataset)
+    whole = True  # whether tally and results are of the same images
+    try:
+        for sample in dataset.samples[len(kept.results) :]:
+            frame, result, image = _judge(scorer, sample)
+            whole = False
+            if frame is not None and result is not None and not no_pixels:
+                _add(kept.tally, sample, frame, result)
+            kept.add(image)
+            whole = True
+            step("images scored", len(kept.results), len(dataset))
+    finally:
+        if whole:
+            kept.save()
+        kept.close()
+    shown = _examples(scorer, dataset, kept.results, progress=step) if examples else ()
+    return conclude(scorer, dataset, kept.results, kept.tally, examples=shown)
+
+
+def conclude(
+    scorer: Scorer,
+    dataset: Dataset,
+    images: Sequence[ImageResult],
+    tally: PixelTally,
+    *,
+    examples: Sequence[Example] = (),
+) -> Evaluation:
+    """Work out the figures of a dataset that is scored."""
+    manifest = scorer.bundle.manifest
+    judged = [image for image in images if image.score is not None]
+    scores = np.array([image.score for image in judged], np.float64)
+    positive = np.array([image.truth != GOOD for image in judged], bool)
+    good = [image for image in images if image.truth == GOOD]
+    defective = [image for image in images if image.truth != GOOD]
+    best, from_score = f1_max(scores, positive)
+    no_pixels = dataset.no_pixels()
+    times = [image.milliseconds for image in images if image.milliseconds]
+    return Evaluation(
+        header=Header(
+            bundle=str(scorer.bundle.path),
+            manifest_sha256=sha256(scorer.bundle.path / FILE),
+            dataset=str(dataset.path),
+            good=len(good),
+            defective=len(defective),
+            masks=len(dataset.defective) - len(dataset.without_mask),
+            threshold=manifest.threshold.score,
+            pixel_threshold=manifest.threshold.pixel,
+            basis=manifest.threshold.basis,
+            promise=manifest.threshold.sentence(),
+            search=scorer.matcher.matching.search,
+            provider=scorer.session.provider,
+            providers=dict(scorer.session.shares),
+            writer=__version__,
+            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        ),
+        images=tuple(images),
+        types=count(images),
+        false_rejects=Rate.among(sum(image.wrong for image in good), len(good)),
+        missed=Rate.among(sum(image.wrong for image in defective), len(defective)),
+        image_auroc=auroc(scores, positive),
+        average_precision=average_precision(scores, positive),
+        f1_max=best,
+        f1_threshold=from_score,
+        pixel_auroc=Metric(None, no_pixels) if no_pixels else tally.auroc(),
+        aupro=Metric(None, no_pixels) if no_pixels else tally.aupro(),
+        roc=roc(scores, positive),
+        pro=() if no_pixels else tally.pro(),
+        timings={stage: median(time[stage] for time in times) for stage in times[0]} if times else {},
+        notes=_notes(dataset, images, tally),
+        examples=tuple(examples),
+    )
+
+
+def _judge(scorer: Scorer, sample: Sample) -> tuple[NDArray[np.uint8] | None, FrameResult | None, ImageResult]:
+    """Score an image; no frame if it cannot be read, no result if it cannot be scored or judged."""
+    frame, result, reason, times = None, None, "", {}
+    try:
+        frame = read_image(sample.path)
+        result = scorer(frame)
+    except (DataError, FrameError) as problem:
+        reason = str(problem)
+    else:
+        times = {stage: round(time, 3) for stage, time in result.milliseconds.items()}
+        reason = result.reason
+    if result is None or result.verdict == CANNOT_JUDGE:
+        return frame, None, ImageResult(sample.name, sample.truth, None, CANNOT_JUDGE, reason, times)
+    return frame, result, ImageResult(sample.name, sample.truth, result.score, result.verdict, reason, times)
+
+
+def _add(tally: PixelTally, sample: Sample, frame: NDArray[np.uint8], result: FrameResult) -> None:
+    truth = None
+    if sample.defective:
+        mask = mask_of(sample)
+        check_size(sample, mask, frame)
+        truth = truth_on_map(mask, size=result.heatmap.shape, extent=result.extent, looked_at=result.looked_at)
+    tally.add(result.heatmap, truth, looked_at=result.looked_at)
+
+
+def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -> tuple[str, ...]:
+    notes = []
+    unjudged = [image for image in images if image.verdict == CANNOT_JUDGE]
+    if unjudged:
+        notes.append(
+            f"{len(unjudged)} of {len(images)} images cannot be judged: they count as rejects, which is right for a "
+            f"defect and wrong for a good one, and are left out of all other figures: "
+            f"{some(image.name for image in unjudged)}"
+        )
+    if dataset.stray:
+        notes.append(f"masks that belong to no image: {some(mask.name for mask in dataset.stray)}")
+    if tally.unseen and not dataset.no_pixels():
+        notes.append(
+            f"{tally.unseen} of {tally.unseen + tally.regions} defective regions lie where the bundle does not look; "
+            "they are left out of the figures of pixels"
+        )
+    return tuple(notes)
+
+
+# Examples
+
+
+def _examples(
+    scorer: Scorer, dataset: Dataset, images: Sequence[ImageResult], *, progress: Progress
+) -> tuple[Example, ...]:
+    """Choose images worth looking at, and score them once more for their pictures."""
+    samples = {sample.name: sample for sample in dataset.samples}
+    chosen = [(kind, image) for kind in EXAMPLES for image in choose(images, kind)]
+    shown = []
+    for number, (kind, image) in enumerate(chosen, start=1):
+        shown.append(_example(scorer, samples[image.name], kind, image))
+        progress("examples drawn", number, len(chosen))
+    return tuple(shown)
+
+
+def choose(images: Sequence[ImageResult], kind: str) -> list[ImageResult]:
+    """The images of a kind of example: the worst mistakes, or the right verdicts that were closest to being wrong."""
+    defects = kind in (MISSED, FOUND)
+    some = [
+        image
+        for image in images
+        if (image.truth != GOOD) == defects and image.wrong == (kind in (MISSED, FALSE_REJECT))
+    ]
+    if kind == FOUND:  # what could not be judged was found by no score
+        some = [image for image in some if image.score is not None]
+
+    def score(image: ImageResult) -> float:
+        return np.inf if image.score is None else image.score
+
+    return sorted(some, key=score, reverse=not defects)[: EXAMPLES[kind]]
+
+
+def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> Example:
+    from spade_edge.tools.drawing.nearest import nearest_patch
+    from spade_edge.tools.drawing.overlay import in_colour, overlay
+    from spade_edge.tools.report import shrink
+
+    bundle = scorer.bundle
+    frame, result, _ = _judge(scorer, sample)
+    picture = None
+    if frame is not None and result is not None:
+        picture = shrink(overlay(frame, result, pixel_threshold=bundle.manifest.threshold.pixel))
+    if frame is not None:
+        frame = shrink(in_colour(frame))
+    return Example(
+        kind=kind,
+        image=image,
+        path=sample.path,
+        mask=sample.mask,
+        regions=() if result is None else result.regions,
+        nearest=() if result is None else result.nearest,
+        frame=frame,
+        overlay=picture,
+        nearest_patch=nearest_patch(bundle, result.nearest[0]) if result is not None and result.nearest else None,
+    )

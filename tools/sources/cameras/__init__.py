@@ -1,0 +1,1 @@
+"""Live sources: V4L2, network streams, GStreamer and GenICam cameras."""

@@ -1,0 +1,1 @@
+"""Sources that are files: folders, videos, watched folders and byte streams."""

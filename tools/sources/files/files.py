@@ -1,0 +1,159 @@
+"""Files as a source: images, a video, or a stack of frames in one .npy. None of their frames is ever lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.images import SUFFIXES, find_images, read_image
+from spade_edge.runtime import DataError
+from spade_edge.tools.sources.cameras.opencv import opencv
+from spade_edge.tools.sources.shot import Shot
+
+VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Image files, in the order of their names.
+
+    Attributes:
+        folder: what names are relative to.
+        paths: the files.
+        nested: whether all that lies below the folder belongs to the source.
+    """
+
+    folder: Path
+    paths: tuple[Path, ...]
+    nested: bool
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(path.relative_to(self.folder).as_posix() for path in self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Shot]:
+        for path, name in zip(self.paths, self.names(), strict=True):
+            try:
+                yield Shot(name, read_image(path))
+            except DataError as problem:
+                yield Shot(name, None, str(problem))
+
+
+@dataclass(frozen=True)
+class Video:
+    """Every frame of a video file."""
+
+    path: Path
+    nested = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def __iter__(self) -> Iterator[Shot]:
+        cv2 = opencv()
+        capture = cv2.VideoCapture(str(self.path))
+        try:
+            if not capture.isOpened():
+                raise DataError(f"{self.path}: expected an image or video, found a file that OpenCV cannot open")
+            number = 0
+            while True:
+                taken, frame = capture.read()
+                if not taken:
+                    break
+                yield Shot(number, frame.astype(np.uint8, copy=False))
+                number += 1
+            promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            if number == 0:
+                raise DataError(f"{self.path}: expected a video, found no frame in it")
+            if number < promised:
+                fault = f"{self.path}: expected {promised} frames, found {number}: the video ends early"
+                yield Shot(number, None, fault)
+        finally:
+            capture.release()
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Frames one after the other in a .npy file.
+
+    Attributes:
+        path: the file.
+        frames: (N, H, W, 3) BGR, (N, H, W, 1) or (N, H, W) grey, uint8 or uint16, memory-mapped.
+    """
+
+    path: Path
+    frames: NDArray[np.generic]
+    nested = False
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[Shot]:
+        for number, frame in enumerate(self.frames):
+            # Sixteen bits become eight as in a single image.
+            yield Shot(number, (np.array(frame) if frame.dtype == np.uint8 else frame // 257).astype(np.uint8))
+
+    @classmethod
+    def of(cls, path: Path) -> Stack | None:
+        """The stack in a .npy file; None if the file holds a single image or is no .npy at all.
+
+        Raises:
+            DataError: the array is of more than one frame, but not of a kind that can be scored.
+        """
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except Exception:  # a hostile header can make numpy raise anything; reading the image will say what is wrong
+            return None
+        if not isinstance(frames, np.ndarray) or frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4):
+            return None
+        if (
+            frames.dtype not in (np.uint8, np.uint16)
+            or frames.ndim > 4
+            or (frames.ndim == 4 and frames.shape[3] not in (1, 3))
+        ):
+            found = f"{'x'.join(map(str, frames.shape))} {frames.dtype}"
+            raise DataError(f"{path}: expected uint8 or uint16 of shape (N, H, W) or (N, H, W, 3), found {found}")
+        if 0 in frames.shape:
+            raise DataError(f"{path}: expected frames, found none: the array is of shape {frames.shape}")
+        return cls(path, frames)
+
+
+def find_files(path: Path) -> Images | Video | Stack:
+    """What lies at a path.
+
+    Raises:
+        DataError: nothing is there, a folder without images, or a file of another kind.
+    """
+    if path.is_dir():
+        return Images(path, find_images(path), nested=True)
+    if not path.is_file():
+        found = "something else" if os.path.lexists(path) else "nothing"
+        raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
+    suffix = path.suffix.lower()
+    if suffix in VIDEO:
+        return Video(path)
+    if suffix in SUFFIXES:
+        stack = Stack.of(path) if suffix == ".npy" else None
+        return stack or Images(path.parent, (path,), nested=False)
+    raise DataError(
+        f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
+        f"found {path.suffix or 'no suffix'}"
+    )
