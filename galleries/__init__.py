@@ -12,7 +12,8 @@ The bundle's files are listed in `spade_edge.runtime.bundle.manifest`.
 from __future__ import annotations
 
 from spade_edge.galleries.builder import Built, build
+from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import Plan
 from spade_edge.galleries.view_selection import Views
 
-__all__ = ["Built", "Plan", "Views", "build"]
+__all__ = ["BuildOptions", "Built", "Plan", "Views", "build"]

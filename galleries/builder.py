@@ -20,16 +20,16 @@ from spade_edge.galleries.features import Progress, Pyramids, extract_codes, ext
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index_writer import write_index
+from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
-from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import BundleError, DataError, FrameError, ModelError, Scorer, UsageError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.manifest import Manifest, Scales
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
-from spade_edge.runtime.matching.config import CODES, PROFILES, Matching
+from spade_edge.runtime.matching.config import CODES
 from spade_edge.runtime.matching.gallery import CodedGallery, Features
 from spade_edge.runtime.matching.graph_search import GraphSearch
 from spade_edge.runtime.matching.hnsw import Index
@@ -67,13 +67,7 @@ def build(
     *,
     model: Path,
     output: Path,
-    profile: str = "edge",
-    matching: Matching | None = None,
-    views: Views = Views(),  # noqa: B008  (frozen)
-    rate: float | None = None,
-    area: float = 0.0,
-    skip_bad: bool = False,
-    threads: int | None = None,
+    options: BuildOptions = BuildOptions(),  # noqa: B008  (frozen)
     announce: Announce = lambda plan: None,
     progress: Progress = lambda items, label: items,
 ) -> Built:
@@ -83,13 +77,7 @@ def build(
         images: the folder; nested folders count.
         model: what `spade-edge export` wrote.
         output: the bundle folder; a bundle that is there already is replaced in one step and kept in its history.
-        profile: "edge" or "paper".
-        matching: parameters; None for the profile's own.
-        views: what of a frame is looked at.
-        rate: share of good frames that may be rejected; None for the lowest that the images can certify.
-        area: of the smallest region that is reported, in pixels of the frame.
-        skip_bad: leave out images that cannot be read instead of stopping.
-        threads: of all work but the index, which one thread builds; None for one a core.
+        options: profile, views, false-reject rate and the like.
         announce: called once with the plan before the work starts.
         progress: wraps each long loop's items, with its label; e.g. tqdm.
 
@@ -101,7 +89,7 @@ def build(
             few for the rate.
         DeviceError: a package is missing.
     """
-    matching = PROFILES[profile] if matching is None else matching
+    matching, rate, threads = options.parameters, options.rate, options.threads
     check_output(output)
     output = output.resolve()  # "." has no folder beside it
     if output.is_relative_to(images.resolve()):
@@ -117,7 +105,7 @@ def build(
         session = Session.open(copy, threads=threads, source=str(model))
         card = session.card
         matching.check_cell(card.side)
-        plan, mask = make_plan(found, session, matching, views, model_bytes=model.stat().st_size)
+        plan, mask = make_plan(found, session, matching, options.views, model_bytes=model.stat().st_size)
         announce(plan)
         _check_room(stage, plan)
         canvas = Canvas(plan.layout, card.view)
@@ -126,7 +114,7 @@ def build(
 
         clock = _Clock()
         used, skipped, limits = _read(
-            stage, plan, Preprocessor(canvas, mask=mask), images, skip_bad=skip_bad, progress=progress
+            stage, plan, Preprocessor(canvas, mask=mask), images, skip_bad=options.skip_bad, progress=progress
         )
         duplicates = _duplicates(stage, len(used), rate)
         clock.lap("reading")
@@ -146,13 +134,13 @@ def build(
         clock.lap("index")
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         left_out = _leave_out(stage, matcher, stitching, duplicates, progress)
-        threshold = calibrated(left_out, rate=rate, area=area, duplicates=groups(duplicates), now=now)
+        threshold = calibrated(left_out, rate=rate, area=options.area, duplicates=groups(duplicates), now=now)
         clock.lap("calibration")
         _check_variation(images, gallery, threshold)
         manifest = Manifest(
             created=now,
             writer=f"spade-edge {__version__}",
-            profile=profile,
+            profile=options.profile,
             matching=matching,
             departures=plan.departures,
             model=card,

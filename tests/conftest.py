@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from spade_edge.export import TorchPyramid, build_pyramid, export_pyramid
-from spade_edge.galleries import Built, Views, build
+from spade_edge.galleries import BuildOptions, Built, Views, build
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import Matching
 
@@ -79,7 +79,12 @@ def edge(tmp_path_factory: pytest.TempPathFactory, model: Path, good_images: Pat
 @pytest.fixture(scope="session")
 def paper(tmp_path_factory: pytest.TempPathFactory, model: Path, good_images: Path) -> Built:
     """A bundle of profile paper."""
-    return build(good_images, model=model, output=tmp_path_factory.mktemp("paper") / "part.spade", profile="paper")
+    return build(
+        good_images,
+        model=model,
+        output=tmp_path_factory.mktemp("paper") / "part.spade",
+        options=BuildOptions(profile="paper"),
+    )
 
 
 TEXTURE = (56, 72)  # height, width: 2 x 3 tiles of 32 that overlap by 8 or more
@@ -161,7 +166,9 @@ def with_views(
             if name.startswith("masked"):
                 views = replace(views, mask=folder / "mask.npy")
             output = folder / f"{len(built)}.spade"
-            built[name] = build(textures, model=tiny_model, output=output, views=views, matching=matching)
+            built[name] = build(
+                textures, model=tiny_model, output=output, options=BuildOptions(views=views, matching=matching)
+            )
         return built[name]
 
     return of

@@ -42,7 +42,7 @@ import numpy as np
 from comparison import SHARE, Row, compare
 from numpy.typing import NDArray
 
-from spade_edge.galleries import Views, build
+from spade_edge.galleries import BuildOptions, Views, build
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.golden import TOLERANCES
@@ -205,8 +205,10 @@ def draw_cases(cases: Path, folder: Path, *, model: Path | None) -> None:
             folder / "good",
             model=export(folder / "tiles.onnx", side=96),
             output=folder / "tiles.spade",
-            views=Views(tile=(192, 192), overlap=48, mask=folder / "mask.npy"),
-            matching=Matching(gallery="per-view"),
+            options=BuildOptions(
+                views=Views(tile=(192, 192), overlap=48, mask=folder / "mask.npy"),
+                matching=Matching(gallery="per-view"),
+            ),
         )
         tiled = {"good": frames["good"], "scratch": render_defect("scratch", 105, size=320)[0]}
         write_case(cases / "tiles", folder / "tiles.spade", tiled)

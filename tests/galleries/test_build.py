@@ -18,7 +18,7 @@ import scipy.ndimage
 import torch
 from numpy.typing import NDArray
 
-from spade_edge.galleries import Built, build
+from spade_edge.galleries import BuildOptions, Built, build
 from spade_edge.runtime import DataError, ModelError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest
@@ -91,7 +91,10 @@ def test_the_threshold_is_the_largest_leave_one_out_score(
         shutil.copytree(good_images, others)
         (others / out).unlink()
         without = build(
-            others, model=model, output=tmp_path / f"{built.manifest.profile}.spade", profile=built.manifest.profile
+            others,
+            model=model,
+            output=tmp_path / f"{built.manifest.profile}.spade",
+            options=BuildOptions(profile=built.manifest.profile),
         )
         # HNSW walks another graph, so "edge" is compared through exact search.
         result = Scorer.open(without.path, search="exact")(np.load(good_images / out))
@@ -153,7 +156,7 @@ def test_neighbours_in_profile_edge_raise_the_threshold(
     edge: Built, model: Path, good_images: Path, tmp_path: Path
 ) -> None:
     matching = Matching(neighbours=2)
-    built = build(good_images, model=model, output=tmp_path / "b.spade", matching=matching)
+    built = build(good_images, model=model, output=tmp_path / "b.spade", options=BuildOptions(matching=matching))
     assert built.manifest.matching == Manifest.read(built.path).matching == matching
     kept, every_file = dict(built.manifest.files), dict(edge.manifest.files)
     assert kept.pop("expected") != every_file.pop("expected")
@@ -214,7 +217,13 @@ def test_an_index_is_not_searched_without_codes(
 @pytest.mark.parametrize("profile", ["edge", "paper"])
 def test_the_size_is_known_beforehand(model: Path, good_images: Path, tmp_path: Path, profile: str) -> None:
     plans = []
-    built = build(good_images, model=model, output=tmp_path / "b.spade", profile=profile, announce=plans.append)
+    built = build(
+        good_images,
+        model=model,
+        output=tmp_path / "b.spade",
+        options=BuildOptions(profile=profile),
+        announce=plans.append,
+    )
     assert plans[0].size == pytest.approx(built.manifest.size, rel=0.01)
     network = built.manifest.files["model"].size
     assert plans[0].size - network == pytest.approx(built.manifest.size - network, rel=0.02)
@@ -261,7 +270,12 @@ def test_building_twice_gives_the_same_files(
 ) -> None:
     for built in (edge, paper):
         profile = built.manifest.profile
-        again = build(good_images, model=model, output=tmp_path / f"{profile}.spade", profile=profile, threads=1)
+        again = build(
+            good_images,
+            model=model,
+            output=tmp_path / f"{profile}.spade",
+            options=BuildOptions(profile=profile, threads=1),
+        )
         assert again.manifest.files == built.manifest.files
         assert replace(again.manifest.threshold, set="") == replace(built.manifest.threshold, set="")
         assert again.manifest.limits == built.manifest.limits
@@ -302,7 +316,7 @@ def test_a_killed_build_leaves_no_bundle_and_the_next_one_cleans_up(
     model: Path, good_images: Path, tmp_path: Path
 ) -> None:
     script = (
-        "import sys, time, pathlib; from spade_edge.galleries import build\n"
+        "import sys, time, pathlib; from spade_edge.galleries import BuildOptions, build\n"
         "def stall(items, label):\n"
         "    for item in items:\n"
         "        if label == 'leave-one-out': print('there', flush=True); time.sleep(60)\n"
@@ -331,7 +345,7 @@ def test_bad_images_stop_the_build_or_are_skipped_by_name(model: Path, good_imag
     with pytest.raises(DataError, match=r"text\.png: expected an image.*and 1 more of 10.*--skip-bad"):
         build(folder, model=model, output=tmp_path / "b.spade")
     assert not (tmp_path / "b.spade").exists()
-    built = build(folder, model=model, output=tmp_path / "b.spade", skip_bad=True)
+    built = build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(skip_bad=True))
     assert len(built.manifest.names) == 8
     assert [name for name in ("text.png", "zero.png") if any(name in line for line in built.skipped)] == [
         "text.png",
@@ -359,7 +373,7 @@ def test_identical_images_are_refused(model: Path, tmp_path: Path, part: Frames,
     for name in ("a.npy", "b.npy", "c.npy"):
         np.save(folder / name, np.full((40, 40, 3), 90, np.uint8) if flat else part(0))  # flat: every key is the same
     with pytest.raises(DataError, match="found 3 that are the same to the network"):
-        build(folder, model=model, output=tmp_path / "b.spade", profile=profile)
+        build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile=profile))
     assert not (tmp_path / "b.spade").exists()
 
 

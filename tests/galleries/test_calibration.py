@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spade_edge.galleries import Built, build
+from spade_edge.galleries import BuildOptions, Built, build
 from spade_edge.galleries.calibration import (
     FEW,
     LeftOut,
@@ -131,7 +131,7 @@ def test_images_that_stand_twice_change_nothing(
     doubled: Path, model: Path, tmp_path: Path, edge: Built, paper: Built, profile: str
 ) -> None:
     single = {"edge": edge, "paper": paper}[profile].manifest.threshold
-    built = build(doubled, model=model, output=tmp_path / "b.spade", profile=profile)
+    built = build(doubled, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile=profile))
     threshold = built.manifest.threshold
     assert threshold.duplicates == tuple((i, i + 8) for i in range(8))
     assert threshold.scores[:8] == pytest.approx(threshold.scores[8:], rel=0.03)
@@ -228,7 +228,7 @@ def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
     (tmp_path / "good").mkdir()
     for seed in range(20):
         np.save(tmp_path / "good" / f"{seed:02d}.npy", part(seed, size=(64, 64)))
-    built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade", profile="paper")
+    built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper"))
     threshold = built.manifest.threshold
     assert len(threshold.scores) == 20 and len(threshold.peaks) == 16
     assert threshold.score == max(threshold.scores) and threshold.pixel == max(threshold.peaks)
@@ -386,7 +386,10 @@ def test_a_build_takes_a_rate_that_rejects_its_first_image(model: Path, part: Fr
         np.save(tmp_path / "good" / f"{seed}.npy", frame)
     for profile in ("edge", "paper"):
         built = build(
-            tmp_path / "good", model=model, output=tmp_path / f"{profile}.spade", profile=profile, rate=0.3, area=7.0
+            tmp_path / "good",
+            model=model,
+            output=tmp_path / f"{profile}.spade",
+            options=BuildOptions(profile=profile, rate=0.3, area=7.0),
         )
         threshold = built.manifest.threshold
         assert threshold.score == sorted(threshold.scores)[-3] and threshold.pixel == sorted(threshold.peaks)[-3]
@@ -408,7 +411,13 @@ def test_a_rate_that_duplicates_make_impossible_is_refused_before_the_network_ha
         return items
 
     with pytest.raises(UsageError, match="7 good images certify"):
-        build(tmp_path / "good", model=model, output=tmp_path / "b.spade", rate=0.02, progress=progress)
+        build(
+            tmp_path / "good",
+            model=model,
+            output=tmp_path / "b.spade",
+            options=BuildOptions(rate=0.02),
+            progress=progress,
+        )
     assert not (tmp_path / "b.spade").exists()
     assert labels == ["reading images"]
 
@@ -420,7 +429,14 @@ def test_images_too_few_for_a_rate_are_refused_before_anything_is_read(
         raise AssertionError("nothing is to be done")
 
     with pytest.raises(UsageError, match="at least 0.111, which 8 good images certify, found 0.05"):
-        build(good_images, model=model, output=tmp_path / "b.spade", rate=0.05, progress=work, announce=work)
+        build(
+            good_images,
+            model=model,
+            output=tmp_path / "b.spade",
+            options=BuildOptions(rate=0.05),
+            progress=work,
+            announce=work,
+        )
     assert list(tmp_path.iterdir()) == []
 
 

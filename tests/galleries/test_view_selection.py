@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spade_edge.export import TorchPyramid, export_pyramid
-from spade_edge.galleries import Built, Plan, Views, build
+from spade_edge.galleries import BuildOptions, Built, Plan, Views, build
 from spade_edge.galleries.view_selection import OVERLAP, SQUEEZED, Proposal, mask_of_frames, propose, tiles
 from spade_edge.runtime import DataError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -308,7 +308,11 @@ def test_the_size_of_a_bundle_with_views_is_known_beforehand(
     views = Views(regions=before.layout.boxes, mask=tmp_path / "mask.npy" if before.layout.masked else None)
     plans: list[Plan] = []
     built = build(
-        textures, model=model, output=tmp_path / "b.spade", views=views, matching=before.matching, announce=plans.append
+        textures,
+        model=model,
+        output=tmp_path / "b.spade",
+        options=BuildOptions(views=views, matching=before.matching),
+        announce=plans.append,
     )
     (plan,) = plans
     assert plan.layout == built.manifest.layout == before.layout  # a tile is a region
@@ -326,7 +330,10 @@ def test_a_tile_is_a_region_and_threads_change_nothing(
     np.save(tmp_path / "mask.npy", looked_at.astype(np.uint8))
     views = Views(regions=before.layout.boxes, mask=tmp_path / "mask.npy" if before.layout.masked else None)
     built = build(
-        textures, model=tiny_model, output=tmp_path / "b.spade", views=views, matching=before.matching, threads=1
+        textures,
+        model=tiny_model,
+        output=tmp_path / "b.spade",
+        options=BuildOptions(views=views, matching=before.matching, threads=1),
     )
     assert built.manifest.files == before.files and built.manifest.limits == before.limits
     assert replace(built.manifest.threshold, set="") == replace(before.threshold, set="")
@@ -344,7 +351,7 @@ def test_views_and_a_gallery_per_view_depart_from_the_paper(with_views: Bundles,
 def refused(model: Path, images: Path, output: Path, kind: type[SpadeError], says: str, **options: object) -> str:
     """A build that ends with a message and leaves nothing."""
     with pytest.raises(kind, match=says) as caught:
-        build(images, model=model, output=output, **options)  # type: ignore[arg-type]
+        build(images, model=model, output=output, options=BuildOptions(**options))  # type: ignore[arg-type]
     assert not output.exists() and not list(output.parent.glob(".building*"))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -425,7 +432,7 @@ def test_images_of_another_size_are_refused_or_left_out(
     output = tmp_path / "out" / "b.spade"
     says = "expected frames of 72x56 pixels, .*found 72x50; .*leave out with --skip-bad"
     refused(model, folder, output, DataError, says, views=Views(tile=(32, 32)))
-    built = build(folder, model=model, output=output, views=Views(tile=(32, 32)), skip_bad=True)
+    built = build(folder, model=model, output=output, options=BuildOptions(views=Views(tile=(32, 32)), skip_bad=True))
     assert built.manifest.layout.frame == (56, 72)
     assert built.manifest.names == tuple(f"{i}.npy" for i in range(6))
     assert len(built.skipped) == 1
@@ -438,7 +445,7 @@ def test_an_image_of_another_size_is_named(model: Path, textures: Path, tmp_path
     shutil.copytree(textures, folder)
     np.save(folder / "3b.npy", texture(9, size=(50, 72)))
     with pytest.raises(DataError, match="3b.npy"):
-        build(folder, model=model, output=tmp_path / "b.spade", views=Views(tile=(32, 32)))
+        build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(views=Views(tile=(32, 32))))
 
 
 def test_the_usual_size_counts_where_the_first_image_is_the_odd_one(
@@ -447,7 +454,12 @@ def test_the_usual_size_counts_where_the_first_image_is_the_odd_one(
     folder = tmp_path / "good"
     shutil.copytree(textures, folder)
     np.save(folder / "!first.npy", texture(9, size=(50, 72)))
-    built = build(folder, model=model, output=tmp_path / "b.spade", views=Views(tile=(32, 32)), skip_bad=True)
+    built = build(
+        folder,
+        model=model,
+        output=tmp_path / "b.spade",
+        options=BuildOptions(views=Views(tile=(32, 32)), skip_bad=True),
+    )
     assert built.manifest.layout.frame == (56, 72)
 
 
@@ -464,13 +476,15 @@ def test_auto_with_frames_of_different_sizes_does_not_drop_what_was_asked_for(
         "mask": Views(auto=True, mask=tmp_path / "mask.npy"),
     }
     with pytest.raises(DataError, match="expected frames of 72x56 pixels"):
-        build(folder, model=model, output=tmp_path / "b.spade", views=views[chosen])
+        build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(views=views[chosen]))
 
 
 def test_auto_takes_the_whole_of_frames_that_differ_in_size(model: Path, good_images: Path, tmp_path: Path) -> None:
     plans: list[Plan] = []
     views = Views(auto=True)
-    built = build(good_images, model=model, output=tmp_path / "b.spade", views=views, announce=plans.append)
+    built = build(
+        good_images, model=model, output=tmp_path / "b.spade", options=BuildOptions(views=views), announce=plans.append
+    )
     assert built.manifest.layout == WHOLE
     assert (plans[0].proposal, plans[0].proposed_views) == (None, 1)
 

@@ -23,7 +23,7 @@ import torch
 from packaging.requirements import Requirement
 
 from spade_edge.export import build_pyramid, export_pyramid
-from spade_edge.galleries import Views, build
+from spade_edge.galleries import BuildOptions, Views, build
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import Matching
@@ -75,13 +75,16 @@ def prepare(folder: Path) -> None:
     for seed in range(12):
         np.save(folder / "good" / f"{seed}.npy", render_good(seed, size=160))
     for profile in PROFILES:
-        build(folder / "good", model=model, output=folder / f"{profile}.spade", profile=profile)
+        build(folder / "good", model=model, output=folder / f"{profile}.spade", options=BuildOptions(profile=profile))
     mask = np.full((160, 160), 255, np.uint8)
     mask[:30] = mask[70:90, 60:110] = 0  # above the part and inside it
     np.save(folder / "mask.npy", mask)
     tiled = Views(tile=(96, 96), overlap=24, mask=folder / "mask.npy")
     build(
-        folder / "good", model=model, output=folder / "tiled.spade", matching=Matching(gallery="per-view"), views=tiled
+        folder / "good",
+        model=model,
+        output=folder / "tiled.spade",
+        options=BuildOptions(matching=Matching(gallery="per-view"), views=tiled),
     )
 
     scratch, crack = (render_defect(kind, 100, size=480)[0] for kind in ("scratch", "crack"))

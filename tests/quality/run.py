@@ -22,7 +22,7 @@ from figures import FIGURES, Floats, Scores, Truth, draws, figures, interval, se
 from numpy.typing import NDArray
 
 from spade_edge.export import export_model
-from spade_edge.galleries import build
+from spade_edge.galleries import BuildOptions, build
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
@@ -124,7 +124,12 @@ def scored(folder: Path, *, model: Path, profile: str, threads: int | None) -> t
     """Build from the good images of a set and score its test images."""
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch, f"{profile}.spade")
-        build(folder / "train" / "good", model=model, output=bundle, profile=profile, threads=threads)
+        build(
+            folder / "train" / "good",
+            model=model,
+            output=bundle,
+            options=BuildOptions(profile=profile, threads=threads),
+        )
         return scored_with(Scorer.open(bundle, threads=threads), folder)
 
 

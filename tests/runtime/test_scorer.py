@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from spade_edge.export import build_pyramid, export_pyramid
-from spade_edge.galleries import Built, build
+from spade_edge.galleries import BuildOptions, Built, build
 from spade_edge.galleries.index_writer import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, ModelError, Scorer, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -86,7 +86,9 @@ def test_profile_paper_is_the_paper(
 ) -> None:
     model, good, network = published_setup
     matching = Matching(neighbours=k, kappa=kappa, projection="none", search="exact", image_score="vectors")
-    built = build(good, model=model, output=tmp_path / "b.spade", profile="paper", matching=matching)
+    built = build(
+        good, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper", matching=matching)
+    )
     assert not any("view" in departure or "image vector" in departure for departure in built.manifest.departures)
     frame = part(99, size=(512, 512), flaw=True)
     result = Scorer.open(built.path)(frame)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from spade_edge.galleries import Built, Views, build
+from spade_edge.galleries import BuildOptions, Built, Views, build
 from spade_edge.galleries.calibration import FEW
 from spade_edge.galleries.index_writer import HnswlibSearch
 from spade_edge.runtime import BundleError, FrameError, FrameResult, Scorer, UsageError
@@ -323,8 +323,7 @@ def test_an_image_score_from_vectors_is_that_of_the_worst_view(
         textures,
         model=tiny_model,
         output=tmp_path / "b.spade",
-        views=Views(regions=((0, 0, 32, 30), (25, 10, 45, 45))),
-        matching=matching,
+        options=BuildOptions(views=Views(regions=((0, 0, 32, 30), (25, 10, 45, 45))), matching=matching),
     )
     for built in (with_views(name), other):
         scorer = Scorer.open(built.path)

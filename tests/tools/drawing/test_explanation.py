@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spade_edge.galleries import Built, Views, build
+from spade_edge.galleries import BuildOptions, Built, Views, build
 from spade_edge.runtime import Match, Region, Scorer
 from spade_edge.tools.drawing.explanation import GAP, LINE, LONGEST, PATCH, REGIONS, explanation
 from spade_edge.tools.drawing.nearest import SHARE, nearest_patch
@@ -31,7 +31,9 @@ def tiled(model: Path, part: Frames, tmp_path_factory: pytest.TempPathFactory) -
         noise = np.random.default_rng(seed).integers(0, 6, (64, 192))
         np.save(folder / f"{seed}.npy", (np.repeat([40, 120, 200], 64) + noise).astype(np.uint8))
     output = tmp_path_factory.mktemp("tiled") / "part.spade"
-    return Scorer.open(build(folder, model=model, output=output, views=Views(tile=(64, 64), overlap=0)).path)
+    return Scorer.open(
+        build(folder, model=model, output=output, options=BuildOptions(views=Views(tile=(64, 64), overlap=0))).path
+    )
 
 
 def test_frame_and_map_lie_side_by_side_and_a_good_frame_needs_no_more(scorer: Scorer, part: Frames) -> None:

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from spade_edge.galleries import build
+    from spade_edge.galleries import BuildOptions, build
     from spade_edge.tools.cli.progress import progress
 
     given = {name: getattr(chosen, name) for name in GIVEN}
@@ -114,13 +114,15 @@ def run(chosen: argparse.Namespace) -> int:
         chosen.images,
         model=chosen.model,
         output=chosen.output,
-        profile=chosen.profile,
-        matching=matching,
-        views=_chosen_views(chosen),
-        rate=chosen.false_rejects,
-        area=chosen.min_area,
-        skip_bad=chosen.skip_bad,
-        threads=chosen.threads,
+        options=BuildOptions(
+            profile=chosen.profile,
+            matching=matching,
+            views=_chosen_views(chosen),
+            rate=chosen.false_rejects,
+            area=chosen.min_area,
+            skip_bad=chosen.skip_bad,
+            threads=chosen.threads,
+        ),
         announce=lambda plan: _announce(plan, chosen),
         progress=progress,
     )

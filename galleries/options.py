@@ -1,0 +1,52 @@
+"""The options of a build."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from spade_edge.galleries.view_selection import Views
+from spade_edge.runtime import UsageError
+from spade_edge.runtime.matching.config import PROFILES, Matching
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How `build` makes a bundle. The defaults suit most parts.
+
+    Attributes:
+        profile: "edge", or "paper" for the method exactly as published.
+        matching: parameters of the matching; None for those of the profile.
+        views: the parts of a frame that are inspected; the whole frame by default.
+        rate: fraction of good frames that may be rejected, over 0 and under 1; None for the lowest that the images
+            can certify.
+        area: of the smallest region that is reported, in frame pixels; 0 for any.
+        skip_bad: leave out images that cannot be read instead of stopping.
+        threads: of all steps but the index, which one thread builds; None for one per core.
+
+    Raises:
+        UsageError: an unknown profile, or a number out of range.
+    """
+
+    profile: str = "edge"
+    matching: Matching | None = None
+    views: Views = Views()  # noqa: RUF009  (frozen)
+    rate: float | None = None
+    area: float = 0.0
+    skip_bad: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise UsageError(f"expected a profile ({', '.join(PROFILES)}), found {self.profile!r}")
+        if self.rate is not None and not 0 < self.rate < 1:
+            raise UsageError(f"expected a false-reject rate over 0 and under 1, found {self.rate:g}")
+        if not (math.isfinite(self.area) and self.area >= 0):
+            raise UsageError(f"expected an area of 0 frame pixels or more, found {self.area:g}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"expected at least 1 thread, found {self.threads}")
+
+    @property
+    def parameters(self) -> Matching:
+        """The parameters of the matching: as given, else the profile's."""
+        return PROFILES[self.profile] if self.matching is None else self.matching
