@@ -1,12 +1,15 @@
-"""Build a bundle from images of good parts.
+"""Build a bundle from images of good parts, and change its threshold.
 
     from pathlib import Path
-    from spade_edge.galleries import build
+    from spade_edge.galleries import BuildOptions, build, set_threshold
 
-    built = build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
-    built.manifest.threshold.score
+    built = build(
+        Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"), options=BuildOptions(rate=0.01)
+    )
+    print(built.manifest.threshold.sentence())
+    set_threshold(built.path, rate=0.005, reason="fewer good parts may be rejected")
 
-The bundle's files are listed in `spade_edge.runtime.bundle.manifest`.
+The files of a bundle are listed in `spade_edge.runtime.bundle.manifest`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from spade_edge.galleries.builder import Built, build
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import Plan
+from spade_edge.galleries.threshold_change import ThresholdChange, set_threshold
 from spade_edge.galleries.view_selection import Views
 
-__all__ = ["BuildOptions", "Built", "Plan", "Views", "build"]
+__all__ = ["BuildOptions", "Built", "Plan", "ThresholdChange", "Views", "build", "set_threshold"]

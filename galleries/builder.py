@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge import __version__
-from spade_edge.galleries.calibration import LeftOut, calibrated, groups, kinds, leave_one_out
+from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.conformal import check_rate
-from spade_edge.galleries.duplicates import near_duplicates
+from spade_edge.galleries.duplicates import distinct, groups, near_duplicates
 from spade_edge.galleries.features import Progress, Pyramids, extract_codes, extract_levels
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index_writer import write_index
+from spade_edge.galleries.leave_one_out import LeaveOneOut, leave_one_out
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import THUMBNAIL, Plan, make_plan
 from spade_edge.galleries.staging import Staging, check_output, publish, staging
@@ -142,7 +143,7 @@ def build(
             writer=f"spade-edge {__version__}",
             profile=options.profile,
             matching=matching,
-            departures=plan.departures,
+            deviations=plan.departures,
             model=card,
             layout=plan.layout,
             names=used,
@@ -176,7 +177,7 @@ def _copied(model: Path, stage: Staging) -> Path:
 
 
 def _check_variation(folder: Path, gallery: Features, threshold: Threshold) -> None:
-    if max(threshold.peaks) <= 1e-6 * float(gallery.squares_of(0).mean()):
+    if max(threshold.map_maxima) <= 1e-6 * float(gallery.squares_of(0).mean()):
         raise DataError(
             f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
             "to the network: every other frame would be a defect; is the camera frozen or covered?"
@@ -249,13 +250,13 @@ def _duplicates(stage: Staging, count: int, rate: float | None) -> NDArray[np.bo
     """Find images that repeat others, and see whether what is left can stand for the rate."""
     thumbnails = np.load(stage.folder / stage.files["thumbnails"].name, mmap_mode="r", allow_pickle=False)
     duplicates = near_duplicates(thumbnails, count)
-    check_rate(rate, len(kinds(count, groups(duplicates))))
+    check_rate(rate, len(distinct(count, groups(duplicates))))
     return duplicates
 
 
 def _leave_out(
     stage: Staging, matcher: Matcher, stitching: Stitching, duplicates: NDArray[np.bool_], progress: Progress
-) -> LeftOut:
+) -> LeaveOneOut:
     """Score the good images against each other."""
     left_out = leave_one_out(
         matcher,
@@ -264,8 +265,8 @@ def _leave_out(
         scratch=stage.scratch("maps"),
         progress=lambda items: progress(items, "leave-one-out"),
     )
-    if left_out.expected is not None:
-        stage.add_array("expected", left_out.expected)
+    if left_out.baseline is not None:
+        stage.add_array("expected", left_out.baseline)
     return left_out
 
 

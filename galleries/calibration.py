@@ -1,116 +1,23 @@
-"""The threshold from good images alone: every one is scored against all the others."""
+"""The threshold from the leave-one-out scores of good images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spade_edge.galleries.conformal import Limit, limit, lowest_rate, rate_of
-from spade_edge.galleries.staging import open_reserved
+from spade_edge.galleries.duplicates import distinct
+from spade_edge.galleries.leave_one_out import LeaveOneOut
 from spade_edge.runtime import UsageError
-from spade_edge.runtime.anomaly_map.stitching import Stitching
-from spade_edge.runtime.bundle.threshold import BY_HAND, EXTRAPOLATED, Threshold
-from spade_edge.runtime.matching.config import FROM_MAP
-from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.bundle.threshold import EXTRAPOLATED, MANUAL, Threshold
 
-FEW = 8  # maps whose mean is worth half
-MAPS = 16  # maps made for the pixel threshold alone, where the image score does not need one
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What good images score with their own embeddings, and those of their duplicates, left out.
-
-    Attributes:
-        scores: of every image.
-        peaks: largest values of maps; of every image, or of some where maps take long.
-        expected: (h, w) float32, what the map of a good frame is expected to be; None where scores do not need it.
-    """
-
-    scores: tuple[float, ...]
-    peaks: tuple[float, ...]
-    expected: NDArray[np.float32] | None = None
-
-
-def leave_one_out(
-    matcher: Matcher,
-    stitching: Stitching,
-    *,
-    duplicates: NDArray[np.bool_],
-    scratch: Path,
-    progress: Callable[[Iterable[int]], Iterable[int]],
-) -> LeftOut:
-    """Score each good image as on the line, by the same matcher, but for what it may be matched with.
-
-    Args:
-        matcher: the gallery, at least two images, with the way to match.
-        stitching: distances to heat map.
-        duplicates: (N, N) bool, images that are left out together; true on the diagonal.
-        scratch: a file that maps may be kept in meanwhile.
-        progress: wraps the images still to do, e.g. tqdm.
-    """
-    count = len(matcher.gallery)
-    if matcher.matching.image_score == FROM_MAP:
-        maps = open_reserved(scratch, np.float32, (count, *stitching.canvas.size))
-        for image in progress(range(count)):
-            maps[image] = _heatmap(matcher, stitching, image, allowed=~duplicates[image])
-        return _over_expected(maps, stitching, groups(duplicates))
-    # An image score from vectors costs nothing, so all images get one; maps may be slow then, and a sample has to do.
-    some = np.unique(np.linspace(0, count - 1, MAPS).round().astype(int)).tolist()
-    peaks = [float(_heatmap(matcher, stitching, i, allowed=~duplicates[i]).max()) for i in progress(some)]
-    scores = []
-    for image in range(count):
-        vectors = matcher.gallery.images[image::count]
-        scores.append(max(matcher.vector_score(v, view=i, allowed=~duplicates[image]) for i, v in enumerate(vectors)))
-    return LeftOut(tuple(scores), tuple(peaks))
-
-
-def _heatmap(matcher: Matcher, stitching: Stitching, image: int, *, allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The map of a good image that may be matched with some others only."""
-    gallery = matcher.gallery
-    distances = []
-    for view in range(gallery.views):
-        pyramid = gallery.pyramid(view * len(gallery) + image)
-        (matches,) = matcher.matches([pyramid], views=[view], allowed=allowed)
-        distances.append(matches.distances)
-    return stitching(distances)
-
-
-def _over_expected(maps: NDArray[np.float32], stitching: Stitching, duplicates: Sequence[Sequence[int]]) -> LeftOut:
-    """Hold each map against the mean of the others.
-
-    Good parts are not equally far from each other everywhere: edges of the picture, folds and print vary more than the
-    rest. A few maps tell little of their mean, so it is taken down by `FEW`. Duplicates count as one, their mean.
-    """
-    distinct = kinds(len(maps), duplicates)
-    total = np.zeros(maps.shape[1:], np.float64)
-    for kind in distinct:
-        total += maps[kind].mean(axis=0)
-    share = len(distinct) / (len(distinct) + FEW)
-    scores = np.zeros(len(maps))
-    for kind in distinct:
-        others = (total - maps[kind].mean(axis=0)) / (len(distinct) - 1)
-        for image in kind:
-            scores[image] = stitching.score((maps[image] - share * others).astype(np.float32))
-    expected = (share * total / len(distinct)).astype(np.float32)
-    return LeftOut(tuple(scores.tolist()), tuple(float(own.max()) for own in maps), expected)
-
-
-def groups(duplicates: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
-    """Put each image that is like an earlier one, the first of its group, to that; groups of two or more."""
-    members: dict[int, list[int]] = {}
-    for image, row in enumerate(duplicates):
-        first = next((other for other in members if row[other]), image)
-        members.setdefault(first, []).append(image)
-    return tuple(tuple(group) for group in members.values() if len(group) > 1)
+RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # listed for comparison
 
 
 def calibrated(
-    left_out: LeftOut,
+    left_out: LeaveOneOut,
     *,
     rate: float | None,
     area: float,
@@ -120,25 +27,25 @@ def calibrated(
 ) -> Threshold:
     """Find the thresholds for a false-reject rate.
 
-    Of duplicates only the largest score counts: a part that was photographed ten times is one piece of evidence.
+    Only the largest score of a group of duplicates counts: a part photographed ten times is one piece of evidence.
 
     Args:
-        left_out: leave-one-out scores and peaks.
-        rate: of good frames that may be rejected; None for the lowest that can be certified.
-        area: of the smallest region that is reported, in pixels of the frame.
+        left_out: leave-one-out scores and map maxima.
+        rate: fraction of good frames that may be rejected; None for the lowest that can be certified.
+        area: of the smallest region that is reported, in frame pixels.
         duplicates: groups of image numbers.
         now: UTC, ISO 8601.
         reason: why, for people to read.
 
     Raises:
-        UsageError: no such rate, or one that so few images do not even hint at.
+        UsageError: a rate out of range, or too low to be extrapolated from so few images.
     """
     scores = evidence(left_out.scores, duplicates)
     found = limit(scores, rate=rate)
-    complete = len(left_out.peaks) == len(left_out.scores)
-    peaks = evidence(left_out.peaks, duplicates) if complete else left_out.peaks
+    complete = len(left_out.map_maxima) == len(left_out.scores)
+    map_maxima = evidence(left_out.map_maxima, duplicates) if complete else left_out.map_maxima
     wanted = lowest_rate(len(scores)) if rate is None else rate
-    pixel = limit(peaks, rate=wanted if complete else max(wanted, lowest_rate(len(peaks))))
+    pixel = limit(map_maxima, rate=wanted if complete else max(wanted, lowest_rate(len(map_maxima))))
     return Threshold(
         score=found.value,
         pixel=pixel.value,
@@ -150,47 +57,52 @@ def calibrated(
         set=now,
         reason=reason,
         scores=left_out.scores,
-        peaks=left_out.peaks,
+        map_maxima=left_out.map_maxima,
         duplicates=tuple(tuple(group) for group in duplicates),
     )
 
 
 def recalibrated(threshold: Threshold, *, rate: float, now: str, reason: str) -> Threshold:
     """Choose another rate; see `calibrated`."""
-    left_out = LeftOut(threshold.scores, threshold.peaks)
+    left_out = LeaveOneOut(threshold.scores, threshold.map_maxima)
     duplicates = threshold.duplicates
     return calibrated(left_out, rate=rate, area=threshold.area, duplicates=duplicates, now=now, reason=reason)
 
 
-def by_hand(
+def alternatives(threshold: Threshold) -> list[Threshold]:
+    """The thresholds for other rates, `RATES`, as far as the good images are enough for them."""
+    found: list[Threshold] = []
+    for rate in RATES:
+        try:
+            found.append(recalibrated(threshold, rate=rate, now="", reason=""))
+        except UsageError:
+            break  # too few images to extrapolate; lower rates would need even more
+    return found
+
+
+def manual(
     threshold: Threshold, *, now: str, reason: str, score: float | None = None, pixel: float | None = None
 ) -> Threshold:
-    """Set the threshold of scores, of pixels, or both; None leaves it.
+    """Set the score threshold, the pixel threshold, or both; None leaves a value as it is.
 
     Raises:
-        UsageError: a value that no score can be held against.
+        UsageError: a value that is not finite, or a pixel threshold that is not over 0.
     """
     for value in (score, pixel):
         if value is not None and not np.isfinite(value):
-            raise UsageError(f"expected a threshold that is a number, found {value:g}")
+            raise UsageError(f"expected a finite number as the threshold, found {value:g}")
     if pixel is not None and pixel <= 0:
-        raise UsageError(f"expected a threshold of the map over 0, found {pixel:g}")
+        raise UsageError(f"expected a pixel threshold over 0, found {pixel:g}")
     changed = replace(threshold, pixel=threshold.pixel if pixel is None else pixel, set=now, reason=reason)
     if score is None:
         return changed
     rate, interval = rate_of(evidence(threshold.scores, threshold.duplicates), score)
-    return replace(changed, score=score, rate=rate, interval=interval, basis=BY_HAND, method="set by hand")
+    return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set by hand")
 
 
 def evidence(values: Sequence[float], duplicates: Sequence[Sequence[int]]) -> tuple[float, ...]:
-    """One value for each group of duplicates, the largest, and those of all other images."""
-    return tuple(max(values[image] for image in kind) for kind in kinds(len(values), duplicates))
-
-
-def kinds(count: int, duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Images that repeat no other, each for itself, and the groups of those that do."""
-    repeated = {image for group in duplicates for image in group}
-    return [[image] for image in range(count) if image not in repeated] + [list(group) for group in duplicates]
+    """One value for each distinct part: the largest of a group of duplicates, and those of all other images."""
+    return tuple(max(values[image] for image in part) for part in distinct(len(values), duplicates))
 
 
 def _method(found: Limit, count: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,3 +48,18 @@ def near_duplicates(thumbnails: NDArray[np.uint8], count: int) -> NDArray[np.boo
     same[many] = same[:, many] = False
     np.fill_diagonal(same, True)
     return np.asarray(same)
+
+
+def groups(duplicates: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
+    """Group each image with the first earlier one that it duplicates; only groups of two or more are returned."""
+    members: dict[int, list[int]] = {}
+    for image, row in enumerate(duplicates):
+        first = next((other for other in members if row[other]), image)
+        members.setdefault(first, []).append(image)
+    return tuple(tuple(group) for group in members.values() if len(group) > 1)
+
+
+def distinct(count: int, duplicates: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The distinct parts among `count` images: each image without a duplicate alone, then each group of duplicates."""
+    repeated = {image for group in duplicates for image in group}
+    return [[image] for image in range(count) if image not in repeated] + [list(group) for group in duplicates]

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, build
 from spade_edge.galleries.calibration import (
-    FEW,
-    LeftOut,
-    _over_expected,
-    by_hand,
     calibrated,
-    leave_one_out,
+    manual,
     recalibrated,
 )
 from spade_edge.galleries.conformal import limit, rate_of
+from spade_edge.galleries.leave_one_out import FEW, LeaveOneOut, _over_baseline, leave_one_out
 from spade_edge.runtime import BundleError, Scorer, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -42,7 +39,7 @@ def like(pairs: list[tuple[int, int]], count: int) -> NDArray[np.bool_]:
     return duplicates
 
 
-def left_out(scorer: Scorer, duplicates: NDArray[np.bool_], folder: Path) -> LeftOut:
+def left_out(scorer: Scorer, duplicates: NDArray[np.bool_], folder: Path) -> LeaveOneOut:
     """Leave-one-out scores of an open bundle's good images."""
     return leave_one_out(
         scorer.matcher,
@@ -64,7 +61,7 @@ def test_distances_are_those_to_images_that_are_no_duplicates(edge: Built, paper
         gallery = scorer.matcher.gallery
         embeddings = [gallery.pyramid(i).embedding().astype(np.float64).reshape(256, -1) for i in range(8)]
         found = left_out(scorer, duplicates, tmp_path)
-        assert len(found.scores) == len(found.peaks) == 8
+        assert len(found.scores) == len(found.map_maxima) == 8
         maps = []
         for i in range(8):
             others = [j for j in range(8) if not duplicates[i, j]]
@@ -73,19 +70,19 @@ def test_distances_are_those_to_images_that_are_no_duplicates(edge: Built, paper
                 for position, embedding in enumerate(embeddings[i]):
                     nearest[position] = min(nearest[position], ((embeddings[j] - embedding) ** 2).sum(axis=1).min())
             maps.append(scorer.stitching([nearest.reshape(16, 16).astype(np.float32)]).astype(np.float64))
-            assert found.peaks[i] == pytest.approx(maps[i].max(), rel=1e-3)
+            assert found.map_maxima[i] == pytest.approx(maps[i].max(), rel=1e-3)
             if built is paper:
-                vectors = gallery.images.astype(np.float64)
+                vectors = gallery.descriptors.astype(np.float64)
                 squares = [((vectors[j] - vectors[i]) ** 2).sum() for j in others]
                 assert found.scores[i] == pytest.approx(np.mean(squares), rel=1e-4)
         if built is paper:
-            assert found.expected is None
+            assert found.baseline is None
             continue
-        assert found.expected is not None and found.expected.dtype == np.float32
+        assert found.baseline is not None and found.baseline.dtype == np.float32
         kinds = [(0, 3), (2, 7), (1,), (4,), (5,), (6,)]  # 6 is not like the first of its group
         means = [np.mean([maps[i] for i in kind], axis=0) for kind in kinds]
         share = len(kinds) / (len(kinds) + FEW)
-        np.testing.assert_allclose(found.expected, share * np.mean(means, axis=0), rtol=1e-3)
+        np.testing.assert_allclose(found.baseline, share * np.mean(means, axis=0), rtol=1e-3)
         for i in range(8):  # of the 4,096 values 12 are a mean
             others = [mean for mean, kind in zip(means, kinds, strict=True) if i not in kind]
             excess = maps[i] - share * np.mean(others, axis=0)
@@ -103,7 +100,7 @@ def test_no_view_of_a_duplicate_is_matched(
 
     def spied(pyramids: Any, **options: Any) -> list[Matches]:
         found = own(pyramids, **options)
-        entries = {found[0].nearest(row, column).entry for row in range(8) for column in range(8)}
+        entries = {found[0].nearest(row, column).item for row in range(8) for column in range(8)}
         seen.append({entry % 6 for entry in entries})
         return found
 
@@ -142,7 +139,7 @@ def test_images_that_stand_twice_change_nothing(
 
 
 def test_the_sentence_counts_duplicates_once_as_the_certificate_does() -> None:
-    images = LeftOut(tuple(map(float, range(1, 17))), tuple(map(float, range(1, 17))))
+    images = LeaveOneOut(tuple(map(float, range(1, 17))), tuple(map(float, range(1, 17))))
     pairs = [(i, i + 8) for i in range(8)]
     threshold = calibrated(images, rate=None, area=0, duplicates=pairs, now=NOW)
     assert threshold.rate == pytest.approx(1 / 9)
@@ -184,10 +181,10 @@ def test_good_frames_are_rejected_no_more_often_than_stated(count: int, rate: fl
         squares = ((images[:, None] - gallery[None]) ** 2).sum(axis=-1)  # (frame, good image, position)
         squares[range(count), range(count)] = np.inf
         maps = squares.min(axis=1).astype(np.float32)
-        found = _over_expected(maps[:count], Highest(), ())  # type: ignore[arg-type]
+        found = _over_baseline(maps[:count], Highest(), ())  # type: ignore[arg-type]
         threshold = calibrated(found, rate=rate, area=0, duplicates=(), now=NOW)
-        assert found.expected is not None and threshold.basis == "certified"
-        scores = (maps[count:] - found.expected).max(axis=1)
+        assert found.baseline is not None and threshold.basis == "certified"
+        scores = (maps[count:] - found.baseline).max(axis=1)
         rejected.append(float((scores > threshold.score).mean()))
         stated = threshold.rate
     assert np.mean(rejected) <= stated + 3 * np.std(rejected, ddof=1) / np.sqrt(repetitions)
@@ -197,7 +194,7 @@ def test_thresholds_are_those_of_the_evidence() -> None:
     rng = np.random.default_rng(0)
     scores, peaks = rng.gamma(2, 3, 30), rng.gamma(2, 9, 30)
     duplicates = ((0, 4, 5), (2, 9))
-    images = LeftOut(tuple(scores.tolist()), tuple(peaks.tolist()))
+    images = LeaveOneOut(tuple(scores.tolist()), tuple(peaks.tolist()))
     first = [i for i in range(30) if i not in (4, 5, 9)]
     for array in (scores, peaks):
         array[0], array[2] = array[[0, 4, 5]].max(), array[[2, 9]].max()
@@ -215,7 +212,7 @@ def test_thresholds_are_those_of_the_evidence() -> None:
 
 def test_maps_of_some_images_give_what_they_can() -> None:
     scores, peaks = tuple(map(float, range(1, 51))), tuple(map(float, range(10, 170, 10)))
-    some = LeftOut(scores, peaks)
+    some = LeaveOneOut(scores, peaks)
     for rate, pixel in ((None, 160.0), (0.001, 160.0), (0.02, 160.0), (2 / 17, 150.0), (0.5, 90.0)):
         found = calibrated(some, rate=rate, area=0, duplicates=(), now=NOW)
         assert found.pixel == pixel
@@ -230,13 +227,13 @@ def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
         np.save(tmp_path / "good" / f"{seed:02d}.npy", part(seed, size=(64, 64)))
     built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper"))
     threshold = built.manifest.threshold
-    assert len(threshold.scores) == 20 and len(threshold.peaks) == 16
-    assert threshold.score == max(threshold.scores) and threshold.pixel == max(threshold.peaks)
+    assert len(threshold.scores) == 20 and len(threshold.map_maxima) == 16
+    assert threshold.score == max(threshold.scores) and threshold.pixel == max(threshold.map_maxima)
     scorer = Scorer.open(built.path)
     chosen = sorted({round(19 * i / 15) for i in range(16)})
     gallery = scorer.matcher.gallery
-    for image, peak in list(zip(chosen, threshold.peaks, strict=True))[::5]:
-        (matches,) = scorer.matcher.matches([gallery.pyramid(image)], allowed=np.arange(20) != image)
+    for image, peak in list(zip(chosen, threshold.map_maxima, strict=True))[::5]:
+        (matches,) = scorer.matcher.match([gallery.pyramid(image)], allowed=np.arange(20) != image)
         assert scorer.stitching([matches.distances]).max() == pytest.approx(peak, rel=1e-4)
 
 
@@ -245,46 +242,46 @@ def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
     [(1, "largest"), (2, "2nd largest"), (3, "3rd largest"), (4, "4th largest"), (11, "11th largest")],
 )
 def test_how_it_was_found_is_told_in_english(rank: int, words: str) -> None:
-    images = LeftOut(tuple(map(float, range(1, 41))), tuple(map(float, range(1, 41))))
+    images = LeaveOneOut(tuple(map(float, range(1, 41))), tuple(map(float, range(1, 41))))
     found = calibrated(images, rate=rank / 41, area=0, duplicates=(), now=NOW)
     assert found.score == 41 - rank
     assert found.method == f"{words} of 40 leave-one-out scores of good images"
 
 
-def test_by_hand_counts_the_rate_and_leaves_the_rest() -> None:
+def test_a_manual_threshold_counts_the_rate_and_leaves_the_rest() -> None:
     scores = tuple(map(float, range(1, 21)))
-    before = calibrated(LeftOut(scores, scores), rate=None, area=2, duplicates=((0, 19),), now=NOW)
-    changed = by_hand(before, score=17.5, now="later", reason="wish")
+    before = calibrated(LeaveOneOut(scores, scores), rate=None, area=2, duplicates=((0, 19),), now=NOW)
+    changed = manual(before, score=17.5, now="later", reason="wish")
     rate, interval = rate_of(range(2, 21), 17.5)  # the pair counts as its larger
     assert (changed.score, changed.rate, changed.interval, changed.basis) == (17.5, rate, interval, "by hand")
     assert (changed.pixel, changed.area, changed.set, changed.reason) == (before.pixel, 2, "later", "wish")
     assert "set by hand" in changed.sentence() and "EXTRAPOLATED" not in changed.sentence()
-    pixel = by_hand(before, pixel=3.0, now="later", reason="wish")
+    pixel = manual(before, pixel=3.0, now="later", reason="wish")
     assert pixel == replace(before, pixel=3.0, set="later", reason="wish")
-    both = by_hand(before, score=17.5, pixel=3.0, now="later", reason="wish")
+    both = manual(before, score=17.5, pixel=3.0, now="later", reason="wish")
     assert both == replace(changed, pixel=3.0)
     for value in (float("nan"), float("inf"), -float("inf")):
         for name in ("score", "pixel"):
             with pytest.raises(UsageError, match=f"expected a threshold that is a number, found {value:g}"):
-                by_hand(before, now="later", reason="wish", **{name: value})
+                manual(before, now="later", reason="wish", **{name: value})
     for value in (0.0, -1.0):
         with pytest.raises(UsageError, match=f"expected a threshold of the map over 0, found {value:g}"):
-            by_hand(before, now="later", reason="wish", pixel=value)
-    assert by_hand(before, now="later", reason="wish", score=-1.0).score == -1  # scores are over what is expected
+            manual(before, now="later", reason="wish", pixel=value)
+    assert manual(before, now="later", reason="wish", score=-1.0).score == -1  # scores are over what is expected
 
 
 @pytest.fixture(scope="module")
 def thresholds() -> dict[str, Threshold]:
     """One of each kind."""
     rng = np.random.default_rng(1)
-    images = LeftOut(tuple(rng.gamma(2, 3, 8).tolist()), tuple(rng.gamma(2, 9, 8).tolist()))
+    images = LeaveOneOut(tuple(rng.gamma(2, 3, 8).tolist()), tuple(rng.gamma(2, 9, 8).tolist()))
     certified = calibrated(images, rate=None, area=0.1, duplicates=((0, 3), (2, 5, 6)), now=NOW)
-    many = LeftOut(tuple(rng.gamma(2, 3, 30).tolist()), tuple(rng.gamma(2, 9, 30).tolist()))
+    many = LeaveOneOut(tuple(rng.gamma(2, 3, 30).tolist()), tuple(rng.gamma(2, 9, 30).tolist()))
     return {
         "certified": certified,
         "by a rate": recalibrated(certified, rate=0.5, now=NOW, reason='a "wish", φ\n'),
         "extrapolated": calibrated(many, rate=0.001, area=0, duplicates=(), now=NOW),
-        "by hand": by_hand(certified, score=1 / 3, pixel=1e-7, now=NOW, reason="x"),
+        "by hand": manual(certified, score=1 / 3, pixel=1e-7, now=NOW, reason="x"),
     }
 
 
@@ -392,7 +389,7 @@ def test_a_build_takes_a_rate_that_rejects_its_first_image(model: Path, part: Fr
             options=BuildOptions(profile=profile, rate=0.3, area=7.0),
         )
         threshold = built.manifest.threshold
-        assert threshold.score == sorted(threshold.scores)[-3] and threshold.pixel == sorted(threshold.peaks)[-3]
+        assert threshold.score == sorted(threshold.scores)[-3] and threshold.pixel == sorted(threshold.map_maxima)[-3]
         assert threshold.rate == pytest.approx(0.3) and threshold.area == 7.0
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spade_edge.galleries.calibration import evidence, groups
-from spade_edge.galleries.duplicates import ALIKE, near_duplicates
+from spade_edge.galleries.calibration import evidence
+from spade_edge.galleries.duplicates import ALIKE, groups, near_duplicates
 from spade_edge.tools.demo.parts import render_good
 
 Image = NDArray[np.uint8]

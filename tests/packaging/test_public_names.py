@@ -34,7 +34,7 @@ PUBLIC = {
         "SpadeError",
         "UsageError",
     ],
-    "spade_edge.galleries": ["BuildOptions", "Built", "Plan", "Views", "build"],
+    "spade_edge.galleries": ["BuildOptions", "Built", "Plan", "ThresholdChange", "Views", "build", "set_threshold"],
     "spade_edge.export": [
         "BACKBONES",
         "Backbone",

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, Views, build
-from spade_edge.galleries.calibration import FEW
 from spade_edge.galleries.index_writer import HnswlibSearch
+from spade_edge.galleries.leave_one_out import FEW
 from spade_edge.runtime import BundleError, FrameError, FrameResult, Scorer, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE
@@ -67,7 +67,7 @@ class Naive:
         matching = self.scorer.matcher.matching
         possible = [
             (
-                float(((self.gallery.images[v * self.count + i].astype(np.float64) - image) ** 2).sum()),
+                float(((self.gallery.descriptors[v * self.count + i].astype(np.float64) - image) ** 2).sum()),
                 v * self.count + i,
             )
             for v in range(self.views)
@@ -87,11 +87,11 @@ class Naive:
                 pyramid.levels, coding.lowest.astype(np.float64), coding.steps.astype(np.float64), strict=True
             )
         ]
-        return Pyramid(levels=tuple(levels), image=pyramid.image)
+        return Pyramid(levels=tuple(levels), descriptor=pyramid.descriptor)
 
     def distances(self, pyramid: Pyramid, view: int, without: int | None = None) -> NDArray[np.float64]:
         """Eq. 3."""
-        known = torch.cat([self._known[entry] for entry in self.entries(view, pyramid.image, without)])
+        known = torch.cat([self._known[entry] for entry in self.entries(view, pyramid.descriptor, without)])
         own = embeddings_of(self.rounded(pyramid))
         squared = (own**2).sum(dim=1, keepdim=True) + (known**2).sum(dim=1) - 2 * own @ known.T
         nearest = squared.topk(self.scorer.matcher.matching.kappa, largest=False).values
@@ -100,12 +100,12 @@ class Naive:
 
 def matched(scorer: Scorer, frame: NDArray[np.uint8]) -> list[tuple[Pyramid, Matches]]:
     """What is found for each view of a frame."""
-    pyramids = [scorer.session(view[np.newaxis])[0] for view in scorer.viewer(frame)]
-    return list(zip(pyramids, scorer.matcher.matches(pyramids, views=range(len(pyramids))), strict=True))
+    pyramids = [scorer.session(view[np.newaxis])[0] for view in scorer.preprocessor(frame)]
+    return list(zip(pyramids, scorer.matcher.match(pyramids, views=range(len(pyramids))), strict=True))
 
 
 def entries_in(matches: Matches) -> set[int]:
-    return {matches.nearest(row, column).entry for row in range(8) for column in range(8)}
+    return {matches.nearest(row, column).item for row in range(8) for column in range(8)}
 
 
 @pytest.mark.parametrize("profile", ["edge", "paper"])
@@ -184,8 +184,8 @@ def test_the_good_images_are_good_and_near_themselves(with_views: Bundles, textu
             for view, (_, matches) in enumerate(matched(scorer, np.load(textures / image))):
                 own = view * len(built.manifest.names) + built.manifest.names.index(image)
                 near = matches.nearest(5, 5)
-                assert near.entry == own or (name.startswith("masked") and near.distance < 1e-3)
-                assert near.position == 5 * 8 + 5 or near.entry != own
+                assert near.item == own or (name.startswith("masked") and near.distance < 1e-3)
+                assert near.position == 5 * 8 + 5 or near.item != own
 
 
 @pytest.mark.parametrize(
@@ -199,15 +199,15 @@ def test_exact_search_is_brute_force_over_the_entries_a_view_may_match(
     found = matched(scorer, texture(101, flaw=(34, 16)))
     for view, (pyramid, matches) in enumerate(found):
         np.testing.assert_allclose(matches.distances, naive.distances(pyramid, view), rtol=1e-3, atol=1e-3)
-        assert entries_in(matches) <= set(naive.entries(view, pyramid.image))
+        assert entries_in(matches) <= set(naive.entries(view, pyramid.descriptor))
     # And these distances, stitched, are the map.
     result = scorer(texture(101, flaw=(34, 16)))
     stitched = scorer.stitching(
         [naive.distances(pyramid, v).astype(np.float32) for v, (pyramid, _) in enumerate(found)]
     )
     np.testing.assert_allclose(result.heatmap, stitched, rtol=1e-3, atol=1e-3)
-    assert scorer.bundle.expected is not None
-    over = scorer.stitching.score(stitched - scorer.bundle.expected)
+    assert scorer.bundle.baseline is not None
+    over = scorer.stitching.score(stitched - scorer.bundle.baseline)
     assert result.score == pytest.approx(over, rel=1e-3)
 
 
@@ -224,7 +224,7 @@ def test_exact_search_on_any_bundle_and_the_walk_near_it(with_views: Bundles, te
         np.testing.assert_allclose(best.distances, truth, rtol=1e-3, atol=1e-2)
         assert (near.distances >= truth * (1 - 1e-3) - 1e-2).all()
         assert near.distances.mean() <= truth.mean() * 1.05 + 1e-3
-        allowed = set(naive.entries(view, pyramid.image))
+        allowed = set(naive.entries(view, pyramid.descriptor))
         assert entries_in(best) | entries_in(near) <= allowed
 
 
@@ -238,11 +238,11 @@ def test_with_a_gallery_per_view_only_the_same_view_is_matched(with_views: Bundl
     pyramids = [gallery.pyramid(((view + 1) % views) * count) for view in range(views)]
     for search in (None, "exact"):
         matcher = Scorer.open(scorer.bundle.path, search=search).matcher
-        for view, matches in enumerate(matcher.matches(pyramids, views=range(views))):
+        for view, matches in enumerate(matcher.match(pyramids, views=range(views))):
             assert {entry // count for entry in entries_in(matches)} == {view}
-            (alone,) = matcher.matches([pyramids[view]], views=[view])
+            (alone,) = matcher.match([pyramids[view]], views=[view])
             np.testing.assert_array_equal(alone.distances, matches.distances)
-        again = matcher.matches([pyramids[1], pyramids[0], pyramids[1]], views=[1, 0, 1])  # in any order
+        again = matcher.match([pyramids[1], pyramids[0], pyramids[1]], views=[1, 0, 1])  # in any order
         np.testing.assert_array_equal(again[0].distances, again[2].distances)
         assert {entry // count for entry in entries_in(again[1])} == {0}
 
@@ -252,7 +252,7 @@ def test_with_a_shared_gallery_any_view_is_matched(with_views: Bundles) -> None:
         scorer = Scorer.open(with_views(name).path, threads=1)
         gallery, count = scorer.matcher.gallery, len(scorer.matcher.gallery)
         pyramids = [gallery.pyramid(((view + 1) % 6) * count) for view in range(6)]
-        for view, matches in enumerate(scorer.matcher.matches(pyramids, views=range(6))):
+        for view, matches in enumerate(scorer.matcher.match(pyramids, views=range(6))):
             assert entries_in(matches) == {((view + 1) % 6) * count}
             assert matches.distances.max() < 1e-2
 
@@ -266,13 +266,13 @@ def test_no_view_of_an_image_that_is_left_out_is_matched(with_views: Bundles, na
         others = np.arange(count) != image
         for view in range(gallery.views):
             pyramid = gallery.pyramid(view * count + image)
-            (matches,) = matcher.matches([pyramid], views=[view], allowed=others)
+            (matches,) = matcher.match([pyramid], views=[view], allowed=others)
             entries = entries_in(matches)
             assert image not in {entry % count for entry in entries}
             if matcher.matching.gallery == "per-view":
                 assert {entry // count for entry in entries} == {view}
             elif gallery.views == 6:
-                (free,) = matcher.matches([pyramid], views=[view])
+                (free,) = matcher.match([pyramid], views=[view])
                 assert image in {entry % count for entry in entries_in(free)}
 
 
@@ -295,10 +295,10 @@ def test_the_threshold_comes_from_images_that_were_left_out_as_a_whole(with_view
     for image, score in enumerate(built.manifest.threshold.scores):
         expected = share * np.mean([maps[other] for other in range(count) if other != image], axis=0)
         assert score == pytest.approx(scorer.stitching.score((maps[image] - expected).astype(np.float32)), rel=1e-3)
-    assert built.manifest.threshold.peaks == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
-    assert built.manifest.threshold.pixel == max(built.manifest.threshold.peaks)
-    assert scorer.bundle.expected is not None
-    np.testing.assert_allclose(scorer.bundle.expected, share * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
+    assert built.manifest.threshold.map_maxima == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
+    assert built.manifest.threshold.pixel == max(built.manifest.threshold.map_maxima)
+    assert scorer.bundle.baseline is not None
+    np.testing.assert_allclose(scorer.bundle.baseline, share * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
     assert built.manifest.threshold.score == max(built.manifest.threshold.scores)
 
 
@@ -309,7 +309,7 @@ def worst_view(
     scores = []
     for view, vector in enumerate(vectors):
         entries = range(view * 6, view * 6 + 6) if matching.gallery == "per-view" else range(12)
-        known = [gallery.images[entry].astype(np.float64) for entry in entries if entry % 6 != without]
+        known = [gallery.descriptors[entry].astype(np.float64) for entry in entries if entry % 6 != without]
         scores.append(np.sort([((other - vector) ** 2).sum() for other in known])[: matching.neighbours].mean())
     return float(max(scores))
 
@@ -328,10 +328,10 @@ def test_an_image_score_from_vectors_is_that_of_the_worst_view(
     for built in (with_views(name), other):
         scorer = Scorer.open(built.path)
         gallery, frame = scorer.matcher.gallery, texture(103, flaw=(34, 16))
-        vectors = [pyramid.image for pyramid, _ in matched(scorer, frame)]
+        vectors = [pyramid.descriptor for pyramid, _ in matched(scorer, frame)]
         assert scorer(frame).score == pytest.approx(worst_view(gallery, vectors, built.manifest.matching), rel=1e-3)
         for image, have in enumerate(built.manifest.threshold.scores):
-            kept = [gallery.images[image], gallery.images[6 + image]]
+            kept = [gallery.descriptors[image], gallery.descriptors[6 + image]]
             assert have == pytest.approx(worst_view(gallery, kept, built.manifest.matching, without=image), rel=1e-4)
 
 

@@ -14,16 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
-from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.tools.cli.arguments import not_negative, path, share
-
-RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-rejects", type=share, metavar="RATE", help="share of good frames that may be rejected: 0.01 or 1%%"
     )
-    parser.add_argument("--score", type=float, metavar="VALUE", help="set the threshold of scores by hand")
-    parser.add_argument("--pixel", type=float, metavar="VALUE", help="set the threshold of the map by hand: regions")
+    parser.add_argument("--score", type=float, metavar="VALUE", help="set the score threshold manually")
+    parser.add_argument(
+        "--pixel", type=float, metavar="VALUE", help="set the pixel threshold manually: regions are drawn above it"
+    )
     parser.add_argument(
         "--min-area", type=not_negative, metavar="PIXELS", help="report no region of fewer frame pixels; 0 for all"
     )
@@ -41,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from spade_edge.galleries.staging import replace_manifest
+    from spade_edge.galleries import set_threshold
 
-    manifest = Manifest.read(chosen.bundle)
-    threshold = _changed(manifest.threshold, chosen)
-    if threshold is not manifest.threshold:
-        if not chosen.reason.strip():
-            raise UsageError("expected --reason TEXT with a change, found none: somebody will ask for it")
-        former = replace_manifest(chosen.bundle, replace(manifest, threshold=threshold))
-        print(f"changed; the former threshold is kept in {former}", file=sys.stderr)
+    given = {"rate": chosen.false_rejects, "score": chosen.score, "pixel": chosen.pixel, "area": chosen.min_area}
+    if all(value is None for value in given.values()):
+        threshold = Manifest.read(chosen.bundle).threshold
+    else:
+        change = set_threshold(chosen.bundle, **given, reason=chosen.reason)
+        threshold = change.threshold
+        print(f"changed; the former threshold is kept in {change.former}", file=sys.stderr)
     if chosen.json:
         print(json.dumps(_as_json(threshold)))
     else:
@@ -57,46 +54,18 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _changed(threshold: Threshold, chosen: argparse.Namespace) -> Threshold:
-    from spade_edge.galleries.calibration import by_hand, recalibrated
-
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    reason = chosen.reason.strip()
-    if chosen.false_rejects is not None and (chosen.score is not None or chosen.pixel is not None):
-        raise UsageError(
-            "expected a rate or values by hand, found both; leave out --false-rejects or --score and --pixel"
-        )
-    if chosen.min_area is not None:
-        threshold = replace(threshold, area=chosen.min_area, set=now, reason=reason)
-    if chosen.false_rejects is not None:
-        threshold = recalibrated(threshold, rate=chosen.false_rejects, now=now, reason=reason)
-    if chosen.score is not None or chosen.pixel is not None:
-        threshold = by_hand(threshold, score=chosen.score, pixel=chosen.pixel, now=now, reason=reason)
-    return threshold
-
-
-def _options(threshold: Threshold) -> list[tuple[float, Threshold]]:
-    """Other rates, and what they would come to."""
-    from spade_edge.galleries.calibration import recalibrated
-
-    found = []
-    for rate in RATES:
-        try:
-            found.append((rate, recalibrated(threshold, rate=rate, now="", reason="")))
-        except UsageError:
-            break  # too few images even to extrapolate, and lower rates fare no better
-    return found
-
-
 def _as_json(threshold: Threshold) -> dict[str, Any]:
+    from spade_edge.galleries.calibration import alternatives
+
     options = [
         {"rate": option.rate, "score": option.score, "basis": option.basis, "interval": list(option.interval)}
-        for _, option in _options(threshold)
+        for option in alternatives(threshold)
     ]
     return threshold.to_json() | {"options": options}
 
 
 def _print(threshold: Threshold) -> None:
+    from spade_edge.galleries.calibration import RATES, alternatives
     from spade_edge.galleries.conformal import images_needed, lowest_rate
 
     print(f"threshold {threshold.score:.6g}: {threshold.sentence()}")
@@ -106,7 +75,7 @@ def _print(threshold: Threshold) -> None:
     if threshold.duplicates:
         print(f"{len(threshold.scores)} good images, of which {len(threshold.scores) - count} repeat others")
     print(f"\n{'rate':>8}  {'threshold':>10}  {'95 % interval':>18}")
-    for rate, option in _options(threshold):
+    for rate, option in zip(RATES, alternatives(threshold), strict=False):
         low, high = option.interval
         print(f"{rate:8.2%}  {option.score:10.6g}  {f'{low:.2%} to {high:.2%}':>18}  {option.basis}")
     print(f"\n{count} good images certify {lowest_rate(count):.2%} at best; ", end="")

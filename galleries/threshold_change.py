@@ -1,0 +1,90 @@
+"""Changing the threshold of a bundle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from spade_edge.galleries.calibration import manual, recalibrated
+from spade_edge.galleries.staging import replace_manifest
+from spade_edge.runtime import UsageError
+from spade_edge.runtime.bundle.manifest import Manifest
+from spade_edge.runtime.bundle.threshold import Threshold
+
+
+@dataclass(frozen=True)
+class ThresholdChange:
+    """A change that has been made.
+
+    Attributes:
+        threshold: the new one.
+        former: where the former manifest is kept.
+    """
+
+    threshold: Threshold
+    former: Path
+
+
+def set_threshold(
+    bundle: Path,
+    *,
+    rate: float | None = None,
+    score: float | None = None,
+    pixel: float | None = None,
+    area: float | None = None,
+    reason: str = "",
+) -> ThresholdChange:
+    """Change the threshold of a bundle in one step. None leaves a value as it is.
+
+    A rate is turned into thresholds by the leave-one-out scores that the bundle keeps. Scorers that are already open
+    keep the threshold that they were opened with.
+
+    Args:
+        bundle: the bundle folder.
+        rate: fraction of good frames that may be rejected; sets the score threshold and the pixel threshold.
+        score: the score threshold, set manually. The rate is then estimated by counting.
+        pixel: the pixel threshold, set manually.
+        area: of the smallest region that is reported, in frame pixels; 0 for any.
+        reason: why the threshold is changed. It is required and kept in the manifest with the date.
+
+    Raises:
+        UsageError: no change or no reason given, a rate together with manual values, or a value out of range.
+        BundleError: there is no bundle, or its manifest is damaged.
+        DataError: the bundle cannot be written.
+    """
+    manifest = Manifest.read(bundle)
+    reason = reason.strip()
+    threshold = _changed(manifest.threshold, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
+    if not reason:
+        raise UsageError("expected a reason for the change, found none: it is kept with it; give --reason TEXT")
+    return ThresholdChange(threshold, replace_manifest(bundle, replace(manifest, threshold=threshold)))
+
+
+def _changed(
+    threshold: Threshold,
+    *,
+    rate: float | None,
+    score: float | None,
+    pixel: float | None,
+    area: float | None,
+    reason: str,
+) -> Threshold:
+    if all(value is None for value in (rate, score, pixel, area)):
+        raise UsageError("expected a rate, a score, a pixel threshold or an area to set, found none")
+    is_manual = score is not None or pixel is not None
+    if rate is not None and is_manual:
+        raise UsageError(
+            "expected a rate or manual values, found both; leave out --false-rejects, or --score and --pixel"
+        )
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if area is not None:
+        if not (math.isfinite(area) and area >= 0):
+            raise UsageError(f"expected an area of 0 frame pixels or more, found {area:g}")
+        threshold = replace(threshold, area=area, set=now, reason=reason)
+    if rate is not None:
+        threshold = recalibrated(threshold, rate=rate, now=now, reason=reason)
+    if is_manual:
+        threshold = manual(threshold, score=score, pixel=pixel, now=now, reason=reason)
+    return threshold
