@@ -29,8 +29,8 @@ from spade_edge.export.tensorrt_parser import (
 from spade_edge.runtime.errors import DeviceError, ModelError
 from spade_edge.runtime.kernels import ort
 from spade_edge.runtime.network.card import INPUT, METADATA_KEY, ModelCard
+from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 from spade_edge.runtime.network.session import Session
-from spade_edge.runtime.scorer import AT_ONCE
 
 # Measured: onnxruntime 1.17.0, the oldest that the runtime claims, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the
 # newest for JetPack 6, IR up to 11 and opset up to 23. It guarantees 7 and newer, TensorRT's list begins with 9.
@@ -82,7 +82,7 @@ class LintReport:
         return asdict(self) | {"operators": dict(self.operators), "verdicts": verdicts}
 
 
-def lint(model: Path | ModelProto, *, batch: int = AT_ONCE, source: str | None = None) -> LintReport:
+def lint(model: Path | ModelProto, *, batch: int = VIEWS_PER_RUN, source: str | None = None) -> LintReport:
     """Look at a model without running it; at the end onnxruntime opens it, unless something speaks against that.
 
     Args:
@@ -235,7 +235,7 @@ def _made_for(graph: Contents) -> tuple[str, ...]:
     if graph.quantisation is None:
         return TARGETS
     with suppress(ModelError):
-        target = _card(graph).quantisation.get("target")
+        target = _card(graph).quantization.get("target")
         if target in TARGETS:
             return (target,)
     return (TENSORRT,) if graph.quantisation == "signed" else (CPU,)

@@ -117,7 +117,7 @@ def export_pyramid(
         view=view,
         precision=precision.name,
         parity={},
-        quantisation=quantisation,
+        quantization=quantisation,
     )
     with replacing(output, option="--output") as part:
         _write(part, model, card)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from spade_edge.export.backbones import BACKBONES, Backbone
 from spade_edge.export.weights import load
 from spade_edge.runtime.errors import UsageError
-from spade_edge.runtime.network.card import IMAGE, Level
+from spade_edge.runtime.network.card import DESCRIPTOR, Level
 
 
 class TorchPyramid(nn.Module):
@@ -40,7 +40,7 @@ class TorchPyramid(nn.Module):
         self.levels: tuple[Level, ...] = tuple(backbone.levels[number - 1] for number in levels)
         self.image_level = image_level
         self.image_channels = backbone.levels[image_level - 1].channels
-        self.outputs = (*(level.output for level in self.levels), IMAGE)
+        self.outputs = (*(level.output for level in self.levels), DESCRIPTOR)
         self.stages = nn.ModuleList(backbone.stages()[: max(*levels, image_level)])
         self.register_buffer("mean", torch.tensor(backbone.mean).reshape(3, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).reshape(3, 1, 1))

@@ -139,7 +139,7 @@ def _compared(model: Path, part: Path, *, batch: int, tolerance: float, source: 
 
 
 def _outputs(pyramid: Pyramid) -> tuple[NDArray[np.float32], ...]:
-    return (*pyramid.levels, pyramid.image)
+    return (*pyramid.levels, pyramid.descriptor)
 
 
 def _views(view: View, count: int) -> NDArray[np.float32]:

@@ -87,7 +87,7 @@ def _torch(pyramid: TorchPyramid, frame: NDArray[np.float32], *, source: str) ->
 
 
 def _session(session: Session, frames: NDArray[np.float32]) -> list[list[NDArray[np.float32]]]:
-    return [[*pyramid.levels, pyramid.image] for pyramid in session(frames)]
+    return [[*pyramid.levels, pyramid.descriptor] for pyramid in session(frames)]
 
 
 def _versions() -> dict[str, str]:

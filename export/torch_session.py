@@ -36,7 +36,7 @@ class TorchSession:
     def __init__(self, card: ModelCard, *, weights: str | Path) -> None:
         self.card = card
         self.provider = "torch"
-        self.shares = {"torch": 1.0}
+        self.node_fractions = {"torch": 1.0}
         self.passed_over: tuple[str, ...] = ()
         self._pyramid = build_pyramid(
             card.backbone, levels=[level.number for level in card.levels], image_level=card.image_level
@@ -54,4 +54,4 @@ class TorchSession:
         """Run the network: (N, H, W, 3) float32 BGR, 0 to 255, to a pyramid for each view."""
         with torch.inference_mode():
             *levels, images = (output.numpy() for output in self._pyramid(torch.from_numpy(np.array(views))))
-        return [Pyramid(levels=tuple(level[i] for level in levels), image=images[i]) for i in range(len(views))]
+        return [Pyramid(levels=tuple(level[i] for level in levels), descriptor=images[i]) for i in range(len(views))]

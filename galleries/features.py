@@ -87,7 +87,7 @@ def extract_codes(
         coded = coder([pyramid])
         for level, codes in zip(card.levels, coded.levels, strict=True):
             arrays[level.output][i] = codes[0]
-        arrays["images"][i] = pyramid.image
+        arrays["images"][i] = pyramid.descriptor
         own = slice(i * cells, (i + 1) * cells)
         arrays["squares"][own] = coder.windows(coded).squares
         keys[own] = coded.keys
@@ -96,7 +96,7 @@ def extract_codes(
     gallery = CodedGallery(
         card=card,
         levels=tuple(mapped[level.output] for level in card.levels),
-        images=mapped["images"],
+        descriptors=mapped["images"],
         names=pyramids.names,
         coding=coding,
         squares=mapped["squares"],
@@ -119,13 +119,13 @@ def extract_levels(stage: Staging, pyramids: Pyramids, *, progress: Progress) ->
             raise ModelError(f"expected finite features of {name}, found others; export the model again")
         for level, values in zip(card.levels, pyramid.levels, strict=True):
             arrays[level.output][i] = values
-        arrays["images"][i] = pyramid.image
+        arrays["images"][i] = pyramid.descriptor
         arrays["squares"][i] = squared_lengths(pyramid)
     mapped = arrays.finish()
     return Gallery(
         card=card,
         levels=tuple(mapped[level.output] for level in card.levels),
-        images=mapped["images"],
+        descriptors=mapped["images"],
         names=pyramids.names,
         squares=mapped["squares"],
     )

@@ -23,15 +23,13 @@ from spade_edge.runtime.matching.config import EXACT, FROM_MAP, HNSW
 from spade_edge.runtime.matching.distances import Matches
 from spade_edge.runtime.matching.graph_search import GraphSearch, Search
 from spade_edge.runtime.matching.matcher import Matcher
-from spade_edge.runtime.network.protocol import Network
+from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult, Match, Region
-
-AT_ONCE = 4  # views that go through the network together: more is no faster on a CPU, and takes memory
 
 
 class Scorer:
@@ -53,7 +51,7 @@ class Scorer:
         self.matcher = matcher
         self.session = session
         self.canvas = bundle.manifest.canvas
-        self.viewer = Preprocessor(self.canvas, mask=bundle.mask)
+        self.preprocessor = Preprocessor(self.canvas, mask=bundle.mask)
         try:
             self.stitching = Stitching(
                 self.canvas, matcher.gallery.grid, sigma=matcher.matching.sigma, mask=bundle.mask, threads=threads
@@ -109,7 +107,7 @@ class Scorer:
             allow_fallback=allow_fallback,
             threads=threads,
             views=len(bundle.manifest.layout),
-            most=AT_ONCE,
+            most=VIEWS_PER_RUN,
         )
         matching = bundle.manifest.matching
         if search is not None:
@@ -168,13 +166,13 @@ class Scorer:
             frame: as for one.
         """
         view = len(self.canvas.boxes) // 2
-        (pyramid,) = self.session(self.viewer(frame)[view : view + 1])
+        (pyramid,) = self.session(self.preprocessor(frame)[view : view + 1])
         gallery = self.matcher.gallery
         entries = view * len(gallery) + np.arange(min(FEW, len(gallery)))
         result = self(frame)
         return Observation(
             features=tuple(sample(level) for level in pyramid.levels),
-            distances=self.matcher.exactly(pyramid, entries).distances,
+            distances=self.matcher.match_exactly(pyramid, entries).distances,
             heatmap=result.heatmap,
             score=result.score,
             verdict=result.verdict,
@@ -220,15 +218,15 @@ class Scorer:
         """From groups of frames, whose views may share a run of the network, to features."""
         for frames in groups:
             start = perf_counter()
-            seen = [self.viewer(frame) for frame in frames]
-            conditions = [Condition.of(views, self.viewer.painted) for views in seen]
+            seen = [self.preprocessor(frame) for frame in frames]
+            conditions = [Condition.of(views, self.preprocessor.painted) for views in seen]
             views = seen[0] if len(seen) == 1 else np.concatenate(seen)
             seconds = {"view": perf_counter() - start}
-            for first in range(0, len(views), AT_ONCE):
+            for first in range(0, len(views), VIEWS_PER_RUN):
                 start = perf_counter()
-                pyramids = self.session(views[first : first + AT_ONCE])
+                pyramids = self.session(views[first : first + VIEWS_PER_RUN])
                 seconds["network"] = perf_counter() - start
-                last = first + AT_ONCE >= len(views)
+                last = first + VIEWS_PER_RUN >= len(views)
                 yield _Part(frames, conditions, first, pyramids, last, seconds)
                 seconds = {"view": 0.0}
 
@@ -240,8 +238,8 @@ class Scorer:
         for part in parts:
             start = perf_counter()
             numbers = [(part.first + i) % views for i in range(len(part.pyramids))]
-            matches = self.matcher.matches(part.pyramids, views=numbers)  # Eq. 3
-            evidence += [_Evidence(*each) for each in zip(matches, (p.image for p in part.pyramids), strict=True)]
+            matches = self.matcher.match(part.pyramids, views=numbers)  # Eq. 3
+            evidence += [_Evidence(*each) for each in zip(matches, (p.descriptor for p in part.pyramids), strict=True)]
             for stage, time in (*part.seconds.items(), ("matching", perf_counter() - start)):
                 seconds[stage] += time
             if part.last:
@@ -263,11 +261,11 @@ class Scorer:
             raise BundleError(
                 f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
             )
-        excess = heatmap if self.bundle.expected is None else heatmap - self.bundle.expected
+        excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
         if self.matcher.matching.image_score == FROM_MAP:
             score = self.stitching.score(excess)
         else:
-            score = max(self.matcher.vector_score(each.image, view=view) for view, each in enumerate(evidence))
+            score = max(self.matcher.descriptor_score(each.image, view=view) for view, each in enumerate(evidence))
         threshold = self.bundle.manifest.threshold
         frame_size = (frame.shape[0], frame.shape[1])
         found = blobs(heatmap, threshold.pixel)
@@ -295,7 +293,7 @@ class Scorer:
             nearest=nearest,
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
-            providers=self.session.shares,
+            providers=self.session.node_fractions,
         )
 
     def _region(self, blob: Blob, frame_size: tuple[int, int]) -> Region:
@@ -311,7 +309,7 @@ class Scorer:
         here = self.canvas.in_view(view, row, column)
         position = (min(int(share * count), count - 1) for share, count in zip(here, gallery.grid, strict=True))
         place = evidence[view].matches.nearest(*position)
-        matched_view, image = divmod(place.entry, len(gallery))
+        matched_view, image = divmod(place.item, len(gallery))
         matched = divmod(place.position, gallery.grid[1])
         y, x = self.canvas.in_frame(
             matched_view, *((there + 0.5) / count for there, count in zip(matched, gallery.grid, strict=True))

@@ -57,7 +57,7 @@ class Stitching:
             for x, y, w, h in canvas.boxes
         ]
         self._kernel = Kernel(self._graph(grid), threads=threads)
-        self._shares = None if mask is None else mask.shares(canvas, grid)
+        self._shares = None if mask is None else mask.fractions(canvas, grid)
         self.kept: NDArray[np.bool_] | None = None
         self._even: NDArray[np.float32] | None = None
         if len(canvas.boxes) > 1 or mask is not None:

@@ -34,7 +34,7 @@ class Bundle:
         thumbnails: (entries, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
         indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
         mask: what is ignored of a frame; None for nothing.
-        expected: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
+        baseline: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
         golden: frames to test a device with; None in a bundle without.
     """
 
@@ -44,7 +44,7 @@ class Bundle:
     thumbnails: NDArray[np.uint8]
     indexes: tuple[Index, ...]
     mask: Mask | None
-    expected: NDArray[np.float32] | None
+    baseline: NDArray[np.float32] | None
     golden: Golden | None
 
     @property
@@ -70,7 +70,7 @@ class Bundle:
         for payload in manifest.files.values():
             _check(path, payload, hashes=verify == "hashes")
         card, count = manifest.model, len(manifest.names) * len(manifest.layout)
-        images = _finite(path, manifest.files["images"], (count, card.image_channels))
+        descriptors = _finite(path, manifest.files["images"], (count, card.image_channels))
         indexes: tuple[Index, ...] = ()
         if manifest.scales is None:
             gallery: Features = Gallery(
@@ -79,12 +79,12 @@ class Bundle:
                     _array(path, manifest.files[level.output], (count, *card.grid(level), level.channels), np.float32)
                     for level in card.levels
                 ),
-                images=images,
+                descriptors=descriptors,
                 names=manifest.names,
                 squares=_finite(path, manifest.files["squares"], (count, *card.grid(card.levels[0]))),
             )
         else:
-            gallery, indexes = _coded(path, manifest, images)
+            gallery, indexes = _coded(path, manifest, descriptors)
         return cls(
             path=path,
             manifest=manifest,
@@ -92,16 +92,16 @@ class Bundle:
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
             mask=_mask(path, manifest),
-            expected=_finite(path, manifest.files["expected"], manifest.canvas.size)
+            baseline=_finite(path, manifest.files["expected"], manifest.canvas.size)
             if "expected" in manifest.files
             else None,
             golden=_golden(path, manifest) if manifest.golden else None,
         )
 
 
-def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple[CodedGallery, tuple[Index, ...]]:
+def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> tuple[CodedGallery, tuple[Index, ...]]:
     assert manifest.scales is not None  # noqa: S101  (the caller looked)
-    card, count, files = manifest.model, len(images), manifest.files
+    card, count, files = manifest.model, len(descriptors), manifest.files
     cells = card.cells
     roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
     indexes = tuple(Index.read(path / files[role].name) for role in roles)
@@ -124,7 +124,7 @@ def _coded(path: Path, manifest: Manifest, images: NDArray[np.float32]) -> tuple
             _array(path, files[level.output], (count, card.positions(level), level.channels), np.uint8)
             for level in card.levels
         ),
-        images=images,
+        descriptors=descriptors,
         names=manifest.names,
         coding=manifest.scales.coding(np.asarray(weights)),
         squares=_finite(path, files["squares"], (count * cells, card.side**2)),

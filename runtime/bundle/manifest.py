@@ -113,7 +113,7 @@ class Manifest:
         writer: the spade-edge version that wrote it.
         profile: "edge" or "paper".
         matching: the profile's parameters, as chosen.
-        departures: how this bundle departs from the paper, for people to read.
+        deviations: how this bundle departs from the paper, for people to read.
         model: the card of the model inside.
         layout: which parts of a frame are looked at.
         names: file names of the good images.
@@ -130,7 +130,7 @@ class Manifest:
     writer: str
     profile: str
     matching: Matching
-    departures: tuple[str, ...]
+    deviations: tuple[str, ...]
     model: ModelCard
     layout: Layout
     names: tuple[str, ...]
@@ -178,7 +178,7 @@ class Manifest:
             "writer": self.writer,
             "profile": self.profile,
             "matching": self.matching.to_json(),
-            "departures": list(self.departures),
+            "departures": list(self.deviations),
             "threshold": self.threshold.to_json(),
             "limits": self.limits.to_json(),
             "model": self.model.to_json(),
@@ -228,7 +228,7 @@ class Manifest:
             )
         created, writer = fields.text("created"), fields.text("writer")
         profile = fields.text("profile", among=tuple(PROFILES))
-        departures = fields.texts("departures")
+        deviations = fields.texts("departures")
         threshold = Threshold.from_fields(fields.object("threshold"), source=source)
         limits = Limits.from_fields(fields.object("limits"), source=source)
         try:
@@ -260,7 +260,7 @@ class Manifest:
             writer=writer,
             profile=profile,
             matching=matching,
-            departures=departures,
+            deviations=deviations,
             model=model,
             layout=layout,
             names=names,

@@ -9,7 +9,7 @@ from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.result import DEFECT, GOOD
 
-CERTIFIED, EXTRAPOLATED, BY_HAND = "certified", "extrapolated", "by hand"
+CERTIFIED, EXTRAPOLATED, MANUAL = "certified", "extrapolated", "by hand"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Threshold:
         set: when, UTC, ISO 8601.
         reason: why it was changed; empty for the build's own.
         scores: leave-one-out scores of the good images, in the gallery's order.
-        peaks: largest values of their leave-one-out maps; of some, where maps take long.
+        map_maxima: largest values of their leave-one-out maps; of some, where maps take long.
         duplicates: groups of good images, by number, that show the same; they were left out together.
     """
 
@@ -42,11 +42,11 @@ class Threshold:
     set: str
     reason: str
     scores: tuple[float, ...]
-    peaks: tuple[float, ...]
+    map_maxima: tuple[float, ...]
     duplicates: tuple[tuple[int, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"peaks" if name == "map_maxima" else name: value for name, value in asdict(self).items()}
 
     @classmethod
     def from_fields(cls, fields: Fields, *, source: str) -> Threshold:
@@ -59,12 +59,12 @@ class Threshold:
             area=fields.number("area"),
             rate=fields.number("rate"),
             interval=(interval[0], interval[1]),
-            basis=fields.text("basis", among=(CERTIFIED, EXTRAPOLATED, BY_HAND)),
+            basis=fields.text("basis", among=(CERTIFIED, EXTRAPOLATED, MANUAL)),
             method=fields.text("method"),
             set=fields.text("set"),
             reason=fields.text("reason"),
             scores=fields.numbers("scores"),
-            peaks=fields.numbers("peaks"),
+            map_maxima=fields.numbers("peaks"),
             duplicates=fields.rows("duplicates", count=None, most=10**7),
         )
         fields.done()
@@ -73,7 +73,7 @@ class Threshold:
             0 <= interval[0] <= interval[1] <= 1
             and 0 <= threshold.rate <= 1
             and threshold.area >= 0
-            and 1 <= len(threshold.peaks) <= len(threshold.scores)
+            and 1 <= len(threshold.map_maxima) <= len(threshold.scores)
             and all(len(group) > 1 for group in threshold.duplicates)
             and len(set(repeated)) == len(repeated)
             and max(repeated, default=0) < len(threshold.scores)

@@ -163,7 +163,7 @@ class Coder:
                 np.clip(np.rint((level - low) / step), 0, LARGEST).astype(np.float32) * step + low
                 for level, low, step in limits
             ),
-            image=pyramid.image,
+            descriptor=pyramid.descriptor,
         )
 
     def windows(self, coded: Coded) -> Windows:

@@ -10,7 +10,7 @@ from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.fields import Fields
 
 EXACT, HNSW = "exact", "hnsw"
-FROM_VECTORS, FROM_MAP = "vectors", "map"
+FROM_DESCRIPTORS, FROM_MAP = "vectors", "map"
 CODES, NONE = "codes", "none"
 SHARED, PER_VIEW = "shared", "per-view"
 
@@ -61,8 +61,8 @@ class Matching:
             )
         if self.search not in (EXACT, HNSW):
             raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {self.search}")
-        if self.image_score not in (FROM_VECTORS, FROM_MAP):
-            raise UsageError(f"expected image_score to be {FROM_VECTORS} or {FROM_MAP}, found {self.image_score}")
+        if self.image_score not in (FROM_DESCRIPTORS, FROM_MAP):
+            raise UsageError(f"expected image_score to be {FROM_DESCRIPTORS} or {FROM_MAP}, found {self.image_score}")
         if self.gallery not in (SHARED, PER_VIEW):
             raise UsageError(f"expected the gallery to be {SHARED} or {PER_VIEW}, found {self.gallery}")
 
@@ -108,5 +108,5 @@ class Matching:
 PROFILES = {
     "edge": Matching(),
     # Cohen & Hoshen 2020: K = 50, κ = 1, σ = 4, every position of the K nearest images.
-    "paper": Matching(neighbours=50, projection=NONE, search=EXACT, image_score=FROM_VECTORS),
+    "paper": Matching(neighbours=50, projection=NONE, search=EXACT, image_score=FROM_DESCRIPTORS),
 }

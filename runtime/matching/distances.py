@@ -30,12 +30,12 @@ class Place:
     """An embedding of the gallery.
 
     Attributes:
-        entry: of the gallery.
+        item: of the gallery.
         position: in its finest grid, row by row.
         distance: squared, from the position of the view that it was found for.
     """
 
-    entry: int
+    item: int
     position: int
     distance: float
 
@@ -46,20 +46,20 @@ class ExactMatches:
 
     Attributes:
         distances: (h, w) float32, d(y, p).
-        entries: (h, w), the gallery's entry that holds the nearest embedding.
-        positions: (h, w), its position in that entry's finest grid, row by row.
+        items: (h, w), the gallery's item that holds the nearest embedding.
+        positions: (h, w), its position in that item's finest grid, row by row.
         near: (h, w) float32, the squared distance to it (κ = 1).
     """
 
     distances: NDArray[np.float32]
-    entries: NDArray[np.intp]
+    items: NDArray[np.intp]
     positions: NDArray[np.intp]
     near: NDArray[np.float32]
 
     def nearest(self, row: int, column: int) -> Place:
         """The nearest embedding of one position."""
         at = row, column
-        return Place(int(self.entries[at]), int(self.positions[at]), float(self.near[at]))
+        return Place(int(self.items[at]), int(self.positions[at]), float(self.near[at]))
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,19 @@ class CellMatches:
         found = int(self.table[cell, :, within].argmin())
         distance = max(0.0, float(self.table[cell, found, within] + self.squares[cell, within]))
         candidate, place = divmod(found, side**2)
-        entry, there = divmod(int(self.candidates[cell, candidate]), self.gallery.cells_per_entry)
+        item, there = divmod(int(self.candidates[cell, candidate]), self.gallery.cells_per_item)
         top, left = divmod(there, width // side)
         position = (top * side + place // side) * width + left * side + place % side
-        return Place(entry, position, distance)
+        return Place(item, position, distance)
 
 
 Matches = ExactMatches | CellMatches
 
 
 def match_exactly(
-    pyramid: Pyramid, gallery: Features, *, entries: NDArray[np.intp], kappa: int, product: Product = np.matmul
+    pyramid: Pyramid, gallery: Features, *, items: NDArray[np.intp], kappa: int, product: Product = np.matmul
 ) -> ExactMatches:
-    """Compare with every embedding of some entries of the gallery.
+    """Compare with every embedding of some items of the gallery.
 
     Enlarging is linear, so it commutes with the product: a level's product with the query is taken at the level's own
     resolution and the table of products is enlarged. That saves three quarters of the arithmetic and is exact.
@@ -110,7 +110,7 @@ def match_exactly(
     Args:
         pyramid: features of the view.
         gallery: where to look.
-        entries: (K,) at least one: the paper's K nearest, or all.
+        items: (K,) at least one: the paper's K nearest, or all.
         kappa: κ, at least 1; all embeddings if there are fewer.
         product: what multiplies matrices.
     """
@@ -119,24 +119,24 @@ def match_exactly(
     query = pyramid.embedding().reshape(places, -1)
     ends = np.cumsum([level.shape[2] for level in pyramid.levels])
     parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's share of each level
-    kappa = min(kappa, places * len(entries))
+    kappa = min(kappa, places * len(items))
     found = np.zeros((places, kappa), np.intp)
     band = max(1, TABLE // places)
     for start in range(0, places, band):
         stop = min(start + band, places)
         best = np.full((stop - start, kappa), np.inf, np.float32)
-        for entry in entries:
-            table = np.repeat(gallery.squares_of(entry).reshape(1, places), stop - start, axis=0)
-            for level, part in zip(gallery.pyramid(entry).levels, parts, strict=True):
+        for item in items:
+            table = np.repeat(gallery.squares_of(item).reshape(1, places), stop - start, axis=0)
+            for level, part in zip(gallery.pyramid(item).levels, parts, strict=True):
                 rows, columns, channels = level.shape
                 products = product(part[start:stop], level.reshape(-1, channels).T)
                 table += _enlarge_each(products.reshape(-1, rows, columns), (height, width), product).reshape(
                     -1, places
                 )
-            _keep_nearest(best, found[start:stop], table, first=entry * places)
-    found_entries, positions = np.divmod(found.T, places)
+            _keep_nearest(best, found[start:stop], table, first=item * places)
+    found_items, positions = np.divmod(found.T, places)
     distances = np.stack(
-        [squared_distances(gallery.embeddings(found_entries[k], positions[k]), query) for k in range(kappa)]
+        [squared_distances(gallery.embeddings(found_items[k], positions[k]), query) for k in range(kappa)]
     )
     first = distances.argmin(axis=0)[np.newaxis]
 
@@ -145,7 +145,7 @@ def match_exactly(
 
     return ExactMatches(
         distances=distances.mean(axis=0).reshape(height, width),  # Eq. 3
-        entries=nearest(found_entries),
+        items=nearest(found_items),
         positions=nearest(positions),
         near=nearest(distances),
     )
@@ -203,7 +203,7 @@ def match_cells(
         comparison: of cells.
         kappa: κ of Eq. 3, at least 1; all embeddings of the candidates if there are fewer.
     """
-    cells = gallery.cells_per_entry
+    cells = gallery.cells_per_item
     nearest, table = comparison(seen, view, levels=gallery.levels, squares=gallery.squares, candidates=candidates)
     squares = seen.squares[view * cells : (view + 1) * cells]
     if kappa > 1:

@@ -25,18 +25,18 @@ from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 class Features(ABC):
     """Features of N good images, however they are kept.
 
-    Each view of each good image is an entry; entries go view by view: entry = view * N + image.
+    Each view of each good image is an item; items go view by view: item = view * N + image.
 
     Attributes:
         card: of the model they come from.
-        levels: finest first, an array a level with a row an entry, usually memory-mapped.
-        images: (entries, C) float32, image vectors.
+        levels: finest first, an array a level with a row an item, usually memory-mapped.
+        descriptors: (items, C) float32, global descriptors.
         names: N file names, relative to the folder they were read from.
     """
 
     card: ModelCard
     levels: tuple[NDArray[Any], ...]
-    images: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Features(ABC):
     @property
     def views(self) -> int:
         """Views of a good image."""
-        return len(self.images) // len(self.names)
+        return len(self.descriptors) // len(self.names)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -59,42 +59,40 @@ class Features(ABC):
         return self.card.side
 
     @property
-    def cells_per_entry(self) -> int:
+    def cells_per_item(self) -> int:
         return self.card.cells
 
     @abstractmethod
-    def pyramid(self, entry: int) -> Pyramid:
+    def pyramid(self, item: int) -> Pyramid:
         """A view of a good image as if it had just left the network."""
 
     @abstractmethod
-    def squares_of(self, entry: int) -> NDArray[np.float32]:
-        """Squared length of each embedding of an entry: (h, w) float32."""
+    def squares_of(self, item: int) -> NDArray[np.float32]:
+        """Squared length of each embedding of an item: (h, w) float32."""
 
     @abstractmethod
     def _at(
-        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+        self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
         """Features of a level at single places: (M, C) float32."""
 
-    def nearest_entries(
-        self, image: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]
-    ) -> NDArray[np.intp]:
-        """The K entries most like a view, nearest first (the paper's stage 1).
+    def nearest_items(self, image: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """The K items most like a view, nearest first (the paper's stage 1).
 
         Args:
             image: (C,) image vector.
             count: K; all that are allowed if there are no more.
-            allowed: (entries,) bool, those that may be chosen.
+            allowed: (items,) bool, those that may be chosen.
         """
-        distances = squared_distances(self.images, image)
+        distances = squared_distances(self.descriptors, image)
         distances[~allowed] = np.inf
         return np.argsort(distances, kind="stable")[: min(count, int(allowed.sum()))]
 
-    def embeddings(self, entries: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+    def embeddings(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
         """Embeddings at single positions.
 
         Args:
-            entries: (M,) entries of the gallery.
+            items: (M,) items of the gallery.
             positions: (M,) positions of the finest grid, row by row.
 
         Returns:
@@ -106,13 +104,13 @@ class Features(ABC):
             height, width = self.card.grid(level)
             above, below, lower = _taps(height, self.grid[0])
             left, right, further = _taps(width, self.grid[1])
-            part: NDArray[np.float32] = np.zeros((len(entries), level.channels), np.float32)
+            part: NDArray[np.float32] = np.zeros((len(items), level.channels), np.float32)
             for row, row_share in ((above, 1 - lower), (below, lower)):
                 for column, column_share in ((left, 1 - further), (right, further)):
                     share = row_share[rows] * column_share[columns]
                     seen = np.flatnonzero(share)  # the finest level has one neighbour, not four
                     part[seen] += share[seen, None] * self._at(
-                        number, entries[seen], row[rows[seen]], column[columns[seen]]
+                        number, items[seen], row[rows[seen]], column[columns[seen]]
                     )
             parts.append(part)
         return np.concatenate(parts, axis=1)
@@ -120,58 +118,60 @@ class Features(ABC):
 
 @dataclass(frozen=True)
 class Gallery(Features):
-    """Features in float32, as the network gave them: `levels` are (entries, h, w, C) float32.
+    """Features in float32, as the network gave them: `levels` are (items, h, w, C) float32.
 
     Attributes:
-        squares: (entries, h, w) float32, squared length of every embedding on the finest grid.
+        squares: (items, h, w) float32, squared length of every embedding on the finest grid.
     """
 
     squares: NDArray[np.float32]
 
-    def pyramid(self, entry: int) -> Pyramid:
-        return Pyramid(levels=tuple(np.asarray(level[entry]) for level in self.levels), image=self.images[entry])
+    def pyramid(self, item: int) -> Pyramid:
+        return Pyramid(
+            levels=tuple(np.asarray(level[item]) for level in self.levels), descriptor=self.descriptors[item]
+        )
 
-    def squares_of(self, entry: int) -> NDArray[np.float32]:
-        return self.squares[entry]
+    def squares_of(self, item: int) -> NDArray[np.float32]:
+        return self.squares[item]
 
     def _at(
-        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+        self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
-        return np.asarray(self.levels[level][entries, rows, columns], np.float32)
+        return np.asarray(self.levels[level][items, rows, columns], np.float32)
 
 
 @dataclass(frozen=True)
 class CodedGallery(Features):
-    """Features in codes: `levels` are (entries, positions, C) uint8, row by row, the finest cell by cell.
+    """Features in codes: `levels` are (items, positions, C) uint8, row by row, the finest cell by cell.
 
     Attributes:
         coding: what the codes stand for.
-        squares: (entries * cells, side * side) float32, squared length of every embedding, its lowest features being 0.
+        squares: (items * cells, side * side) float32, squared length of every embedding, its lowest features being 0.
     """
 
     coding: Coding
     squares: NDArray[np.float32]
 
-    def pyramid(self, entry: int) -> Pyramid:
+    def pyramid(self, item: int) -> Pyramid:
         levels = []
         for number, level in enumerate(self.card.levels):
-            codes = np.asarray(self.levels[number][entry])
+            codes = np.asarray(self.levels[number][item])
             if number == 0 and self.side > 1:
                 codes = codes[self._by_row]
             values = codes.astype(np.float32) * self.coding.steps[number] + self.coding.lowest[number]
             levels.append(values.reshape(*self.card.grid(level), level.channels))
-        return Pyramid(levels=tuple(levels), image=self.images[entry])
+        return Pyramid(levels=tuple(levels), descriptor=self.descriptors[item])
 
-    def squares_of(self, entry: int) -> NDArray[np.float32]:
-        return squared_lengths(self.pyramid(entry))
+    def squares_of(self, item: int) -> NDArray[np.float32]:
+        return squared_lengths(self.pyramid(item))
 
     def _at(
-        self, level: int, entries: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
+        self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
         positions = rows * self.card.grid(self.card.levels[level])[1] + columns
         if level == 0 and self.side > 1:
             positions = self._by_row[positions]
-        codes = self.levels[level][entries, positions].astype(np.float32)
+        codes = self.levels[level][items, positions].astype(np.float32)
         return np.asarray(codes * self.coding.steps[level] + self.coding.lowest[level], np.float32)
 
     @cached_property

@@ -24,7 +24,7 @@ class Matcher:
     Args:
         gallery: the good images.
         matching: how to compare.
-        searches: find the cells that resemble, for `search="hnsw"`: one over all entries, or, where the gallery is per
+        searches: find the cells that resemble, for `search="hnsw"`: one over all items, or, where the gallery is per
             view, one a view over its own.
         threads: of onnxruntime; None for one a core.
 
@@ -62,7 +62,7 @@ class Matcher:
                 )
             self._comparison = CellComparison(gallery.card, self._coder.coding, threads=threads)
 
-    def matches(
+    def match(
         self,
         pyramids: Sequence[Pyramid],
         *,
@@ -108,29 +108,29 @@ class Matcher:
         Args:
             pyramids: features of the views.
             keys: (views * cells, D) uint8, of all cells of the views.
-            views: as for `matches`.
-            allowed: (N,) bool, as for `matches`.
+            views: as for `match`.
+            allowed: (N,) bool, as for `match`.
 
         Returns:
             (views, cells, T) int64, numbers of cells, nearest first; -1 where there are fewer.
         """
-        cells = self.gallery.cells_per_entry
+        cells = self.gallery.cells_per_item
         keys = keys.reshape(len(pyramids), cells, -1)
         found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
-        # Together goes what is looked for in one index among the same entries.
+        # Together goes what is looked for in one index among the same items.
         for together in self._together(len(pyramids), views):
             view = views[together[0]]
-            entries = self._entries(view, pyramids[together[0]].image, allowed)
-            index, own = self._searches[0], slice(0, len(self.gallery.images))
+            items = self._items(view, pyramids[together[0]].descriptor, allowed)
+            index, own = self._searches[0], slice(0, len(self.gallery.descriptors))
             if self.matching.gallery == PER_VIEW:
                 index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
             # A filter takes time, even one that allows everything.
-            every = entries is None or bool(entries[own].all())
+            every = items is None or bool(items[own].all())
             near, _ = index(
                 keys[together].reshape(len(together) * cells, -1),
                 count=self.matching.candidates,
                 ef=self.matching.ef,
-                allowed=None if every or entries is None else np.repeat(entries[own], cells),
+                allowed=None if every or items is None else np.repeat(items[own], cells),
             )
             near = np.where(near >= 0, near + own.start * cells, -1)
             found[together, :, : near.shape[1]] = near.reshape(len(together), cells, -1)
@@ -143,24 +143,24 @@ class Matcher:
             return [list(range(count))]
         return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
 
-    def exactly(self, pyramid: Pyramid, entries: NDArray[np.intp]) -> ExactMatches:
-        """Compare a view with every embedding of some entries of the gallery, whatever the search.
+    def match_exactly(self, pyramid: Pyramid, items: NDArray[np.intp]) -> ExactMatches:
+        """Compare a view with every embedding of some items of the gallery, whatever the search.
 
         Args:
             pyramid: features of the view.
-            entries: (K,), at least one.
+            items: (K,), at least one.
         """
         if self._coder is not None:
             pyramid = self._coder.rounded(pyramid)  # frames and gallery in the same numbers
-        return match_exactly(pyramid, self.gallery, entries=entries, kappa=self.matching.kappa, product=self._product)
+        return match_exactly(pyramid, self.gallery, items=items, kappa=self.matching.kappa, product=self._product)
 
     def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
-        entries = self._entries(view, pyramid.image, allowed)
-        return self.exactly(
-            pyramid, np.arange(len(self.gallery.images)) if entries is None else np.flatnonzero(entries)
+        items = self._items(view, pyramid.descriptor, allowed)
+        return self.match_exactly(
+            pyramid, np.arange(len(self.gallery.descriptors)) if items is None else np.flatnonzero(items)
         )
 
-    def vector_score(
+    def descriptor_score(
         self, image: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
     ) -> float:
         """The paper's stage 1, the score of a view as a whole: mean squared distance to the K nearest image vectors.
@@ -168,27 +168,27 @@ class Matcher:
         Args:
             image: (C,) float32, the view's.
             view: which of the frame's.
-            allowed: (N,) bool, as for `matches`.
+            allowed: (N,) bool, as for `match`.
         """
         permitted = self._permitted(view, allowed)
-        known = self.gallery.images if permitted is None else self.gallery.images[permitted]
+        known = self.gallery.descriptors if permitted is None else self.gallery.descriptors[permitted]
         distances = np.sort(squared_distances(known, image))
         return float(distances[: self.matching.neighbours].mean())
 
-    def _entries(
+    def _items(
         self, view: int, image: NDArray[np.float32], allowed: NDArray[np.bool_] | None
     ) -> NDArray[np.bool_] | None:
-        """Entries that a view is matched with: (entries,) bool, None for all."""
+        """Entries that a view is matched with: (items,) bool, None for all."""
         permitted = self._permitted(view, allowed)
         if self.matching.neighbours is None:
             return permitted
-        every = np.ones(len(self.gallery.images), bool) if permitted is None else permitted
+        every = np.ones(len(self.gallery.descriptors), bool) if permitted is None else permitted
         chosen = np.zeros_like(every)
-        chosen[self.gallery.nearest_entries(image, self.matching.neighbours, allowed=every)] = True
+        chosen[self.gallery.nearest_items(image, self.matching.neighbours, allowed=every)] = True
         return chosen
 
     def _permitted(self, view: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Entries that a view may be matched with: (entries,) bool, None for all."""
+        """Entries that a view may be matched with: (items,) bool, None for all."""
         count, views = len(self.gallery), self.gallery.views
         if self.matching.gallery == SHARED or views == 1:
             return None if allowed is None else np.tile(allowed, views)

@@ -21,7 +21,7 @@ from spade_edge.runtime.geometry.view import View
 METADATA_KEY = "spade_edge"
 SCHEMA = 2
 INPUT = "frames"
-IMAGE = "image"
+DESCRIPTOR = "image"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ModelCard:
         view: how a frame becomes the network's input.
         precision: "fp32", "fp16" or "int8".
         parity: difference to the torch network by output, as `export` measured it.
-        quantisation: how an int8 model was made, for people to read, and its "target", "cpu" or "tensorrt"; empty for
+        quantization: how an int8 model was made, for people to read, and its "target", "cpu" or "tensorrt"; empty for
             the others.
     """
 
@@ -62,7 +62,7 @@ class ModelCard:
     view: View
     precision: str
     parity: dict[str, Any]
-    quantisation: dict[str, Any] = field(default_factory=dict)
+    quantization: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
@@ -74,7 +74,7 @@ class ModelCard:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Output names in the order they are read: the levels, then the image vector."""
-        return (*(level.output for level in self.levels), IMAGE)
+        return (*(level.output for level in self.levels), DESCRIPTOR)
 
     def grid(self, level: Level) -> tuple[int, int]:
         """Positions of a level, (rows, columns)."""
@@ -104,7 +104,7 @@ class ModelCard:
         shapes: dict[str, tuple[int, ...]] = {
             level.output: (*self.grid(level), level.channels) for level in self.levels
         }
-        return shapes | {IMAGE: (self.image_channels,)}
+        return shapes | {DESCRIPTOR: (self.image_channels,)}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -118,7 +118,7 @@ class ModelCard:
             "colour": "BGR",
             "precision": self.precision,
             "parity": self.parity,
-            "quantisation": self.quantisation,
+            "quantisation": self.quantization,
         }
 
     def to_metadata(self) -> dict[str, str]:
@@ -172,7 +172,7 @@ class ModelCard:
         fields.text("colour", among=("BGR",))
         precision = fields.text("precision", among=("fp32", "fp16", "int8"))
         parity = fields.open_object("parity")
-        quantisation = fields.open_object("quantisation")
+        quantization = fields.open_object("quantisation")
         fields.done()
         return cls(
             backbone=backbone,
@@ -183,5 +183,5 @@ class ModelCard:
             view=view,
             precision=precision,
             parity=parity,
-            quantisation=quantisation,
+            quantization=quantization,
         )

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid
 
+VIEWS_PER_RUN = 4  # views that go through the network together; more is no faster on a CPU and takes memory
+
 
 class Network(Protocol):
     """Views in, pyramids out. `Session` is one, on onnxruntime.
@@ -18,7 +20,7 @@ class Network(Protocol):
     Attributes:
         card: of the model.
         provider: what runs it.
-        shares: provider to the share of the network's nodes that it runs; empty where it is not known.
+        node_fractions: provider to the fraction of the network's nodes that it runs; empty where it is not known.
         passed_over: what would have been preferred to this provider, and why it was not obtained.
     """
 
@@ -29,7 +31,7 @@ class Network(Protocol):
     def provider(self) -> str: ...
 
     @property
-    def shares(self) -> Mapping[str, float]: ...
+    def node_fractions(self) -> Mapping[str, float]: ...
 
     @property
     def passed_over(self) -> tuple[str, ...]: ...

@@ -12,7 +12,7 @@ FUSING = EXECUTION_PROVIDERS[TENSORRT]
 KERNEL = "_kernel_time"  # end of the name of an event that stands for a node's run
 
 
-def shares(profile: bytes, *, nodes: int) -> dict[str, float]:
+def node_fractions(profile: bytes, *, nodes: int) -> dict[str, float]:
     """Share of the nodes that each provider ran, largest first; copies between memories do not count.
 
     TensorRT runs many nodes as one: it is given all of the model's nodes that no other provider ran.

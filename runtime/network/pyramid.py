@@ -18,11 +18,11 @@ class Pyramid:
 
     Attributes:
         levels: finest first, each (h, w, C) float32.
-        image: (C,) float32, the image vector F(x) of the paper's stage 1.
+        descriptor: (C,) float32, the global descriptor F(x) of the paper's stage 1.
     """
 
     levels: tuple[NDArray[np.float32], ...]
-    image: NDArray[np.float32]
+    descriptor: NDArray[np.float32]
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from spade_edge.runtime.network.provider import (
     ranked,
     with_fallbacks,
 )
-from spade_edge.runtime.network.provider_assignment import shares
+from spade_edge.runtime.network.provider_assignment import node_fractions
 from spade_edge.runtime.network.pyramid import Pyramid
 
 
@@ -43,7 +43,7 @@ class Session:
 
     Attributes:
         provider: the execution provider that runs the network.
-        shares: execution provider to the share of the network's nodes that it runs, largest first, as measured in a
+        node_fractions: execution provider to the fraction of the network's nodes that it runs, largest first, as measured in a
             run; empty where it is not known.
         passed_over: what would have been preferred to this provider, and why it was not obtained.
 
@@ -54,7 +54,7 @@ class Session:
     def __init__(self, session: Any, *, source: str = "model") -> None:
         self.card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, source=source)
         self.provider: str = session.get_providers()[0]
-        self.shares: Mapping[str, float] = {CPU: 1.0} if session.get_providers() == [CPU] else {}
+        self.node_fractions: Mapping[str, float] = {CPU: 1.0} if session.get_providers() == [CPU] else {}
         self.passed_over: tuple[str, ...] = ()
         self._session = session
         self._source = source
@@ -192,8 +192,8 @@ class Session:
             if provider.cuda_graph:
                 opened._run = _graph(session, card, provider)
             opened(np.zeros((1, *card.view.size, 3), np.float32))  # a list of providers proves nothing, a run does
-            opened.shares = shares(Path(session.end_profiling()).read_bytes(), nodes=outline.nodes)
-        if opened.shares and name not in opened.shares:
+            opened.node_fractions = node_fractions(Path(session.end_profiling()).read_bytes(), nodes=outline.nodes)
+        if opened.node_fractions and name not in opened.node_fractions:
             raise DeviceError(f"expected {name} to run the network, found that it runs none of its nodes")
         return opened
 
@@ -224,7 +224,7 @@ class Session:
                     f"{self._source}: expected finite features, found NaN or infinity; export the model again"
                 )
             for i in range(len(some)):
-                pyramids.append(Pyramid(levels=tuple(level[i] for level in levels), image=images[i]))
+                pyramids.append(Pyramid(levels=tuple(level[i] for level in levels), descriptor=images[i]))
         return pyramids
 
     def _run_anywhere(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -36,7 +36,7 @@ class Mask:
             touched.append(rows @ ignored[y : y + height, x : x + width] @ columns.T > 0)
         return np.stack(touched)
 
-    def shares(self, canvas: Canvas, grid: tuple[int, int]) -> NDArray[np.float32]:
+    def fractions(self, canvas: Canvas, grid: tuple[int, int]) -> NDArray[np.float32]:
         """How much of each position of the views' grids is looked at, 0 to 1: (views, rows, columns) float32."""
         painted = self.painted(canvas)
         views, height, width = painted.shape

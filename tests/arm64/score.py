@@ -66,7 +66,7 @@ def score(bundle, frames, *, given=None):
     numbers = {}
     for path in sorted(frames.glob("*.npy")):
         frame, name = np.load(path), path.stem
-        views = default.viewer(frame)
+        views = default.preprocessor(frame)
         pyramids = default.session(views)
         numbers[f"{name}/view/view"] = views
         numbers |= {f"{name}/network/{part}": array for part, array in features(pyramids).items()}
@@ -87,21 +87,21 @@ def features(pyramids):
     """The features of a frame's views: an array a level, and the image vectors."""
     levels = zip(*(pyramid.levels for pyramid in pyramids), strict=True)
     stacked = {f"level{i}": np.stack(level) for i, level in enumerate(levels)}
-    return stacked | {"image": np.stack([pyramid.image for pyramid in pyramids])}
+    return stacked | {"image": np.stack([pyramid.descriptor for pyramid in pyramids])}
 
 
 def pyramids_of(numbers, prefix):
     """`features`, undone."""
     levels = [numbers[name] for name in sorted(n for n in numbers if n.startswith(f"{prefix}level"))]
     images = numbers[f"{prefix}image"]
-    return [Pyramid(levels=tuple(level[i] for level in levels), image=images[i]) for i in range(len(images))]
+    return [Pyramid(levels=tuple(level[i] for level in levels), descriptor=images[i]) for i in range(len(images))]
 
 
 def exact_distances(matcher, pyramids):
     """Of each view to every embedding of the first good images, as the golden frames of a bundle have them."""
     few = np.arange(min(FEW, len(matcher.gallery)))
     every = (
-        matcher.exactly(pyramid, view * len(matcher.gallery) + few).distances for view, pyramid in enumerate(pyramids)
+        matcher.match_exactly(pyramid, view * len(matcher.gallery) + few).distances for view, pyramid in enumerate(pyramids)
     )
     return np.stack(list(every))
 

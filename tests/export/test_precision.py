@@ -107,14 +107,14 @@ def test_weights_that_half_precision_cannot_hold(plain: onnx.ModelProto) -> None
 def test_an_exported_fp16_file(resnet18: nn.Module, small: View, tmp_path: Path) -> None:
     pyramid = build_pyramid("resnet18", state=resnet18.state_dict())
     report = export_pyramid(pyramid, tmp_path / "m.onnx", view=small, weights_note={}, precision=Precision("fp16"))
-    assert (report.card.precision, report.card.quantisation) == ("fp16", {})
+    assert (report.card.precision, report.card.quantization) == ("fp16", {})
     assert 1e-5 < report.card.parity["level3"]["relative"] < 5e-3
     assert (onnx.load(str(report.path)).ir_version, lint(report.path).fit("tensorrt")) == (8, True)
 
 
 def test_the_quantised_graph(quantised: ExportReport, plain: onnx.ModelProto) -> None:
     card = quantised.card
-    target = card.quantisation["target"]
+    target = card.quantization["target"]
     model = onnx.load(str(quantised.path))
     constants, nodes = graph_of(model)
     originals, _ = graph_of(plain)
@@ -143,8 +143,8 @@ def test_the_quantised_graph(quantised: ExportReport, plain: onnx.ModelProto) ->
             if target == "tensorrt":
                 assert constants[node.input[2]].dtype == np.int8
                 assert not constants[node.input[2]].any()
-    assert floats == card.quantisation["float_layers"]
-    assert set(card.quantisation["harm"]) == {node.name for node in nodes if node.op_type == "Conv"}
+    assert floats == card.quantization["float_layers"]
+    assert set(card.quantization["harm"]) == {node.name for node in nodes if node.op_type == "Conv"}
     assert (min(unsigned.values()) > 10) == (target == "cpu")
     report = lint(quantised.path)
     assert report.made_for == (target,)

@@ -52,7 +52,7 @@ def test_the_gallery_holds_what_the_session_says_of_each_image(paper: Built, goo
         *levels, image = said(bundle, frame)
         for stored, level in zip(bundle.gallery.levels, levels, strict=True):
             assert np.array_equal(stored[i], level)
-        assert np.array_equal(bundle.gallery.images[i], image)
+        assert np.array_equal(bundle.gallery.descriptors[i], image)
         assert np.abs(bundle.thumbnails[i].astype(float).mean() - frame.mean()) < 3
 
 
@@ -62,7 +62,7 @@ def test_the_coded_gallery_holds_it_in_a_byte_a_feature(edge: Built, paper: Buil
     assert scales is not None and bundle.manifest.names == Bundle.open(paper.path).manifest.names
     for i, name in enumerate(bundle.manifest.names):
         *levels, image = said(bundle, np.load(good_images / name))
-        assert np.array_equal(bundle.gallery.images[i], image)
+        assert np.array_equal(bundle.gallery.descriptors[i], image)
         for number, level in enumerate(levels):
             codes = np.rint((level - np.float32(scales.lowest[number])) / np.float32(scales.steps[number]))
             assert codes.min() >= 0 and codes.max() <= 127
@@ -85,7 +85,7 @@ def test_the_threshold_is_the_largest_leave_one_out_score(
         assert threshold.duplicates == () and threshold.area == 0 and threshold.reason == ""
         assert threshold.set == built.manifest.created
         assert threshold.score == max(threshold.scores) and len(threshold.scores) == 8
-        assert threshold.pixel == max(threshold.peaks) and len(threshold.peaks) == 8
+        assert threshold.pixel == max(threshold.map_maxima) and len(threshold.map_maxima) == 8
         out = built.manifest.names[2]
         others = tmp_path / f"others-{built.manifest.profile}"
         shutil.copytree(good_images, others)
@@ -100,7 +100,7 @@ def test_the_threshold_is_the_largest_leave_one_out_score(
         result = Scorer.open(without.path, search="exact")(np.load(good_images / out))
         if built is paper:
             assert threshold.scores[2] == pytest.approx(result.score, rel=1e-4)
-        assert threshold.peaks[2] == pytest.approx(result.heatmap.max(), rel=1e-4 if built is paper else 0.1)
+        assert threshold.map_maxima[2] == pytest.approx(result.heatmap.max(), rel=1e-4 if built is paper else 0.1)
     assert edge.manifest.threshold.pixel > edge.manifest.threshold.score  # a maximum and a mean of the same map
     assert paper.manifest.threshold.pixel != paper.manifest.threshold.score
 
@@ -120,14 +120,14 @@ def test_leave_one_out_compares_every_embedding_with_those_of_the_others(edge: B
         full = torch.nn.functional.interpolate(distances, size=(64, 64), mode="bilinear", align_corners=False)
         maps.append(scipy.ndimage.gaussian_filter(full[0, 0].numpy(), 4))
     # The search looks into some cells, which may miss the nearest by a little, and never finds a nearer one.
-    for heatmap, have in zip(maps, edge.manifest.threshold.peaks, strict=True):
+    for heatmap, have in zip(maps, edge.manifest.threshold.map_maxima, strict=True):
         assert heatmap.max() * 0.999 <= have <= heatmap.max() * 1.02
     assert edge.manifest.threshold.pixel == pytest.approx(max(heatmap.max() for heatmap in maps), rel=0.02)
     # Of what is over the mean of the other seven, which count as 8 of 16, the highest 12 of 4,096 pixels are a mean.
     for i, have in enumerate(edge.manifest.threshold.scores):
         over = maps[i] - 0.5 * np.mean([heatmap for j, heatmap in enumerate(maps) if j != i], axis=0)
         assert have == pytest.approx(np.sort(over.ravel())[-12:].mean(), abs=0.02 * maps[i].max())
-    expected = Bundle.open(edge.path).expected
+    expected = Bundle.open(edge.path).baseline
     assert expected is not None
     np.testing.assert_allclose(expected, 0.5 * np.mean(maps, axis=0), rtol=0.02)
 
@@ -142,12 +142,12 @@ def test_an_image_that_is_left_out_is_matched_with_all_others_and_never_with_its
     seen = set()
     for i in range(8):
         others = np.arange(8) != i
-        (matches,) = matcher.matches([gallery.pyramid(i)], allowed=others)
-        images = {matches.nearest(row, column).entry for row in range(16) for column in range(16)}
+        (matches,) = matcher.match([gallery.pyramid(i)], allowed=others)
+        images = {matches.nearest(row, column).item for row in range(16) for column in range(16)}
         assert i not in images
         seen |= images
-        (alone,) = matcher.matches([gallery.pyramid(i)], allowed=~others)
-        assert {alone.nearest(row, column).entry for row in range(16) for column in range(16)} == {i}
+        (alone,) = matcher.match([gallery.pyramid(i)], allowed=~others)
+        assert {alone.nearest(row, column).item for row in range(16) for column in range(16)} == {i}
         assert alone.distances.max() < 1e-2 * matches.distances.max()
     assert len(seen) > 4
 
@@ -162,9 +162,9 @@ def test_neighbours_in_profile_edge_raise_the_threshold(
     assert kept.pop("expected") != every_file.pop("expected")
     assert kept.pop("golden_heatmaps") != every_file.pop("golden_heatmaps")
     assert kept == every_file  # all images are kept; only fewer are looked at
-    for few, every in zip(built.manifest.threshold.peaks, edge.manifest.threshold.peaks, strict=True):
+    for few, every in zip(built.manifest.threshold.map_maxima, edge.manifest.threshold.map_maxima, strict=True):
         assert few >= every * 0.999
-    assert sum(built.manifest.threshold.peaks) > 1.001 * sum(edge.manifest.threshold.peaks)
+    assert sum(built.manifest.threshold.map_maxima) > 1.001 * sum(edge.manifest.threshold.map_maxima)
     result = Scorer.open(built.path)(np.load(good_images / "2.npy"))
     assert result.verdict == "good" and result.heatmap.max() < 1e-3 * built.manifest.threshold.pixel
 
@@ -231,18 +231,18 @@ def test_the_size_is_known_beforehand(model: Path, good_images: Path, tmp_path: 
 
 
 def test_departures_from_the_paper_are_recorded(paper: Built, edge: Built) -> None:
-    assert paper.manifest.departures == (
+    assert paper.manifest.deviations == (
         "backbone resnet18 (paper: wide_resnet50_2)",
         "view 64x64, the whole frame (paper: 224x224, the middle of 256x256)",
         "image vector from level 3 (paper: level 4)",
     )
-    assert edge.manifest.departures[2:] == (
+    assert edge.manifest.deviations[2:] == (
         "image score from the map (paper: from image vectors)",
         "features as 7-bit codes (paper: float32)",
         "HNSW search over cells (paper: exact)",
         "neighbours all (paper: 50)",
     )
-    assert json.loads((edge.path / FILE).read_text())["departures"] == list(edge.manifest.departures)
+    assert json.loads((edge.path / FILE).read_text())["departures"] == list(edge.manifest.deviations)
 
 
 def test_a_rebuild_switches_over_in_one_step_and_keeps_the_former(

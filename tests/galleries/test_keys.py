@@ -23,12 +23,12 @@ def pyramid_of(card: ModelCard, seed: int, *, signed: bool = False) -> Pyramid:
     levels = tuple(
         (rng.gamma(1, 1, (*card.grid(level), level.channels)) - signed).astype(np.float32) for level in card.levels
     )
-    return Pyramid(levels=levels, image=levels[-1].mean(axis=(0, 1)))
+    return Pyramid(levels=levels, descriptor=levels[-1].mean(axis=(0, 1)))
 
 
 def constant_pyramid(card: ModelCard, value: float) -> Pyramid:
     levels = tuple(np.full((*card.grid(level), level.channels), value, np.float32) for level in card.levels)
-    return Pyramid(levels=levels, image=levels[-1][0, 0])
+    return Pyramid(levels=levels, descriptor=levels[-1][0, 0])
 
 
 def check_sane(coding: Coding, card: ModelCard) -> None:
@@ -109,7 +109,7 @@ def patterned(card: ModelCard, count: int, *, patterns: int) -> list[Pyramid]:
         for level, shape in zip(card.levels, shapes, strict=True):
             features = np.einsum("rck,kyxf->rycxf", shares, shape).reshape(*card.grid(level), level.channels)
             levels.append((features + rng.normal(0, 0.01, features.shape)).astype(np.float32))
-        pyramids.append(Pyramid(levels=tuple(levels), image=levels[-1][0, 0]))
+        pyramids.append(Pyramid(levels=tuple(levels), descriptor=levels[-1][0, 0]))
     return pyramids
 
 
@@ -118,7 +118,7 @@ def patterned(card: ModelCard, count: int, *, patterns: int) -> list[Pyramid]:
 def test_distances_of_keys_are_those_of_the_principal_directions(name: str, lifted: float) -> None:
     card = CARDS[name]
     pyramids = [
-        Pyramid(levels=tuple(level + np.float32(lifted) for level in p.levels), image=p.image)
+        Pyramid(levels=tuple(level + np.float32(lifted) for level in p.levels), descriptor=p.descriptor)
         for p in patterned(card, 20, patterns=6)
     ]
     coding = fit_coding(pyramids, card, dimensions=3)
@@ -149,7 +149,7 @@ def test_keys_tell_cells_apart_and_find_what_is_like_them() -> None:
     noisy = [
         Pyramid(
             levels=tuple((x + rng.normal(0, 0.05, x.shape)).astype(np.float32) for x in p.levels),
-            image=p.image,
+            descriptor=p.descriptor,
         )
         for p in pyramids
     ]

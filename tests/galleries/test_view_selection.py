@@ -279,7 +279,7 @@ def test_a_bundle_is_laid_out_as_asked_and_its_entries_go_view_by_view(
     if "regions" not in name:
         assert layout.boxes == tiles((6 if layout.masked else 0, 0, 66 if layout.masked else 72, 56), (32, 32), 8)
     assert bundle.gallery.views == views and len(bundle.gallery) == count
-    assert len(bundle.thumbnails) == len(bundle.gallery.images) == count * views
+    assert len(bundle.thumbnails) == len(bundle.gallery.descriptors) == count * views
     assert len(bundle.indexes) == (0 if name in UNCODED else views if "per-view" in name else 1)
     for view, (x, y, width, height) in enumerate(layout.boxes):
         for image, path in enumerate(bundle.manifest.names):
@@ -340,12 +340,12 @@ def test_a_tile_is_a_region_and_threads_change_nothing(
 
 
 def test_views_and_a_gallery_per_view_depart_from_the_paper(with_views: Bundles, edge: Built) -> None:
-    said = {name: with_views(name).manifest.departures for name in ("shared", "per-view", "masked")}
+    said = {name: with_views(name).manifest.deviations for name in ("shared", "per-view", "masked")}
     assert "6 views of a frame (paper: one, of the whole)" in said["shared"]
     assert not any("gallery" in text for text in said["shared"])
     assert "a gallery for each view (paper: one)" in said["per-view"]
     assert "6 views of a frame under a mask (paper: one, of the whole)" in said["masked"]
-    assert not any("of a frame" in text for text in edge.manifest.departures)
+    assert not any("of a frame" in text for text in edge.manifest.deviations)
 
 
 def refused(model: Path, images: Path, output: Path, kind: type[SpadeError], says: str, **options: object) -> str:

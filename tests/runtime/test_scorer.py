@@ -89,7 +89,7 @@ def test_profile_paper_is_the_paper(
     built = build(
         good, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper", matching=matching)
     )
-    assert not any("view" in departure or "image vector" in departure for departure in built.manifest.departures)
+    assert not any("view" in departure or "image vector" in departure for departure in built.manifest.deviations)
     frame = part(99, size=(512, 512), flaw=True)
     result = Scorer.open(built.path)(frame)
     score, heatmap = Published(network, [np.load(good / f"{i}.npy") for i in range(5)])(frame, k=k, kappa=kappa)
@@ -239,10 +239,10 @@ def test_k_neighbours_are_the_only_images_that_are_matched(
             Scorer.open(path),
         )
         frame = part(85, flaw=True)
-        (pyramid,) = every.session(every.viewer(frame))
-        order = ((bundle.gallery.images.astype(np.float64) - pyramid.image) ** 2).sum(axis=1).argsort()
-        (matches,) = few.matcher.matches([pyramid])
-        found = {matches.nearest(row, column).entry for row in range(16) for column in range(16)}
+        (pyramid,) = every.session(every.preprocessor(frame))
+        order = ((bundle.gallery.descriptors.astype(np.float64) - pyramid.descriptor) ** 2).sum(axis=1).argsort()
+        (matches,) = few.matcher.match([pyramid])
+        found = {matches.nearest(row, column).item for row in range(16) for column in range(16)}
         assert found <= set(order[:3].tolist())
         assert few(frame).heatmap.mean() > every(frame).heatmap.mean()
         ready = replace(few.matcher.matching, search="exact")
@@ -347,7 +347,7 @@ class Broken:
         (pyramid,) = self._session(views)
         finest = pyramid.levels[0].copy()
         finest[3, 3, 5] = self._value
-        return [Pyramid(levels=(finest, *pyramid.levels[1:]), image=pyramid.image)]
+        return [Pyramid(levels=(finest, *pyramid.levels[1:]), descriptor=pyramid.descriptor)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -24,7 +24,7 @@ from spade_edge.runtime.matching.coding import windows
 from spade_edge.runtime.matching.config import EXACT, HNSW
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.matching.graph_search import BEAM
-from spade_edge.runtime.scorer import AT_ONCE
+from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 
 BLOCK = 10  # frames scored, and as many runs of the bare network, in turn
 
@@ -74,7 +74,7 @@ def measure(scorer: Scorer, frames: Sequence[NDArray[np.uint8]], *, count: int, 
     """Score `count` frames, and run the bare network as often, in turn, after a few of each that do not count."""
     for frame in frames[:3]:
         scorer(frame)
-    views = [scorer.viewer(frame) for frame in frames[:BLOCK]]
+    views = [scorer.preprocessor(frame) for frame in frames[:BLOCK]]
     stages: dict[str, list[float]] = {}
     total, alone = [], []
     for start in range(0, count, BLOCK):
@@ -173,9 +173,9 @@ def recall(
     threshold = scorer.bundle.manifest.threshold
     least, least_score = 0.01 * np.sqrt(threshold.pixel) * positions * len(frames), 0.01 * threshold.score
     for frame in progress(frames):
-        for view, seen in enumerate(scorer.viewer(frame)):
+        for view, seen in enumerate(scorer.preprocessor(frame)):
             pyramid = scorer.session(seen[np.newaxis])
-            (found,), (best,) = (one.matcher.matches(pyramid, views=[view]) for one in (scorer, exact))
+            (found,), (best,) = (one.matcher.match(pyramid, views=[view]) for one in (scorer, exact))
             near += float(np.sqrt(found.distances).sum(dtype=np.float64))
             true += float(np.sqrt(best.distances).sum(dtype=np.float64))
             same += int(np.count_nonzero(found.distances <= best.distances * (1 + 1e-4) + 1e-3))
@@ -206,7 +206,7 @@ def work(scorer: Scorer) -> Work | None:
     gallery, matching, indexes = scorer.matcher.gallery, scorer.matcher.matching, scorer.bundle.indexes
     if not isinstance(gallery, CodedGallery) or not indexes or matching.search != HNSW:
         return None
-    index, cells, places = indexes[0], gallery.cells_per_entry * gallery.views, gallery.side**2
+    index, cells, places = indexes[0], gallery.cells_per_item * gallery.views, gallery.side**2
     pairs = cells * matching.candidates
     opened = cells * BEAM * 5 * index.links.shape[1]  # about five rounds
     dimensions = index.keys.shape[1]
@@ -248,8 +248,8 @@ def resident_bytes() -> int | None:
 
 def _network(scorer: Scorer, views: NDArray[np.float32]) -> None:
     """The network on the views of a frame, in the same runs as when it is scored."""
-    for first in range(0, len(views), AT_ONCE):
-        scorer.session(views[first : first + AT_ONCE])
+    for first in range(0, len(views), VIEWS_PER_RUN):
+        scorer.session(views[first : first + VIEWS_PER_RUN])
 
 
 def _cpu() -> str:

@@ -9,9 +9,8 @@ from pathlib import Path
 from spade_edge.runtime import DeviceError, Scorer
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.network.engine_cache import EngineCache
-from spade_edge.runtime.network.protocol import Network
+from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import AUTO, CPU, TENSORRT, BatchRange, Provider
-from spade_edge.runtime.scorer import AT_ONCE
 from spade_edge.tools.cli.arguments import provider
 
 LONG = "10 to 30 minutes on a small Jetson"
@@ -55,17 +54,17 @@ def engines_of(bundle: Path, wanted: Provider) -> EngineCache:
         DeviceError: no TensorRT, or no GPU.
     """
     manifest = Manifest.read(bundle)
-    views = BatchRange.of(wanted, len(manifest.layout), most=AT_ONCE)
+    views = BatchRange.of(wanted, len(manifest.layout), most=VIEWS_PER_RUN)
     return EngineCache.of(bundle / manifest.files["model"].name, manifest.model, wanted, views=views)
 
 
 def runs_on(session: Network) -> str:
     """Providers with their shares of the network's nodes."""
-    if len(session.shares) == 1:
+    if len(session.node_fractions) == 1:
         return session.provider if session.provider.startswith("CPU") else f"{session.provider}, all nodes"
-    if not session.shares:
+    if not session.node_fractions:
         return f"{session.provider}, nodes not counted"
-    return ", ".join(f"{name} {share:.1%}" for name, share in session.shares.items()) + " of the nodes"
+    return ", ".join(f"{name} {share:.1%}" for name, share in session.node_fractions.items()) + " of the nodes"
 
 
 def _warn(bundle: Path, wanted: Provider) -> None:

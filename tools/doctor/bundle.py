@@ -66,7 +66,7 @@ def _files(folder: Path, manifest: Manifest) -> Finding:
 
 def _precision(card: ModelCard, providers: Providers) -> Finding:
     """Whether the model is of a kind that is fast, and right, on what computes here."""
-    name, precision, target = "precision", card.precision, str(card.quantisation.get("target"))
+    name, precision, target = "precision", card.precision, str(card.quantization.get("target"))
     gpus = [label for label, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)) if providers.works(provider)]
     if precision == "fp16" and not gpus:
         return Finding(

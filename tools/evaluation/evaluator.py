@@ -131,7 +131,7 @@ def conclude(
             promise=manifest.threshold.sentence(),
             search=scorer.matcher.matching.search,
             provider=scorer.session.provider,
-            providers=dict(scorer.session.shares),
+            providers=dict(scorer.session.node_fractions),
             writer=__version__,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),

@@ -162,7 +162,7 @@ def test_a_defect_has_a_region_even_where_none_is_over_the_pixel_threshold(
         assert region.x <= 27 <= region.x + region.width and region.y <= 39 <= region.y + region.height
         assert scorer(part(seed)).regions == ()
         # As of any other region: highest and mean value of the heat map inside.
-        over = result.heatmap - scorer.bundle.expected
+        over = result.heatmap - scorer.bundle.baseline
         labels, _ = scipy.ndimage.label(over > over.max() / 2, structure=EIGHT)
         inside = labels == labels[np.unravel_index(over.argmax(), over.shape)]
         assert region.score == pytest.approx(float(result.heatmap[inside].max()))

@@ -339,7 +339,7 @@ def test_what_is_looked_at_of_a_position_counts_for_as_much(name: str) -> None:
     layout = MASKED[name]
     looked_at = a_mask(layout)
     canvas, mask, stitching = masked(layout, looked_at)
-    shares = mask.shares(canvas, GRID)
+    shares = mask.fractions(canvas, GRID)
     assert shares.dtype == np.float32 and shares.shape == (len(canvas.boxes), *GRID)
     np.testing.assert_allclose(shares, shares_by_hand(canvas, looked_at), atol=1e-6)
     distances = distances_of(canvas)
@@ -359,7 +359,7 @@ def test_what_stands_under_the_mask_does_not_leak(name: str, sigma: float) -> No
     layout = MASKED[name]
     canvas, mask, stitching = masked(layout, a_mask(layout), sigma=sigma)
     distances = distances_of(canvas)
-    ignored = mask.shares(canvas, GRID) == 0
+    ignored = mask.fractions(canvas, GRID) == 0
     assert ignored.any() and stitching.kept is not None
     clean = stitching(list(distances))
     for value in (0, 1e30, 3e38):

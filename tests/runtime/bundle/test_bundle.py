@@ -70,7 +70,7 @@ def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
     assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "expected"}
     assert set(plain.manifest.files) == COMMON  # image vectors need no map
-    assert coded.expected is not None and coded.expected.shape == (64, 64) and plain.expected is None
+    assert coded.baseline is not None and coded.baseline.shape == (64, 64) and plain.baseline is None
     assert plain.indexes == () and plain.manifest.scales is None
     assert [level.dtype for level in plain.gallery.levels] == [np.float32] * 3
     assert [level.shape for level in plain.gallery.levels] == [(8, 16, 16, 64), (8, 8, 8, 128), (8, 4, 4, 256)]
@@ -442,12 +442,12 @@ def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built])
     assert set(plain.manifest.files) == maps
     assert set(masked.manifest.files) == maps | {"key_weights", "index1", "index2", "mask"}
     for bundle in (shared, per_view, plain, masked):
-        assert bundle.expected is not None and bundle.expected.shape == bundle.manifest.canvas.size
+        assert bundle.baseline is not None and bundle.baseline.shape == bundle.manifest.canvas.size
     assert [len(index) for index in shared.indexes] == [36 * 4]
     assert [len(index) for index in per_view.indexes] == [6 * 4] * 6
     for bundle in (shared, per_view):
         assert [level.shape for level in bundle.gallery.levels] == [(36, 64, 64), (36, 16, 128), (36, 4, 256)]
-        assert bundle.thumbnails.shape == (36, 16, 16, 3) and len(bundle.gallery.images) == 36
+        assert bundle.thumbnails.shape == (36, 16, 16, 3) and len(bundle.gallery.descriptors) == 36
     # An index per view holds what the shared one holds of that view.
     (index,) = shared.indexes
     keys = index.keys[np.argsort(index.labels)]

@@ -40,7 +40,7 @@ def test_several_views(name: str, with_views: Callable[[str], Built]) -> None:
     # Against the scorer's own way, naively: the middle view's features, and its distances to two good images.
     frame, expected = scorer.bundle.golden.frames[1], scorer.bundle.golden.observations[1]
     view = len(scorer.canvas.boxes) // 2
-    pyramid = scorer.session(scorer.viewer(frame))[view]
+    pyramid = scorer.session(scorer.preprocessor(frame))[view]
     for level, kept in zip(pyramid.levels, expected.features, strict=True):
         height, width, _ = level.shape
         for row in range(8):

@@ -42,7 +42,7 @@ class Setup:
         levels = tuple(
             rng.normal(0.4, 0.8, (*self.card.grid(x), x.channels)).astype(np.float32) for x in self.card.levels
         )
-        return Pyramid(levels=levels, image=levels[-1][0, 0])
+        return Pyramid(levels=levels, descriptor=levels[-1][0, 0])
 
     def embeddings(self, seed: int) -> NDArray[np.float64]:
         """(cells, side * side, C)."""

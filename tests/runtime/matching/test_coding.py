@@ -35,7 +35,7 @@ def coding_of(card: ModelCard, *, dimensions: int = 12, seed: int = 0) -> Coding
 def pyramid_of(card: ModelCard, seed: int) -> Pyramid:
     rng = np.random.default_rng(seed)
     levels = tuple(rng.normal(0.4, 0.8, (*card.grid(x), x.channels)).astype(np.float32) for x in card.levels)
-    return Pyramid(levels=levels, image=levels[-1].mean(axis=(0, 1)))
+    return Pyramid(levels=levels, descriptor=levels[-1].mean(axis=(0, 1)))
 
 
 def naive_codes(pyramid: Pyramid, coding: Coding) -> list[NDArray[np.int64]]:
@@ -129,12 +129,12 @@ def test_features_far_beyond_the_range_are_coded_as_its_end() -> None:
     coder = Coder(card, coding_of(card), threads=1)
     for value, code in ((-1e9, 0), (1e9, 127)):
         level = np.full((4, 2, 6), value, np.float32)
-        assert (coder([Pyramid(levels=(level,), image=level[0, 0])]).levels[0] == code).all()
+        assert (coder([Pyramid(levels=(level,), descriptor=level[0, 0])]).levels[0] == code).all()
     for value in (-np.inf, np.inf, np.nan):
         level = np.ones((4, 2, 6), np.float32)
         level[1, 1, 3] = value
         with pytest.raises(ModelError, match="finite"):
-            coder([Pyramid(levels=(level,), image=level[0, 0])])
+            coder([Pyramid(levels=(level,), descriptor=level[0, 0])])
 
 
 @each_card
@@ -151,7 +151,7 @@ def test_squares_are_lengths_of_bilinear_embeddings(card: ModelCard) -> None:
         embedding = naive_embeddings(codes, coding)
         ours = Pyramid(
             levels=tuple((c * s).astype(np.float32) for c, s in zip(codes, coding.steps, strict=True)),
-            image=pyramid.image,
+            descriptor=pyramid.descriptor,
         ).embedding()
         np.testing.assert_allclose(ours, embedding, rtol=1e-5, atol=1e-6)
         expected += cell_by_cell((embedding**2).sum(axis=2), card, card.levels[0].stride)
@@ -199,7 +199,7 @@ def test_a_decoded_image_has_the_same_codes(card: ModelCard) -> None:
     gallery = CodedGallery(
         card=card,
         levels=coded.levels,
-        images=np.stack([p.image for p in pyramids]),
+        descriptors=np.stack([p.descriptor for p in pyramids]),
         names=("0.png", "1.png"),
         coding=coding,
         squares=coder.windows(coded).squares,

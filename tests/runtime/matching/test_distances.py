@@ -40,14 +40,14 @@ def random_pyramid(rng: np.random.Generator, card: ModelCard, *, signed: bool = 
     levels = tuple(
         (rng.gamma(1, 1, (*card.grid(level), level.channels)) - signed).astype(np.float32) for level in card.levels
     )
-    return Pyramid(levels=levels, image=levels[-1].mean(axis=(0, 1)))
+    return Pyramid(levels=levels, descriptor=levels[-1].mean(axis=(0, 1)))
 
 
 def gallery_of(pyramids: list[Pyramid], card: ModelCard) -> Gallery:
     return Gallery(
         card=card,
         levels=tuple(np.stack(levels) for levels in zip(*(p.levels for p in pyramids), strict=True)),
-        images=np.stack([p.image for p in pyramids]),
+        descriptors=np.stack([p.descriptor for p in pyramids]),
         names=tuple(f"{i}.png" for i in range(len(pyramids))),
         squares=np.stack([squared_lengths(p) for p in pyramids]),
     )
@@ -60,7 +60,7 @@ def coded_gallery_of(pyramids: list[Pyramid], card: ModelCard) -> tuple[CodedGal
     gallery = CodedGallery(
         card=card,
         levels=coded.levels,
-        images=np.stack([p.image for p in pyramids]),
+        descriptors=np.stack([p.descriptor for p in pyramids]),
         names=tuple(f"{i}.png" for i in range(len(pyramids))),
         coding=coder.coding,
         squares=coder.windows(coded).squares,
@@ -79,7 +79,7 @@ def rounded(pyramid: Pyramid, gallery: CodedGallery) -> Pyramid:
             strict=True,
         )
     )
-    return Pyramid(levels=levels, image=pyramid.image)
+    return Pyramid(levels=levels, descriptor=pyramid.descriptor)
 
 
 def torch_embedding(pyramid: Pyramid) -> torch.Tensor:
@@ -109,9 +109,9 @@ def check_places(found: ExactMatches | CellMatches, query: Pyramid, gallery: lis
     embeddings = [torch_embedding(pyramid) for pyramid in gallery]
     for number, y in enumerate(torch_embedding(query)):
         place = found.nearest(*divmod(number, query.grid[1]))
-        there = float(((embeddings[place.entry][place.position] - y) ** 2).sum())
+        there = float(((embeddings[place.item][place.position] - y) ** 2).sum())
         best = min(float(((embeddings[image] - y) ** 2).sum(dim=1).min()) for image in images)
-        assert place.entry in images
+        assert place.item in images
         assert place.distance == pytest.approx(there, rel=1e-4, abs=1e-4)
         assert there == pytest.approx(best, rel=1e-4, abs=1e-4)
 
@@ -123,7 +123,7 @@ def test_exact_matching_is_eq_3(card: ModelCard, kappa: int) -> None:
     pyramids = [random_pyramid(rng, card) for _ in range(4)]
     query = random_pyramid(rng, card)
     images = np.array([2, 0, 3])
-    found = match_exactly(query, gallery_of(pyramids, card), entries=images, kappa=kappa)
+    found = match_exactly(query, gallery_of(pyramids, card), items=images, kappa=kappa)
     np.testing.assert_allclose(found.distances, naive(query, [pyramids[i] for i in images], kappa), rtol=1e-4)
     check_places(found, query, pyramids, images.tolist())
 
@@ -138,7 +138,7 @@ def test_exact_matching_in_codes_is_eq_3_of_what_they_stand_for(card: ModelCard,
     query = random_pyramid(rng, card, signed=signed)
     decoded = [rounded(pyramid, gallery) for pyramid in pyramids]
     images = np.array([1, 3, 0])
-    found = match_exactly(coder.rounded(query), gallery, entries=images, kappa=kappa)
+    found = match_exactly(coder.rounded(query), gallery, items=images, kappa=kappa)
     expected = naive(rounded(query, gallery), [decoded[i] for i in images], kappa)
     np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
     check_places(found, rounded(query, gallery), decoded, images.tolist())
@@ -150,9 +150,9 @@ def test_exact_matching_in_codes_is_eq_3_of_what_they_stand_for(card: ModelCard,
 def test_a_frame_of_the_gallery_is_found_at_distance_zero_in_its_place() -> None:
     rng = np.random.default_rng(1)
     pyramids = [random_pyramid(rng, THREE) for _ in range(3)]
-    found = match_exactly(pyramids[1], gallery_of(pyramids, THREE), entries=np.arange(3), kappa=1)
+    found = match_exactly(pyramids[1], gallery_of(pyramids, THREE), items=np.arange(3), kappa=1)
     assert found.distances.max() < 1e-9
-    assert (found.entries == 1).all()
+    assert (found.items == 1).all()
     assert np.array_equal(found.positions.ravel(), np.arange(8 * 12))
 
 
@@ -160,22 +160,23 @@ def test_small_distances_between_large_features_survive() -> None:
     # ‖f‖² − 2⟨f, y⟩ + ‖y‖² in float32 would give noise of the size of the distance itself.
     rng = np.random.default_rng(2)
     base = random_pyramid(rng, ONE)
-    far = Pyramid(levels=(base.levels[0] + 300,), image=base.image)
+    far = Pyramid(levels=(base.levels[0] + 300,), descriptor=base.descriptor)
     near = Pyramid(
-        levels=(far.levels[0] + rng.normal(0, 0.01, far.levels[0].shape).astype(np.float32),), image=base.image
+        levels=(far.levels[0] + rng.normal(0, 0.01, far.levels[0].shape).astype(np.float32),),
+        descriptor=base.descriptor,
     )
-    found = match_exactly(near, gallery_of([far], ONE), entries=np.array([0]), kappa=1)
+    found = match_exactly(near, gallery_of([far], ONE), items=np.array([0]), kappa=1)
     np.testing.assert_allclose(found.distances, naive(near, [far], 1), rtol=1e-3)
 
 
 def test_bands_of_a_large_view_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     gallery, query = gallery_of([random_pyramid(rng, THREE) for _ in range(3)], THREE), random_pyramid(rng, THREE)
-    whole = match_exactly(query, gallery, entries=np.arange(3), kappa=2)
+    whole = match_exactly(query, gallery, items=np.arange(3), kappa=2)
     monkeypatch.setattr(module, "TABLE", 96 * 7)  # seven positions at a time
-    banded = match_exactly(query, gallery, entries=np.arange(3), kappa=2)
+    banded = match_exactly(query, gallery, items=np.arange(3), kappa=2)
     np.testing.assert_allclose(banded.distances, whole.distances, rtol=1e-6)
-    assert np.array_equal(banded.entries, whole.entries)
+    assert np.array_equal(banded.items, whole.items)
 
 
 @each_card
@@ -237,11 +238,11 @@ def test_looking_into_every_cell_is_exact(card: ModelCard, kappa: int, signed: b
     indexed = Indexed(tmp_path, card, count=6, signed=signed)
     rng = np.random.default_rng(6)
     queries = [random_pyramid(rng, card, signed=signed) for _ in range(2)]
-    cells = indexed.gallery.cells_per_entry
+    cells = indexed.gallery.cells_per_item
     everything = np.tile(np.arange(6 * cells), (cells, 1))
     for view, query in enumerate(queries):
         found = indexed.match(queries, view, everything, kappa)
-        exact = match_exactly(indexed.coder.rounded(query), indexed.gallery, entries=np.arange(6), kappa=kappa)
+        exact = match_exactly(indexed.coder.rounded(query), indexed.gallery, items=np.arange(6), kappa=kappa)
         np.testing.assert_allclose(found.distances, exact.distances, rtol=1e-4)
         np.testing.assert_allclose(
             found.distances, naive(rounded(query, indexed.gallery), indexed.decoded, kappa), rtol=1e-4
@@ -268,7 +269,7 @@ def test_some_cells_are_eq_3_of_their_embeddings(indexed: Indexed, kappa: int) -
             spot = found.nearest(*at)
             assert spot.distance == pytest.approx(squared[0], rel=1e-4)
             row, column = divmod(spot.position, 12)
-            assert spot.entry * 6 + row // 4 * 3 + column // 4 in candidates[cell]
+            assert spot.item * 6 + row // 4 * 3 + column // 4 in candidates[cell]
 
 
 @pytest.mark.parametrize("kappa", [1, 5])
@@ -286,10 +287,10 @@ def test_missing_candidates_are_never_matched(indexed: Indexed, kappa: int) -> N
 
 def test_a_view_of_the_gallery_is_at_distance_zero_through_the_index(indexed: Indexed) -> None:
     for image in (0, 7, 19):
-        (found,) = indexed.matcher(candidates=4).matches([indexed.pyramids[image]])
+        (found,) = indexed.matcher(candidates=4).match([indexed.pyramids[image]])
         assert found.distances.min() >= 0 and found.distances.max() <= 1e-3
         place = found.nearest(5, 7)
-        assert (place.entry, place.position) == (image, 5 * 12 + 7)
+        assert (place.item, place.position) == (image, 5 * 12 + 7)
         assert place.distance <= 1e-3
 
 
@@ -298,10 +299,10 @@ def test_views_of_a_batch_are_matched_as_each_alone(indexed: Indexed, parameters
     rng = np.random.default_rng(11)
     queries = [random_pyramid(rng, THREE) for _ in range(4)]
     matcher = indexed.matcher(**parameters)
-    together = matcher.matches(queries)
+    together = matcher.match(queries)
     assert len(together) == 4
     for query, found in zip(queries, together, strict=True):
-        (alone,) = matcher.matches([query])
+        (alone,) = matcher.match([query])
         assert np.array_equal(alone.distances, found.distances)
         assert alone.nearest(3, 4) == found.nearest(3, 4)
 
@@ -328,7 +329,7 @@ def test_fewer_cells_than_candidates_leave_none(indexed: Indexed) -> None:
     found = matcher.candidates([query], indexed.coder([query]).keys, views=[0], allowed=only)
     assert (np.sort(found[0, :, :6], axis=1) == 66 + np.arange(6)).all()
     assert (found[0, :, 6:] == -1).all()
-    (matches,) = matcher.matches([query], allowed=only)
+    (matches,) = matcher.match([query], allowed=only)
     expected = naive(rounded(query, indexed.gallery), [indexed.decoded[11]], 1)
     np.testing.assert_allclose(matches.distances, expected, rtol=1e-4)
 
@@ -336,10 +337,10 @@ def test_fewer_cells_than_candidates_leave_none(indexed: Indexed) -> None:
 @pytest.mark.parametrize("search", ["exact", "hnsw"])
 def test_an_image_that_is_left_out_is_never_matched(indexed: Indexed, search: str) -> None:
     matcher = indexed.matcher(search=search)
-    (found,) = matcher.matches([indexed.pyramids[4]])
+    (found,) = matcher.match([indexed.pyramids[4]])
     assert found.distances.max() == pytest.approx(0, abs=1e-3)
-    (found,) = matcher.matches([indexed.pyramids[4]], allowed=np.arange(20) != 4)
-    assert all(found.nearest(row, column).entry != 4 for row in range(8) for column in range(12))
+    (found,) = matcher.match([indexed.pyramids[4]], allowed=np.arange(20) != 4)
+    assert all(found.nearest(row, column).item != 4 for row in range(8) for column in range(12))
     assert found.distances.min() > 0.01
 
 
@@ -350,9 +351,9 @@ def test_only_the_k_nearest_images_are_matched(indexed: Indexed, search: str, ne
     queries = [random_pyramid(rng, THREE) for _ in range(2)]
     matcher = indexed.matcher(neighbours=neighbours, search=search, candidates=120, ef=120)
     chosen = []
-    for query, found in zip(queries, matcher.matches(queries), strict=True):
-        vectors = [p.image.astype(np.float64) for p in indexed.pyramids]
-        order = sorted(range(20), key=lambda i: float(((vectors[i] - query.image) ** 2).sum()))[:neighbours]
+    for query, found in zip(queries, matcher.match(queries), strict=True):
+        vectors = [p.descriptor.astype(np.float64) for p in indexed.pyramids]
+        order = sorted(range(20), key=lambda i: float(((vectors[i] - query.descriptor) ** 2).sum()))[:neighbours]
         chosen.append(order)
         known = [indexed.decoded[i] for i in order]
         np.testing.assert_allclose(found.distances, naive(rounded(query, indexed.gallery), known, 1), rtol=1e-4)
@@ -366,8 +367,10 @@ def test_a_gallery_in_float32_is_matched_as_the_network_gave_it(neighbours: int 
     pyramids = [random_pyramid(rng, THREE) for _ in range(5)]
     query = random_pyramid(rng, THREE)
     matching = Matching(neighbours=neighbours, projection="none", search="exact", kappa=2)
-    (found,) = Matcher(gallery_of(pyramids, THREE), matching, threads=1).matches([query])
-    order = sorted(range(5), key=lambda i: float(((pyramids[i].image.astype(np.float64) - query.image) ** 2).sum()))
+    (found,) = Matcher(gallery_of(pyramids, THREE), matching, threads=1).match([query])
+    order = sorted(
+        range(5), key=lambda i: float(((pyramids[i].descriptor.astype(np.float64) - query.descriptor) ** 2).sum())
+    )
     known = [pyramids[i] for i in order[:neighbours]]
     np.testing.assert_allclose(found.distances, naive(query, known, 2), rtol=1e-4)
 
@@ -379,9 +382,9 @@ def test_memory_does_not_grow_with_the_gallery(search: str, monkeypatch: pytest.
     for count in (4, 40):
         indexed = Indexed(tmp_path, count=count)
         matcher = indexed.matcher(search=search)
-        matcher.matches([indexed.pyramids[0]])
+        matcher.match([indexed.pyramids[0]])
         tracemalloc.start()
-        matcher.matches([indexed.pyramids[0]])
+        matcher.match([indexed.pyramids[0]])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -395,14 +398,16 @@ def test_the_vector_score_is_the_mean_squared_distance_to_the_k_nearest_vectors(
     rng = np.random.default_rng(16)
     pyramids = [random_pyramid(rng, ONE) for _ in range(20)]
     query = random_pyramid(rng, ONE)
-    squared = [sum((float(a) - float(b)) ** 2 for a, b in zip(p.image, query.image, strict=True)) for p in pyramids]
+    squared = [
+        sum((float(a) - float(b)) ** 2 for a, b in zip(p.descriptor, query.descriptor, strict=True)) for p in pyramids
+    ]
     gallery = coded_gallery_of(pyramids, ONE)[0] if coded else gallery_of(pyramids, ONE)
     matching = Matching(neighbours=neighbours, search="exact", image_score="vectors")
-    score: Callable[..., float] = Matcher(gallery, matching, threads=1).vector_score
-    assert score(query.image) == pytest.approx(np.mean(sorted(squared)[:neighbours]), rel=1e-5)
+    score: Callable[..., float] = Matcher(gallery, matching, threads=1).descriptor_score
+    assert score(query.descriptor) == pytest.approx(np.mean(sorted(squared)[:neighbours]), rel=1e-5)
     allowed = np.arange(20) % 3 > 0
     kept = sorted(x for x, may in zip(squared, allowed, strict=True) if may)
-    assert score(query.image, allowed=allowed) == pytest.approx(np.mean(kept[:neighbours]), rel=1e-5)
+    assert score(query.descriptor, allowed=allowed) == pytest.approx(np.mean(kept[:neighbours]), rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 64), (160, 32), (96, 96), (224, 224), (192, 320)])

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from spade_edge.runtime.network.provider_assignment import shares
+from spade_edge.runtime.network.provider_assignment import node_fractions
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -37,13 +37,13 @@ def as_bytes(events: object) -> bytes:
 
 def test_a_real_profile_of_the_cpu(profile: list[dict[str, Any]], model: Path) -> None:
     nodes = len(onnx.load(model).graph.node)
-    assert shares(as_bytes(profile), nodes=nodes) == {CPU: 1.0}
+    assert node_fractions(as_bytes(profile), nodes=nodes) == {CPU: 1.0}
     ran = [event["args"]["op_name"] for event in profile if event["name"].endswith("_kernel_time")]
     assert len(ran) > 20 and "Conv" in ran
     for event in profile:
         if event.get("args", {}).get("op_name") == "Conv":
             event["args"]["provider"] = CUDA
-    found = shares(as_bytes(profile), nodes=nodes)
+    found = node_fractions(as_bytes(profile), nodes=nodes)
     assert found == {CUDA: ran.count("Conv") / len(ran), CPU: sum(x != "Conv" for x in ran) / len(ran)}
     assert list(found) == [CUDA, CPU] and sum(found.values()) == 1
 
@@ -51,19 +51,22 @@ def test_a_real_profile_of_the_cpu(profile: list[dict[str, Any]], model: Path) -
 def test_copies_and_waiting_are_no_nodes() -> None:
     events = [node(CUDA)] * 3 + [node(CPU)] + [node(CUDA, "MemcpyFromHost"), node(CUDA, "MemcpyToHost")]
     events += [node(CPU, name="x_fence_before"), node(CPU, cat="Session")]  # 1.17 has fences
-    assert shares(as_bytes(events), nodes=99) == {CUDA: 0.75, CPU: 0.25}
+    assert node_fractions(as_bytes(events), nodes=99) == {CUDA: 0.75, CPU: 0.25}
 
 
 def test_tensorrt_is_given_the_nodes_that_nobody_else_ran() -> None:
     fused = node(TENSORRT, "TRTKernel_graph_spade_edge_0")
-    assert shares(as_bytes([fused]), nodes=44) == {TENSORRT: 1.0}
-    assert shares(as_bytes([fused, node(CUDA), node(CUDA), node(CPU)]), nodes=40) == {
+    assert node_fractions(as_bytes([fused]), nodes=44) == {TENSORRT: 1.0}
+    assert node_fractions(as_bytes([fused, node(CUDA), node(CUDA), node(CPU)]), nodes=40) == {
         TENSORRT: 37 / 40,
         CUDA: 2 / 40,
         CPU: 1 / 40,
     }
-    assert shares(as_bytes([fused] + [node(CUDA)] * 3), nodes=2) == {CUDA: 0.75, TENSORRT: 0.25}  # never negative
-    assert shares(as_bytes([node(CUDA)]), nodes=44) == {CUDA: 1.0}  # TensorRT took nothing
+    assert node_fractions(as_bytes([fused] + [node(CUDA)] * 3), nodes=2) == {
+        CUDA: 0.75,
+        TENSORRT: 0.25,
+    }  # never negative
+    assert node_fractions(as_bytes([node(CUDA)]), nodes=44) == {CUDA: 1.0}  # TensorRT took nothing
 
 
 @pytest.mark.parametrize(
@@ -90,4 +93,4 @@ def test_tensorrt_is_given_the_nodes_that_nobody_else_ran() -> None:
     ],
 )
 def test_what_is_no_profile_tells_nothing(profile: bytes) -> None:
-    assert shares(profile, nodes=10) == {}
+    assert node_fractions(profile, nodes=10) == {}

@@ -41,18 +41,18 @@ def views() -> NDArray[np.float32]:
 
 
 def features(session: Session, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [array for pyramid in session(views) for array in (*pyramid.levels, pyramid.image)]
+    return [array for pyramid in session(views) for array in (*pyramid.levels, pyramid.descriptor)]
 
 
 def test_the_cpu_needs_no_measuring(model: Path) -> None:
     for providers in ("cpu", CPU, (CPU,), Provider()):
         session = Session.open(model, providers=providers)
-        assert (session.provider, session.shares, session.passed_over) == (CPU, {CPU: 1.0}, ())
+        assert (session.provider, session.node_fractions, session.passed_over) == (CPU, {CPU: 1.0}, ())
 
 
 def test_a_session_of_ones_own_is_taken_as_it_is(model: Path) -> None:
     session = Session(open_session(str(model), providers=(CPU,), threads=1))
-    assert session.provider == CPU and session.shares == {CPU: 1.0}
+    assert session.provider == CPU and session.node_fractions == {CPU: 1.0}
 
 
 @pytest.mark.parametrize("version", ["1.17.3", "1.23.2"])
@@ -63,7 +63,10 @@ def test_on_cuda_what_ran_where_is_counted(
     machine = install(Machine(version=version, left=("Gather", "Transpose")))
     session = Session.open(model, providers=Provider("cuda", device=1), most=4)
     assert session.provider == CUDA and session.passed_over == ()
-    assert list(session.shares) == [CUDA, CPU] and session.shares[CUDA] == 1 - session.shares[CPU] > 0.8
+    assert (
+        list(session.node_fractions) == [CUDA, CPU]
+        and session.node_fractions[CUDA] == 1 - session.node_fractions[CPU] > 0.8
+    )
     tf32 = {} if version.startswith("1.17") else {"use_tf32": "0"}
     options = {"device_id": "1", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
     assert machine.asked == [[(CUDA, options | tf32)]]
@@ -83,9 +86,9 @@ def test_tensorrt_builds_once_and_takes_cuda_for_the_rest(
     for _ in range(2):
         session = Session.open(model, providers="tensorrt", views=2, most=4)
     assert len(machine.built) == 1 and len(machine.asked) == 2
-    assert session.provider == TENSORRT and list(session.shares) == [TENSORRT, CUDA]
+    assert session.provider == TENSORRT and list(session.node_fractions) == [TENSORRT, CUDA]
     nodes = len(onnx.load(model).graph.node)
-    assert session.shares == {TENSORRT: 1 - 1 / nodes, CUDA: pytest.approx(1 / nodes)}
+    assert session.node_fractions == {TENSORRT: 1 - 1 / nodes, CUDA: pytest.approx(1 / nodes)}
     (folder,) = (tmp_path / "cache" / "spade-edge" / "engines").glob("*-*/")
     assert (folder / PREPARED).exists()
     (first, options), (second, _) = machine.asked[1]
@@ -168,7 +171,7 @@ def test_what_is_asked_for_and_not_obtained_is_an_error(
         assert noise not in str(caught.value)
     # One that may fall back goes on, and knows why.
     session = Session.open(model, providers=provider, allow_fallback=True)
-    assert session.provider == CPU and session.shares == {CPU: 1.0}
+    assert session.provider == CPU and session.node_fractions == {CPU: 1.0}
     assert session.passed_over[0].startswith(f"{provider}: ") and says in session.passed_over[0]
     assert (
         [each.split(":")[0] for each in session.passed_over] == ["cuda"] if provider == "cuda" else ["tensorrt", "cuda"]
@@ -293,7 +296,7 @@ def test_a_graph_runs_at_fixed_addresses_one_view_at_a_time(
     assert machine.devices == [("cuda", 1)] * 5  # the input, three levels, the image vector
     for found, want in zip(features(session, views), expected, strict=True):
         np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
-    assert len(machine.devices) == 5 and session.shares == {CUDA: 1.0}
+    assert len(machine.devices) == 5 and session.node_fractions == {CUDA: 1.0}
     Session.open(model, providers=Provider("tensorrt", cuda_graph=True), most=4)
     options = machine.asked[1][0][1]
     assert options["trt_cuda_graph_enable"] == "True" and options["trt_profile_max_shapes"] == "frames:1x64x64x3"

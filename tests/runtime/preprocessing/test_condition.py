@@ -295,7 +295,7 @@ def test_one_frame_of_a_batch_spoils_no_other(edge: Built, part: Frames) -> None
 
 def test_the_limits_of_a_bundle_are_those_of_its_images(edge: Built, good_images: Path) -> None:
     scorer = Scorer.open(edge.path)
-    conditions = [naive(scorer.viewer(np.load(good_images / name))) for name in edge.manifest.names]
+    conditions = [naive(scorer.preprocessor(np.load(good_images / name))) for name in edge.manifest.names]
     expected = Limits.learned(conditions)
     for name in LEAST:
         assert getattr(edge.manifest.limits, name) == pytest.approx(getattr(expected, name), rel=1e-3)

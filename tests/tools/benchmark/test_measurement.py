@@ -217,7 +217,7 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
     gallery = CodedGallery(
         card=card,
         levels=(np.zeros((3, 16, 3), np.uint8), np.zeros((3, 4, 5), np.uint8)),
-        images=np.zeros((3, 5), np.float32),
+        descriptors=np.zeros((3, 5), np.float32),
         names=("a", "b", "c"),
         # A record has 4 positions of 3 channels and 1 of 5, a key 6 numbers.
         coding=Coding(ones, ones, np.zeros((17, 6), np.int8), np.ones(6, np.float32), np.ones(6, np.float32)),

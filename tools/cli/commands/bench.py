@@ -60,7 +60,7 @@ def run(chosen: argparse.Namespace) -> int:
     gallery = sum(payload.size for role, payload in manifest.files.items() if role in manifest.gallery_roles())
     value: dict[str, Any] = {
         "machine": machine(chosen.threads)
-        | {"provider": scorer.session.provider, "providers": dict(scorer.session.shares)},
+        | {"provider": scorer.session.provider, "providers": dict(scorer.session.node_fractions)},
         "bundle": {
             "path": str(chosen.bundle),
             "images": len(manifest.names),

@@ -169,7 +169,7 @@ def _as_json(built: Built) -> dict[str, Any]:
         "basis": threshold.basis,
         "interval": list(threshold.interval),
         "duplicates": [[built.manifest.names[image] for image in group] for group in threshold.duplicates],
-        "departures": list(built.manifest.departures),
+        "departures": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
     }

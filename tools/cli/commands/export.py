@@ -93,8 +93,8 @@ def run(chosen: argparse.Namespace) -> int:
     print(f"{'output':<{width}}  {'shape':<12}  {title} difference to torch, as a share of {_SHARE[measure]}")
     for name, shape in card.output_shapes().items():
         print(f"{name:<{width}}  {'x'.join(map(str, shape)):<12}  {card.parity[name][measure]:.1e}")
-    kept = card.quantisation.get("float_layers")
-    made = "" if kept is None else f" for {card.quantisation['target']}, {len(kept)} convolutions left in float"
+    kept = card.quantization.get("float_layers")
+    made = "" if kept is None else f" for {card.quantization['target']}, {len(kept)} convolutions left in float"
     print(
         f"{report.path}: {card.backbone}, {card.precision}{made}, {report.size / 1e6:.1f} MB, verified in onnxruntime"
     )

@@ -37,9 +37,9 @@ def run(chosen: argparse.Namespace) -> int:
         raise UsageError("expected --static with --batch N, found no batch; --batch 1 is one view at a time")
     from spade_edge.export.lint import lint
     from spade_edge.export.static import LARGEST_BATCH, trtexec_lines, write_static
-    from spade_edge.runtime.scorer import AT_ONCE
+    from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 
-    batch = chosen.batch or AT_ONCE
+    batch = chosen.batch or VIEWS_PER_RUN
     if batch > LARGEST_BATCH:
         raise UsageError(f"--batch: expected at most {LARGEST_BATCH} views, found {batch}")
     report = lint(chosen.model, batch=batch)

@@ -130,7 +130,7 @@ def _open(chosen: argparse.Namespace, bundle: Path, **changes: object) -> Scorer
 
 def _stage(bundle: Path, scorer: Scorer, differences: tuple[Difference, ...]) -> Stage:
     card = scorer.session.card
-    precision = f"int8 for {card.quantisation.get('target')}" if card.quantisation else card.precision
+    precision = f"int8 for {card.quantization.get('target')}" if card.quantization else card.precision
     return Stage(str(bundle), precision, scorer.session.provider, differences)
 
 

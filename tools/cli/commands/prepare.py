@@ -20,8 +20,8 @@ import numpy as np
 
 from spade_edge.runtime import DeviceError, ModelError, Scorer
 from spade_edge.runtime.network.engine_cache import EngineCache
+from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 from spade_edge.runtime.network.provider import CPU, CUDA, TENSORRT
-from spade_edge.runtime.scorer import AT_ONCE
 from spade_edge.tools.benchmark.measurement import frames_like
 from spade_edge.tools.cli.arguments import add_provider, path, provider, spelt, threads
 from spade_edge.tools.cli.opening import LONG, engines_of, runs_on
@@ -66,10 +66,10 @@ def run(chosen: argparse.Namespace) -> int:
     size = manifest.layout.frame or manifest.model.view.size
     times = [scorer(frame).milliseconds["total"] for frame in frames_like(scorer.bundle, 2, size=size)]
     value["first_frame_ms"], value["second_frame_ms"] = times
-    for count in range(1, AT_ONCE + 1):  # as frames of several views, and batches, come
+    for count in range(1, VIEWS_PER_RUN + 1):  # as frames of several views, and batches, come
         session(np.zeros((count, *session.card.view.size, 3), np.float32))
     value["golden"] = _self_test(scorer)
-    value |= {"provider": session.provider, "providers": dict(session.shares), "cleaned": chosen.clean}
+    value |= {"provider": session.provider, "providers": dict(session.node_fractions), "cleaned": chosen.clean}
     if chosen.json:
         print(json.dumps(value))
     else:

@@ -104,7 +104,7 @@ def test_from_torch_to_8_bits(
     # Against torch by hand.
     frame = np.load(frames / "4.npy")
     first, second = (Scorer.open(built.path) for built in (edge, int8))
-    views = torch.from_numpy(first.viewer(frame))
+    views = torch.from_numpy(first.preprocessor(frame))
     state = torch.load(weights, weights_only=True)
     with torch.inference_mode():
         want = build_pyramid("resnet18", state=state)(views)[2].numpy()[0]
