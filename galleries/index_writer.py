@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.progress import Progress
+from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import BundleError, DeviceError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.matching.hnsw import Index
 
 LINKS = 12  # M of the paper: links of a node in the upper layers, twice as many in the lowest
 EF_CONSTRUCTION = 60  # more takes longer and finds nothing better; measured in docs/architecture.md
@@ -33,8 +36,25 @@ def write_index(keys: NDArray[np.uint8], path: Path) -> None:
     index.save_index(str(path))
 
 
+def write_indexes(stage: Staging, keys: NDArray[np.uint8], count: int, *, progress: Progress) -> list[Index]:
+    """Add the indexes of a bundle: one over all cells, or one per view over the cells of that view.
+
+    Args:
+        stage: the bundle.
+        keys: (items * cells, D) uint8; the cells of a view lie together.
+        count: of indexes.
+        progress: wraps the parts of the keys, with a label.
+    """
+    indexes = []
+    for number, own in enumerate(progress(np.split(keys, count), "indexing cells"), start=1):
+        scratch = stage.scratch("index.hnsw")
+        write_index(own, scratch)
+        indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
+    return indexes
+
+
 class HnswlibSearch:
-    """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, search=HnswlibSearch(path))`.
+    """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, searches=[HnswlibSearch(path)])`.
 
     It is faster than the runtime's own walk, where hnswlib can be installed.
 

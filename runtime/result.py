@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Match:
         x, y: centre of the matched position, as shares (0 to 1) of the good image's width and height.
         distance: squared distance of the embeddings there (Eq. 3 with κ = 1), not smoothed.
         view: the good image's view that it lies in, as the bundle's layout numbers them from 0.
+        item: the gallery item, `view * good images + number of the image`: the row of the bundle's thumbnails.
     """
 
     image: str
@@ -51,6 +53,11 @@ class Match:
     y: float
     distance: float
     view: int = 0
+    item: int = field(kw_only=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of a line that `spade-edge score` prints."""
+        return {"image": self.image, "x": self.x, "y": self.y, "distance": self.distance, "view": self.view}
 
 
 @dataclass(frozen=True)

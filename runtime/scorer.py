@@ -1,47 +1,59 @@
-"""The way of a frame: views → network → matching → heat map → verdict → result."""
+"""The way of a frame, top to bottom: views → network → matching → anomaly map → verdict → result.
+
+Preprocessor   frame                  → views, the network's inputs
+Session        views                  → pyramids, the features of each view
+Matcher        pyramids               → squared distances to the gallery at each position (Eq. 3)
+Stitching      distances of all views → one anomaly map of the frame
+Threshold      image score            → verdict
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.anomaly_map.regions import Blob, blobs
+from spade_edge.runtime.anomaly_map.regions import Blob, blobs, worst_blob
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.golden import check
-from spade_edge.runtime.bundle.observation import FEW, Difference, Observation, difference, sample
+from spade_edge.runtime.bundle.observation import REFERENCE_IMAGES, Difference, Observation, sample
 from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.kernels.ort import CPU
-from spade_edge.runtime.matching.config import EXACT, FROM_MAP, HNSW
+from spade_edge.runtime.location import nearest_match, region_in_frame
+from spade_edge.runtime.matching.config import FROM_MAP
 from spade_edge.runtime.matching.distances import Matches
-from spade_edge.runtime.matching.graph_search import GraphSearch, Search
+from spade_edge.runtime.matching.graph_search import Search
 from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.opening import check_search, open_matcher
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
-from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult, Match, Region
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult
 
 
 class Scorer:
-    """Scores camera frames against a bundle; the result depends on the bundle and the frame alone.
+    """Scores camera frames against a bundle. The result depends on the bundle and the frame alone.
 
-    Use `Scorer.open`; the constructor takes the parts ready-made, for example a session of one's own.
+    Use `Scorer.open`. The constructor takes ready-made parts, for example a session of your own.
 
     Args:
         bundle: an open bundle.
-        session: the bundle's model on onnxruntime, or another network of the same card.
-        matcher: the bundle's gallery with the way to match.
-        threads: of the rest of the work; None for one a core.
+        session: the bundle's model on onnxruntime, or another network with the same model card.
+        matcher: matches views against the bundle's gallery.
+        threads: threads for the anomaly map; None for one per core.
+
+    Raises:
+        BundleError: the session runs another model, or the bundle's mask leaves nothing to look at.
     """
 
     def __init__(self, bundle: Bundle, session: Network, matcher: Matcher, *, threads: int | None = None) -> None:
@@ -67,7 +79,8 @@ class Scorer:
         providers: Providers = (CPU,),
         allow_fallback: bool = False,
         threads: int | None = None,
-        search: str | Search | Sequence[Search] | None = None,
+        search: str | None = None,
+        searches: Sequence[Search] = (),
         verify: str = "hashes",
         self_test: bool = False,
     ) -> Scorer:
@@ -78,29 +91,25 @@ class Scorer:
             providers: what runs the network, in order of preference; the first must be obtained. Each is "cpu", "cuda",
                 "tensorrt", "auto", an execution provider of onnxruntime, or a `Provider` with options. Matching stays
                 on the CPU. "tensorrt" takes long the first time: see `Session.open`, or run `spade-edge prepare`.
-            allow_fallback: go on with the next of them, and in the end the CPU, where one cannot be had;
-                `session.passed_over` says why.
-            threads: of all work; None for one a core.
-            search: "exact" scores against every embedding, slowly, as the reference; a `Search` of one's own, or one a
-                view where the gallery is per view, finds the cells instead of the runtime's walk over the index; None
-                as the bundle was built.
+            allow_fallback: if a provider is not available, try the next one, and finally the CPU;
+                `session.passed_over` gives the reasons.
+            threads: threads for all work; None for one per core.
+            search: "exact" compares with every embedding: slow, the reference; "hnsw" searches the bundle's index;
+                None as the bundle was built.
+            searches: search objects of your own that replace the search of the bundle's index: one, or one per view
+                if the gallery is per view.
             verify: "hashes" or "structure", see `Bundle.open`.
             self_test: score the bundle's golden frames, and refuse a machine that does not reproduce them.
 
         Raises:
             BundleError: the bundle is incomplete, altered, or of another version.
             ModelError: its model does not run here.
-            DeviceError: onnxruntime or the provider is missing on this machine, or it fails the self test.
-            UsageError: no such search.
+            DeviceError: onnxruntime or the provider is missing on this machine, or the self test fails.
+            UsageError: no such search, or another number of `searches` than expected.
         """
-        if isinstance(search, str) and search not in (EXACT, HNSW):
-            raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {search!r}")
+        check_search(search, searches)
         bundle = Bundle.open(Path(path), verify=verify)
-        if not bundle.indexes and search not in (None, EXACT):
-            raise BundleError(
-                f"{path}: expected a bundle with an HNSW index, found one built with --projection none; "
-                f"use --search {EXACT}"
-            )
+        matcher = open_matcher(bundle, search=search, searches=searches, threads=threads)
         session = Session.open(
             bundle.model,
             providers=providers,
@@ -109,16 +118,6 @@ class Scorer:
             views=len(bundle.manifest.layout),
             most=VIEWS_PER_RUN,
         )
-        matching = bundle.manifest.matching
-        if search is not None:
-            matching = replace(matching, search=search if isinstance(search, str) else HNSW)
-        searches: Sequence[Search] = ()
-        if matching.search == HNSW:
-            if search is None or isinstance(search, str):
-                searches = [GraphSearch(index, threads=threads) for index in bundle.indexes]
-            else:
-                searches = [search] if callable(search) else search
-        matcher = Matcher(bundle.gallery, matching, searches=searches, threads=threads)
         scorer = cls(bundle, session, matcher, threads=threads)
         if self_test:
             scorer.self_test()
@@ -131,58 +130,61 @@ class Scorer:
             frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any size, any strides.
 
         Raises:
-            FrameError: the frame is of another type or shape, or empty.
+            FrameError: the frame has another type or shape, or is empty.
             ModelError, BundleError: the features of the frame or of the gallery are not finite.
         """
         (result,) = self.batch([frame])
         return result
 
     def batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[FrameResult]:
-        """Score several frames in one go: as good as one by one and faster a frame, but all results come together.
+        """Score several frames together: faster per frame, but all results come at once.
 
         Args:
-            frames: as for one; their sizes may differ. Memory grows with their number.
+            frames: as for one frame; their sizes may differ. Memory grows with their number.
 
         Returns:
-            a result for each frame, in their order. `milliseconds` are those of the batch, divided among its frames.
+            one result per frame, in the same order. `milliseconds` are those of the batch divided by its frames.
         """
-        return list(self._judge(self._see([list(frames)]))) if len(frames) else []
+        return list(self._results(self._features([list(frames)]))) if len(frames) else []
 
     def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
-        """Score frames as they come, the network running on a frame while the one before it is matched.
+        """Score frames as they come. The network runs on a frame while the previous one is matched.
 
-        This is for a network on a GPU, where it leaves the CPU free; on the CPU both want the same cores. The source is
-        read in another thread, so waiting for a frame does not hold up the result before it.
+        Use this with a network on a GPU, which leaves the CPU free; on the CPU both would compete for the same cores.
+        The source is read in another thread, so waiting for a frame does not delay the previous result.
         """
-        # A source may use its memory again for the next frame.
-        parts = self._see([np.array(frame)] for frame in frames)
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            yield from self._judge(_one_ahead(parts, ahead))
+        # The source may reuse its memory for the next frame, so each frame is copied.
+        features = self._features([np.array(frame)] for frame in frames)
+        with ThreadPoolExecutor(max_workers=1) as background:
+            yield from self._results(_one_ahead(features, background))
 
     def observe(self, frame: NDArray[np.uint8]) -> Observation:
-        """Score a frame, and keep what the score comes from, to compare machines.
+        """Score a frame, and keep the intermediate values from which machines can be compared.
 
         Args:
-            frame: as for one.
+            frame: as for `__call__`.
         """
-        view = len(self.canvas.boxes) // 2
-        (pyramid,) = self.session(self.preprocessor(frame)[view : view + 1])
+        middle = len(self.canvas.boxes) // 2
+        kept: list[Pyramid] = []
+        (result,) = self._results(_keeping(middle, self._features([[frame]]), kept))
         gallery = self.matcher.gallery
-        entries = view * len(gallery) + np.arange(min(FEW, len(gallery)))
-        result = self(frame)
+        items = middle * len(gallery) + np.arange(min(REFERENCE_IMAGES, len(gallery)))
         return Observation(
-            features=tuple(sample(level) for level in pyramid.levels),
-            distances=self.matcher.match_exactly(pyramid, entries).distances,
+            features=tuple(sample(level) for level in kept[0].levels),
+            distances=self.matcher.match_exactly(kept[0], items).distances,
             heatmap=result.heatmap,
             score=result.score,
             verdict=result.verdict,
         )
 
     def self_test(self) -> tuple[Difference, ...]:
-        """Score the bundle's golden frames, and refuse a machine that does not reproduce them; gives the differences.
+        """Score the bundle's golden frames and refuse a machine that does not reproduce them.
+
+        Returns:
+            the differences, as `golden_differences` gives them.
 
         Raises:
-            DeviceError: they are too large.
+            DeviceError: the differences are too large.
             BundleError, UsageError: as for `golden_differences`.
         """
         differences = self.golden_differences()
@@ -190,96 +192,92 @@ class Scorer:
         return differences
 
     def golden_differences(self) -> tuple[Difference, ...]:
-        """Score the bundle's golden frames; how far each is from what the machine that built the bundle made of it.
+        """Score the bundle's golden frames and compare with what the machine that built the bundle found.
+
+        Returns:
+            one difference per golden frame.
 
         Raises:
-            BundleError: the bundle has none.
-            UsageError: the search is not the one that they were scored with.
+            BundleError: the bundle has no golden frames.
+            UsageError: this scorer uses another search than the golden frames were scored with.
         """
-        golden = self.bundle.golden
+        manifest, golden = self.bundle.manifest, self.bundle.golden
         if golden is None:
             raise BundleError(
                 f"{self.bundle.path}: expected golden frames to test this machine with, found none; "
                 "build the bundle again"
             )
-        if self.matcher.matching != self.bundle.manifest.matching:
+        if self.matcher.matching != manifest.matching:
             raise UsageError(
-                f"expected {self.bundle.manifest.matching.search} search, with which the golden frames were scored, "
+                f"expected {manifest.matching.search} search, with which the golden frames were scored, "
                 f"found {self.matcher.matching.search}"
             )
-        names = tuple(level.output for level in self.session.card.levels)
-        threshold = self.bundle.manifest.threshold.score
-        return tuple(
-            difference(expected, self.observe(frame), names=names, threshold=threshold)
-            for frame, expected in zip(golden.frames, golden.observations, strict=True)
+        return golden.differences(
+            self.observe,
+            names=tuple(level.output for level in self.session.card.levels),
+            threshold=manifest.threshold.score,
         )
 
-    def _see(self, groups: Iterable[Sequence[NDArray[np.uint8]]]) -> Iterator[_Part]:
-        """From groups of frames, whose views may share a run of the network, to features."""
-        for frames in groups:
+    def _features(self, batches: Iterable[Sequence[NDArray[np.uint8]]]) -> Iterator[_Features]:
+        """Frames → views → network. The frames of a batch share runs of the network."""
+        for frames in batches:
             start = perf_counter()
-            seen = [self.preprocessor(frame) for frame in frames]
-            conditions = [Condition.of(views, self.preprocessor.painted) for views in seen]
-            views = seen[0] if len(seen) == 1 else np.concatenate(seen)
+            views_of_frames = [self.preprocessor(frame) for frame in frames]
+            conditions = [Condition.of(views, self.preprocessor.painted) for views in views_of_frames]
+            views = views_of_frames[0] if len(frames) == 1 else np.concatenate(views_of_frames)
             seconds = {"view": perf_counter() - start}
             for first in range(0, len(views), VIEWS_PER_RUN):
                 start = perf_counter()
                 pyramids = self.session(views[first : first + VIEWS_PER_RUN])
                 seconds["network"] = perf_counter() - start
                 last = first + VIEWS_PER_RUN >= len(views)
-                yield _Part(frames, conditions, first, pyramids, last, seconds)
+                yield _Features(frames, conditions, first, pyramids, last, seconds)
                 seconds = {"view": 0.0}
 
-    def _judge(self, parts: Iterable[_Part]) -> Iterator[FrameResult]:
-        """From features to results."""
+    def _results(self, runs: Iterable[_Features]) -> Iterator[FrameResult]:
+        """Network → matching → results. Features are matched run by run, so few of them are in memory at a time."""
         views = len(self.canvas.boxes)
-        evidence: list[_Evidence] = []
+        matched: list[_MatchedView] = []
         seconds = dict.fromkeys(("view", "network", "matching"), 0.0)
-        for part in parts:
+        for run in runs:
             start = perf_counter()
-            numbers = [(part.first + i) % views for i in range(len(part.pyramids))]
-            matches = self.matcher.match(part.pyramids, views=numbers)  # Eq. 3
-            evidence += [_Evidence(*each) for each in zip(matches, (p.descriptor for p in part.pyramids), strict=True)]
-            for stage, time in (*part.seconds.items(), ("matching", perf_counter() - start)):
+            matched += self._match(run)
+            for stage, time in (*run.seconds.items(), ("matching", perf_counter() - start)):
                 seconds[stage] += time
-            if part.last:
-                share = {stage: 1000 * time / len(part.frames) for stage, time in seconds.items()}
-                for i, frame in enumerate(part.frames):
-                    yield self._result(frame, part.conditions[i], evidence[i * views : (i + 1) * views], share)
-                evidence, seconds = [], dict.fromkeys(seconds, 0.0)
+            if run.last:
+                milliseconds = {stage: 1000 * time / len(run.frames) for stage, time in seconds.items()}
+                for i, (frame, condition) in enumerate(zip(run.frames, run.conditions, strict=True)):
+                    yield self._result(frame, condition, matched[i * views : (i + 1) * views], milliseconds)
+                matched, seconds = [], dict.fromkeys(seconds, 0.0)
+
+    def _match(self, run: _Features) -> list[_MatchedView]:
+        """Matching (Eq. 3): the distances of each view, and where its nearest embeddings lie."""
+        numbers = [(run.first + i) % len(self.canvas.boxes) for i in range(len(run.pyramids))]
+        matches = self.matcher.match(run.pyramids, views=numbers)
+        return [_MatchedView(found, p.descriptor) for found, p in zip(matches, run.pyramids, strict=True)]
 
     def _result(
         self,
         frame: NDArray[np.uint8],
         condition: Condition,
-        evidence: Sequence[_Evidence],
+        views: Sequence[_MatchedView],
         milliseconds: dict[str, float],
     ) -> FrameResult:
+        """Distances of all views → anomaly map → image score → verdict → result."""
         start = perf_counter()
-        heatmap = self.stitching([each.matches.distances for each in evidence])
-        if not np.isfinite(heatmap).all():
-            raise BundleError(
-                f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
-            )
+        heatmap = self._anomaly_map(views)
         excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
-        if self.matcher.matching.image_score == FROM_MAP:
-            score = self.stitching.score(excess)
-        else:
-            score = max(self.matcher.descriptor_score(each.image, view=view) for view, each in enumerate(evidence))
-        threshold = self.bundle.manifest.threshold
+        score = self._image_score(views, excess)
+        verdict, reason = self._verdict(score, condition)
+
         frame_size = (frame.shape[0], frame.shape[1])
-        found = blobs(heatmap, threshold.pixel)
-        verdict, reason = threshold.verdict(score), ""
-        if verdict == DEFECT:
-            # A defect is somewhere, even where no distance is over the pixel threshold.
-            found = found or _where(excess, heatmap)
-            reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}"
-        complaint = self.bundle.manifest.limits.complaint(condition)
-        if complaint:
-            verdict, reason = CANNOT_JUDGE, complaint
-        placed = [(self._region(blob, frame_size), blob) for blob in found]
-        placed = [(region, blob) for region, blob in placed if region.area >= threshold.area]
-        nearest = tuple(self._match(blob, evidence) for _, blob in placed)
+        threshold = self.bundle.manifest.threshold
+        regions, nearest = [], []
+        for blob in self._blobs(heatmap, excess, score):
+            region = region_in_frame(blob, self.canvas, frame_size)
+            if region.area >= threshold.area:
+                regions.append(region)
+                nearest.append(nearest_match(blob, self.canvas, self.matcher.gallery, [v.matches for v in views]))
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
@@ -289,57 +287,57 @@ class Scorer:
             heatmap=heatmap,
             extent=self.canvas.extent(frame_size),
             looked_at=self.stitching.kept,
-            regions=tuple(region for region, _ in placed),
-            nearest=nearest,
+            regions=tuple(regions),
+            nearest=tuple(nearest),
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
             providers=self.session.node_fractions,
         )
 
-    def _region(self, blob: Blob, frame_size: tuple[int, int]) -> Region:
-        x, y, width, height = self.canvas.box_in_frame(blob.box, frame_size)
-        area = blob.area * self.canvas.pixel_area(frame_size)
-        return Region(x=x, y=y, width=width, height=height, score=blob.score, mean=blob.mean, area=area)
+    def _anomaly_map(self, views: Sequence[_MatchedView]) -> NDArray[np.float32]:
+        heatmap = self.stitching([view.matches.distances for view in views])
+        if not np.isfinite(heatmap).all():
+            raise BundleError(
+                f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
+            )
+        return heatmap
 
-    def _match(self, blob: Blob, evidence: Sequence[_Evidence]) -> Match:
-        gallery = self.matcher.gallery
-        row, column = self.canvas.centre_of(blob.peak)
-        # Of the views that see the peak, the one that is furthest from its own edge there.
-        view = self.canvas.view_of(row, column)
-        here = self.canvas.in_view(view, row, column)
-        position = (min(int(share * count), count - 1) for share, count in zip(here, gallery.grid, strict=True))
-        place = evidence[view].matches.nearest(*position)
-        matched_view, image = divmod(place.item, len(gallery))
-        matched = divmod(place.position, gallery.grid[1])
-        y, x = self.canvas.in_frame(
-            matched_view, *((there + 0.5) / count for there, count in zip(matched, gallery.grid, strict=True))
-        )
-        return Match(image=gallery.names[image], x=x, y=y, distance=place.distance, view=matched_view)
+    def _image_score(self, views: Sequence[_MatchedView], excess: NDArray[np.float32]) -> float:
+        """From the map over its baseline, or from the global descriptors: the paper's, of the worst view."""
+        if self.matcher.matching.image_score == FROM_MAP:
+            return self.stitching.score(excess)
+        return max(self.matcher.descriptor_score(each.descriptor, view=view) for view, each in enumerate(views))
 
+    def _verdict(self, score: float, condition: Condition) -> tuple[str, str]:
+        """The verdict, and the reason if it is not good."""
+        complaint = self.bundle.manifest.limits.complaint(condition)
+        if complaint:
+            return CANNOT_JUDGE, complaint
+        threshold = self.bundle.manifest.threshold
+        verdict = threshold.verdict(score)
+        reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}" if verdict == DEFECT else ""
+        return verdict, reason
 
-def _where(excess: NDArray[np.float32], heatmap: NDArray[np.float32]) -> tuple[Blob, ...]:
-    """The part of a map that is furthest over what is expected there, down to half of that."""
-    limit = float(excess.max()) / 2
-    found = []
-    for blob in blobs(excess, limit)[:1]:
-        x, y, width, height = blob.box
-        box = slice(y, y + height), slice(x, x + width)
-        values = heatmap[box][excess[box] > limit]
-        found.append(replace(blob, score=float(values.max()), mean=float(values.mean(dtype=np.float64))))
-    return tuple(found)
+    def _blobs(self, heatmap: NDArray[np.float32], excess: NDArray[np.float32], score: float) -> tuple[Blob, ...]:
+        """Parts of the map over the pixel threshold. A defect has one even where no pixel is over it."""
+        threshold = self.bundle.manifest.threshold
+        found = blobs(heatmap, threshold.pixel)
+        if not found and threshold.verdict(score) == DEFECT:
+            return worst_blob(heatmap, excess)
+        return found
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Features of some of the views of a group of frames.
+class _Features:
+    """What one run of the network gives: the features of some views of a batch of frames.
 
     Attributes:
-        frames: the group.
-        conditions: of each frame.
-        first: number of the first of these views among all of the group.
-        pyramids: their features.
-        last: whether these are the last of the group.
-        seconds: that they took, by stage.
+        frames: the whole batch.
+        conditions: exposure, contrast and focus of each frame.
+        first: number of the first of these views among all views of the batch.
+        pyramids: the features of these views.
+        last: whether these are the last views of the batch.
+        seconds: time taken since the previous run, by stage.
     """
 
     frames: Sequence[NDArray[np.uint8]]
@@ -351,16 +349,24 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """What is known of a view, once its features are no longer needed."""
+class _MatchedView:
+    """What is kept of a view when its features are no longer needed."""
 
     matches: Matches
-    image: NDArray[np.float32]
+    descriptor: NDArray[np.float32]
 
 
-def _one_ahead(parts: Iterator[_Part], ahead: ThreadPoolExecutor) -> Iterator[_Part]:
-    """Let another thread make the next part while this one is worked on."""
-    coming: Future[_Part | None] = ahead.submit(next, parts, None)
-    while (part := coming.result()) is not None:
-        coming = ahead.submit(next, parts, None)
-        yield part
+def _keeping(view: int, runs: Iterable[_Features], kept: list[Pyramid]) -> Iterator[_Features]:
+    """Pass runs on, and keep the features of one view."""
+    for run in runs:
+        if run.first <= view < run.first + len(run.pyramids):
+            kept.append(run.pyramids[view - run.first])
+        yield run
+
+
+def _one_ahead(runs: Iterator[_Features], background: ThreadPoolExecutor) -> Iterator[_Features]:
+    """Let the background thread compute the next run while the caller works on this one."""
+    coming: Future[_Features | None] = background.submit(next, runs, None)
+    while (run := coming.result()) is not None:
+        coming = background.submit(next, runs, None)
+        yield run

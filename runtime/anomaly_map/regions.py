@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,26 @@ def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
         members.setdefault(root(run), []).append(run)
     found = [_blob(heatmap, rows[runs], starts[runs], stops[runs]) for runs in members.values()]
     return tuple(sorted(found, key=lambda blob: (-blob.score, blob.box)))
+
+
+def worst_blob(heatmap: NDArray[np.float32], excess: NDArray[np.float32]) -> tuple[Blob, ...]:
+    """Find where a map is furthest over its baseline, down to half of that height.
+
+    Args:
+        heatmap: (h, w) float32, which the blob's score and mean are taken from.
+        excess: (h, w) float32, the map less its baseline, which the blob's shape is taken from.
+
+    Returns:
+        one blob; none if `excess` is nowhere positive.
+    """
+    limit = float(excess.max()) / 2
+    found = []
+    for blob in blobs(excess, limit)[:1]:
+        x, y, width, height = blob.box
+        box = slice(y, y + height), slice(x, x + width)
+        values = heatmap[box][excess[box] > limit]
+        found.append(replace(blob, score=float(values.max()), mean=float(values.mean(dtype=np.float64))))
+    return tuple(found)
 
 
 def _blob(

@@ -6,13 +6,13 @@ provider.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.bundle.observation import Difference, Observation
+from spade_edge.runtime.bundle.observation import Difference, Observation, difference
 from spade_edge.runtime.errors import DeviceError
 from spade_edge.runtime.result import CANNOT_JUDGE
 
@@ -33,6 +33,21 @@ class Golden:
     frames: NDArray[np.uint8]
     observations: tuple[Observation, ...]
 
+    def differences(
+        self, observe: Callable[[NDArray[np.uint8]], Observation], *, names: tuple[str, ...], threshold: float
+    ) -> tuple[Difference, ...]:
+        """Observe the frames again and compare.
+
+        Args:
+            observe: scores a frame on this machine, as `Scorer.observe` does.
+            names: names of the levels.
+            threshold: the bundle's threshold of the image score.
+        """
+        return tuple(
+            difference(expected, observe(frame), names=names, threshold=threshold)
+            for frame, expected in zip(self.frames, self.observations, strict=True)
+        )
+
 
 def check(differences: Sequence[Difference], *, precision: str, where: str) -> None:
     """Refuse a machine that does not reproduce the golden frames.
@@ -46,17 +61,17 @@ def check(differences: Sequence[Difference], *, precision: str, where: str) -> N
         DeviceError: a difference over `TOLERANCES`, or a frame that only one of them can judge.
     """
     tolerance = TOLERANCES[precision]
-    for number, difference in enumerate(differences, start=1):
-        if not difference.largest <= tolerance:  # NaN too
+    for number, found in enumerate(differences, start=1):
+        if not found.largest <= tolerance:  # NaN too
             raise DeviceError(
                 f"golden frame {number}: expected what the machine that built the bundle found within {tolerance:.0%}, "
-                f"found {difference.worst} {difference.largest:.2g} off on {where}; {_REMEDY}"
+                f"found {found.worst} {found.largest:.2g} off on {where}; {_REMEDY}"
             )
         # Within the tolerance good and defect differ only for a frame that lies at the threshold.
-        if CANNOT_JUDGE in (difference.expected, difference.found) and difference.expected != difference.found:
+        if CANNOT_JUDGE in (found.expected, found.found) and found.expected != found.found:
             raise DeviceError(
-                f"golden frame {number}: expected the verdict {difference.expected} of the machine that built the "
-                f"bundle, found {difference.found} on {where}; {_REMEDY}"
+                f"golden frame {number}: expected the verdict {found.expected} of the machine that built the "
+                f"bundle, found {found.found} on {where}; {_REMEDY}"
             )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLES = 8  # rows and columns of a level that are kept
-FEW = 2  # good images whose distances are kept
+REFERENCE_IMAGES = 2  # good images whose distances are kept
 
 
 @dataclass(frozen=True)

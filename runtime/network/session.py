@@ -43,7 +43,7 @@ class Session:
 
     Attributes:
         provider: the execution provider that runs the network.
-        node_fractions: execution provider to the fraction of the network's nodes that it runs, largest first, as measured in a
+        node_fractions: execution provider to the fraction of the nodes that it runs, largest first, as measured in a
             run; empty where it is not known.
         passed_over: what would have been preferred to this provider, and why it was not obtained.
 

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 
 from spade_edge.runtime import Scorer
-from spade_edge.runtime.bundle.observation import FEW
+from spade_edge.runtime.bundle.observation import REFERENCE_IMAGES
 from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.kernel import Kernel
 from spade_edge.runtime.matching.cells import CellComparison
@@ -99,7 +99,7 @@ def pyramids_of(numbers, prefix):
 
 def exact_distances(matcher, pyramids):
     """Of each view to every embedding of the first good images, as the golden frames of a bundle have them."""
-    few = np.arange(min(FEW, len(matcher.gallery)))
+    few = np.arange(min(REFERENCE_IMAGES, len(matcher.gallery)))
     every = (
         matcher.match_exactly(pyramid, view * len(matcher.gallery) + few).distances for view, pyramid in enumerate(pyramids)
     )

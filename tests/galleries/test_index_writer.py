@@ -111,7 +111,7 @@ def test_hnswlib_finds_only_what_is_allowed(bundle: tuple[HnswlibSearch, NDArray
 
 def test_a_scorer_takes_it(edge: Built) -> None:
     frame = np.random.default_rng(3).integers(0, 256, (96, 80, 3), dtype=np.uint8)
-    own, theirs = Scorer.open(edge.path), Scorer.open(edge.path, search=HnswlibSearch(edge.path))
+    own, theirs = Scorer.open(edge.path), Scorer.open(edge.path, searches=[HnswlibSearch(edge.path)])
     assert theirs(frame).score == pytest.approx(own(frame).score, rel=0.01)
 
 

@@ -177,7 +177,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory, model: Path, part: Frames) ->
 
 
 def test_hnswlib_may_search_instead(wide: Path, part: Frames) -> None:
-    own, other = Scorer.open(wide), Scorer.open(wide, search=HnswlibSearch(wide))
+    own, other = Scorer.open(wide), Scorer.open(wide, searches=[HnswlibSearch(wide)])
     for frame in (part(80), part(81, flaw=True), part(82, size=(300, 200))):
         have, want = own(frame), other(frame)
         assert have.heatmap.mean() == pytest.approx(want.heatmap.mean(), rel=0.01)
@@ -186,7 +186,7 @@ def test_hnswlib_may_search_instead(wide: Path, part: Frames) -> None:
 
 def test_both_searches_agree_where_the_list_holds_the_whole_index(wide: Path, part: Frames, tmp_path: Path) -> None:
     path = altered(wide, tmp_path / "ef.spade", "matching", ef=960)
-    own, other = Scorer.open(path), Scorer.open(path, search=HnswlibSearch(path, threads=1))
+    own, other = Scorer.open(path), Scorer.open(path, searches=[HnswlibSearch(path, threads=1)])
     for frame in (part(80), part(81, flaw=True)):
         # Both find the truth; only which of several equally near cells is the last candidate may differ.
         np.testing.assert_allclose(own(frame).heatmap, other(frame).heatmap, rtol=1e-2)
@@ -212,7 +212,7 @@ class Naive:
 def test_a_search_that_is_handed_in_is_used(edge: Built, part: Frames) -> None:
     index = Bundle.open(edge.path).indexes[0]
     search = Naive(index.keys[np.argsort(index.labels)].astype(np.int64))
-    scorer, frames = Scorer.open(edge.path, search=search), [part(80), part(81, flaw=True)]
+    scorer, frames = Scorer.open(edge.path, searches=[search]), [part(80), part(81, flaw=True)]
     for frame in frames:
         assert scorer(frame).heatmap.mean() == pytest.approx(Scorer.open(edge.path)(frame).heatmap.mean(), rel=0.01)
     assert search.asked == [((16, 64), PROFILES["edge"].candidates, PROFILES["edge"].ef)] * 2
@@ -221,9 +221,10 @@ def test_a_search_that_is_handed_in_is_used(edge: Built, part: Frames) -> None:
 
 
 def test_a_bundle_without_codes_is_searched_exactly_or_not_at_all(paper: Built, edge: Built) -> None:
-    for search in ("hnsw", HnswlibSearch(edge.path)):
-        with pytest.raises((BundleError, UsageError), match="--search exact"):
-            Scorer.open(paper.path, search=search)
+    with pytest.raises(BundleError, match="--search exact"):
+        Scorer.open(paper.path, search="hnsw")
+    with pytest.raises(BundleError, match="--search exact"):
+        Scorer.open(paper.path, searches=[HnswlibSearch(edge.path)])
     assert Scorer.open(paper.path, search="exact").matcher.matching == PROFILES["paper"]
     with pytest.raises(BundleError, match="built with --projection none"):
         HnswlibSearch(paper.path)
@@ -401,5 +402,7 @@ def test_bad_frames_and_options_are_refused(edge: Built) -> None:
         Scorer.open(edge.path)(cv2.UMat(np.zeros((4, 4), np.uint8)))
     with pytest.raises(UsageError, match="expected search to be exact or hnsw, found 'quick'"):
         Scorer.open(edge.path, search="quick")
+    with pytest.raises(UsageError, match="expected no searches with search exact, found 1"):
+        Scorer.open(edge.path, search="exact", searches=[HnswlibSearch(edge.path)])
     with pytest.raises(UsageError, match="verify"):
         Scorer.open(edge.path, verify="no")

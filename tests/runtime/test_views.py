@@ -421,7 +421,7 @@ def test_hnswlib_may_search_each_view(with_views: Bundles, texture: Frames) -> N
         path = with_views(name).path
         opened = Bundle.open(path)
         searches = [HnswlibSearch(path, view=view, threads=1) for view in range(len(opened.indexes))]
-        own, theirs = Scorer.open(path), Scorer.open(path, search=searches)
+        own, theirs = Scorer.open(path), Scorer.open(path, searches=searches)
         for frame in (texture(119), texture(120, flaw=(34, 16))):
             have, want = theirs(frame), own(frame)
             assert have.heatmap.mean() == pytest.approx(want.heatmap.mean(), rel=0.01)
@@ -439,13 +439,13 @@ def test_as_many_searches_as_there_are_indexes(with_views: Bundles) -> None:
     per_view, shared = with_views("per-view").path, with_views("shared").path
     search = HnswlibSearch(per_view)
     with pytest.raises(UsageError, match="expected 6 searches, as the gallery is per-view, found 1"):
-        Scorer.open(per_view, search=search)
+        Scorer.open(per_view, searches=[search])
     with pytest.raises(UsageError, match="expected 6 searches, as the gallery is per-view, found 5"):
-        Scorer.open(per_view, search=[search] * 5)
+        Scorer.open(per_view, searches=[search] * 5)
     with pytest.raises(UsageError, match="expected 1 searches, as the gallery is shared, found 6"):
-        Scorer.open(shared, search=[search] * 6)
+        Scorer.open(shared, searches=[search] * 6)
     with pytest.raises(BundleError, match="built with --projection none"):
-        Scorer.open(with_views("per-view, no codes").path, search=search)
+        Scorer.open(with_views("per-view, no codes").path, searches=[search])
 
 
 class Asked:
@@ -471,7 +471,7 @@ def test_each_index_is_asked_for_its_views_together(with_views: Bundles, texture
     path = with_views(name).path
     indexes = Bundle.open(path).indexes
     searches = [Asked(index.keys[np.argsort(index.labels)]) for index in indexes]
-    scorer = Scorer.open(path, search=searches)
+    scorer = Scorer.open(path, searches=searches)
     frame = texture(121, flaw=(34, 16))
     assert scorer(frame).heatmap.mean() == pytest.approx(Scorer.open(path)(frame).heatmap.mean(), rel=0.01)
     sizes = [[queries for queries, _ in search.asked] for search in searches]
@@ -482,7 +482,7 @@ def test_each_index_is_asked_for_its_views_together(with_views: Bundles, texture
 def test_an_index_per_view_is_asked_without_a_filter(with_views: Bundles, texture: Frames) -> None:
     path = with_views("per-view").path
     searches = [Asked(index.keys[np.argsort(index.labels)]) for index in Bundle.open(path).indexes]
-    Scorer.open(path, search=searches)(texture(121))
+    Scorer.open(path, searches=searches)(texture(121))
     assert not any(filtered for search in searches for _, filtered in search.asked)
 
 

@@ -13,8 +13,7 @@ SHARE = 3  # a patch is this part of the view along each axis
 
 def nearest_patch(bundle: Bundle, match: Match) -> NDArray[np.uint8]:
     """Cut the surroundings of a match out of the good view's thumbnail: (h, w, 3) uint8 BGR."""
-    names = bundle.manifest.names
-    thumbnail = bundle.thumbnails[match.view * len(names) + names.index(match.image)]
+    thumbnail = bundle.thumbnails[match.item]
     cut = []
     for side, centre in zip(
         thumbnail.shape[:2], bundle.manifest.canvas.in_view(match.view, match.y, match.x), strict=True

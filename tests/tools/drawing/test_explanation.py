@@ -65,7 +65,7 @@ def test_a_wide_frame_has_its_map_below_and_is_made_smaller(scorer: Scorer, part
 
 def test_more_regions_than_are_shown_are_counted(scorer: Scorer, part: Frames) -> None:
     frame = part(1)
-    match = Match(image=scorer.bundle.manifest.names[0], x=0.5, y=0.5, distance=1.0)
+    match = Match(image=scorer.bundle.manifest.names[0], x=0.5, y=0.5, distance=1.0, item=0)
     few, many = (
         explanation(
             scorer.bundle,
@@ -80,7 +80,7 @@ def test_more_regions_than_are_shown_are_counted(scorer: Scorer, part: Frames) -
 @pytest.mark.parametrize(("x", "grey"), [(1 / 6, 40), (0.5, 120), (5 / 6, 200)])
 def test_the_nearest_patch_is_cut_out_of_the_view_that_was_matched(tiled: Scorer, x: float, grey: int) -> None:
     view = int(x * 3)
-    patch = nearest_patch(tiled.bundle, Match(image="2.npy", x=x, y=0.5, distance=0.0, view=view))
+    patch = nearest_patch(tiled.bundle, Match(image="2.npy", x=x, y=0.5, distance=0.0, view=view, item=4 * view + 2))
     assert patch.shape == (32 // SHARE, 32 // SHARE, 3)
     assert abs(float(patch.mean()) - grey - 2.5) < 2
 

@@ -28,7 +28,12 @@ def test_a_patch_is_cut_from_the_view_of_the_good_image_that_was_matched(
         for image in (0, count - 1):
             across, down = rng.uniform(0, 1, 2).tolist()
             match = Match(
-                bundle.manifest.names[image], (x + across * wide) / 72, (y + down * high) / 56, 1.0, view=view
+                bundle.manifest.names[image],
+                (x + across * wide) / 72,
+                (y + down * high) / 56,
+                1.0,
+                view=view,
+                item=view * count + image,
             )
             patch = nearest_patch(bundle, match)
             assert patch.shape == (5, 5, 3)
@@ -39,7 +44,7 @@ def test_a_patch_is_cut_from_the_view_of_the_good_image_that_was_matched(
 @pytest.mark.parametrize("profile", ["edge", "paper"])
 def test_a_patch_of_a_bundle_with_one_view(edge: Built, paper: Built, profile: str) -> None:
     bundle = Bundle.open({"edge": edge, "paper": paper}[profile].path)
-    patch = nearest_patch(bundle, Match("5.npy", 0.5, 0.25, 1.0))
+    patch = nearest_patch(bundle, Match("5.npy", 0.5, 0.25, 1.0, item=4))
     assert np.array_equal(patch, bundle.thumbnails[4][3:13, 11:21])
 
 

@@ -63,7 +63,7 @@ def shown(kind: str, image: ImageResult, *, mask: Path | None = None, seed: int 
     heat = cv2.GaussianBlur(heat, (0, 0), 1.5)
     over = image.verdict == "defect"
     regions = (Region(x=60, y=60, width=40, height=30, score=14.0, mean=12.5, area=900.0),) if over else ()
-    nearest = (Match("good/000.png", 0.4, 0.5, 3.0),) if over else ()
+    nearest = (Match("good/000.png", 0.4, 0.5, 3.0, item=0),) if over else ()
     result = FrameResult(
         score=float("nan") if image.score is None else image.score,
         threshold=THRESHOLD,
@@ -507,7 +507,7 @@ def hostile() -> Evaluation:
     nasty = replace(
         evaluation.header, bundle=HOSTILE, dataset="/" + "d" * 200, promise=HOSTILE, provider=HOSTILE, time=HOSTILE
     )
-    examples = tuple(replace(one, nearest=(Match(HOSTILE, 0.5, 0.5, 1.0),)) for one in evaluation.examples)
+    examples = tuple(replace(one, nearest=(Match(HOSTILE, 0.5, 0.5, 1.0, item=0),)) for one in evaluation.examples)
     return replace(
         evaluation, header=nasty, timings={HOSTILE: 1.0, "W" * 200: 2.0}, aupro=Metric(None, HOSTILE), examples=examples
     )

@@ -38,7 +38,7 @@ def entry(
     frame = np.full((64, 96, 3), 90, dtype=np.uint8) if image is None else image
     verdict = verdict or ("defect" if score > threshold else "good")
     regions = (Region(x=3, y=4, width=5, height=6, score=score, mean=score, area=20.0),) if verdict == "defect" else ()
-    nearest = (Match("good <7>.png", 0.5, 0.5, 3.0),) if verdict == "defect" else ()
+    nearest = (Match("good <7>.png", 0.5, 0.5, 3.0, item=0),) if verdict == "defect" else ()
     heatmap = np.zeros((32, 32), dtype=np.float32)
     result = FrameResult(
         score=score,

@@ -170,7 +170,7 @@ def _judge(scorer: Scorer, shot: Shot, *, live: bool) -> tuple[FrameResult | Non
                 "verdict": result.verdict,
                 "reason": result.reason,
                 "regions": [asdict(region) for region in result.regions],
-                "nearest": [asdict(match) for match in result.nearest],
+                "nearest": [match.to_json() for match in result.nearest],
                 "milliseconds": {stage: round(time, 3) for stage, time in result.milliseconds.items()},
                 "provider": result.provider,
                 "providers": {name: round(share, 4) for name, share in result.providers.items()},
