@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from spade_edge.runtime.network.provider import (
 from spade_edge.runtime.network.provider_assignment import node_fractions
 from spade_edge.runtime.network.pyramid import Pyramid
 
+Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]  # views to the model's outputs
+
 
 class Session:
     """A pyramid model, ready to run.
@@ -40,26 +43,28 @@ class Session:
     Args:
         session: an onnxruntime.InferenceSession of a model that `spade-edge export` wrote.
         source: what messages call the model.
+        most: largest number of views in one run; None for any number.
+        run: runs the session on views of shape (N, H, W, 3); None for `session.run`.
 
     Attributes:
         provider: the execution provider that runs the network.
-        node_fractions: execution provider to the fraction of the nodes that it runs, largest first, as measured in a
-            run; empty where it is not known.
-        passed_over: what would have been preferred to this provider, and why it was not obtained.
+        node_fractions: execution provider to the fraction of the network's nodes that it runs, largest first, measured
+            in a run; empty if unknown.
+        passed_over: the preferred providers that were not obtained, each with the reason.
 
     Raises:
-        ModelError: the model has no card, or its inputs and outputs are not what the card says.
+        ModelError: the model has no card, or its inputs and outputs differ from the card.
     """
 
-    def __init__(self, session: Any, *, source: str = "model") -> None:
+    def __init__(self, session: Any, *, source: str = "model", most: int | None = None, run: Run | None = None) -> None:
         self.card = ModelCard.from_metadata(session.get_modelmeta().custom_metadata_map, source=source)
         self.provider: str = session.get_providers()[0]
         self.node_fractions: Mapping[str, float] = {CPU: 1.0} if session.get_providers() == [CPU] else {}
         self.passed_over: tuple[str, ...] = ()
         self._session = session
         self._source = source
-        self._most: int | None = None  # views in one run
-        self._run: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]] = self._run_anywhere
+        self._most = most
+        self._run: Run = self._run_anywhere if run is None else run
         self._check_ports()
 
     @classmethod
@@ -76,126 +81,35 @@ class Session:
     ) -> Session:
         """Load a model file.
 
-        On a GPU the network runs once before it is believed. With TensorRT and no engine prepared for this machine, one
-        is built first: 10 to 30 minutes on a small Jetson, without a word and deaf to Ctrl-C.
+        On a GPU the network runs once as a check. If TensorRT has no engine prepared for this machine, it builds one
+        first: 10 to 30 minutes on a small Jetson, without progress output and without reacting to Ctrl-C.
 
         Args:
             path: the ONNX file.
             providers: what runs it, in order of preference; the first must be obtained.
-            allow_fallback: go on with the next provider, and in the end the CPU, where one cannot be had.
-            threads: onnxruntime's threads for one run; None leaves the choice to onnxruntime (one a core).
+            allow_fallback: if a provider is not available, try the next one, and finally the CPU.
+            threads: onnxruntime's threads for one run; None leaves the choice to onnxruntime (one per core).
             source: what messages call the model; None for the path.
-            views: of a frame, what TensorRT's engine is tuned for.
-            most: views that go through the network together at most.
+            views: number of views of a frame, for which TensorRT's engine is tuned.
+            most: largest number of views in one run.
 
         Raises:
-            DeviceError: onnxruntime is not installed, or the provider cannot be had on this machine.
-            ModelError: the file is not a model that can be run here.
+            DeviceError: onnxruntime is not installed, or the provider is not available on this machine.
+            ModelError: the file is not a model that can run here.
             UsageError: an unknown provider.
         """
         wanted = ranked(providers)
         auto = any(provider.name == AUTO for provider in wanted)
-        tried = with_fallbacks(wanted) if auto or allow_fallback else wanted[:1]
-        must_be_prepared = auto and all(provider.name != TENSORRT for provider in wanted)
-
-        def opened(provider: Provider) -> Session:
-            return cls._open_with(
-                provider,
-                path,
-                threads=threads,
-                source=source or str(path),
-                views=BatchRange.of(provider, views, most=most),
-                must_be_prepared=must_be_prepared,
-            )
-
-        passed_over: list[str] = []
-        for provider in tried[:-1]:
-            try:
-                session = opened(provider)
-                break
-            except DeviceError as problem:
-                passed_over.append(f"{provider.name}: {problem}")
-        else:
-            session = opened(tried[-1])
-        session.passed_over = tuple(passed_over)
-        return session
-
-    @classmethod
-    def _open_with(
-        cls,
-        provider: Provider,
-        path: Path,
-        *,
-        threads: int | None,
-        source: str,
-        views: BatchRange,
-        must_be_prepared: bool,
-    ) -> Session:
-        name = provider.execution_provider
-        must_be_offered(name)
-        if not path.is_file():
-            raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
-        if name != CPU:
-            outline = OnnxSummary.read(path, source=source)
-            if outline.engines:
-                raise ModelError(
-                    f"{source}: expected a network, found a ready-made engine in it, which is executable code"
-                )
-        if provider.name in (CUDA, TENSORRT):
-            return cls._open_on_gpu(
-                provider,
-                path,
-                outline,
-                threads=threads,
-                source=source,
-                views=views,
-                must_be_prepared=must_be_prepared,
-            )
-        session = _loaded(lambda: open_session(str(path), providers=(name,), threads=threads), source=source)
-        if session.get_providers()[0] != name:
-            raise DeviceError(f"expected {name}, found {session.get_providers()[0]}; ask for {CPU}")
-        return cls(session, source=source)
-
-    @classmethod
-    def _open_on_gpu(
-        cls,
-        provider: Provider,
-        path: Path,
-        outline: OnnxSummary,
-        *,
-        threads: int | None,
-        source: str,
-        views: BatchRange,
-        must_be_prepared: bool,
-    ) -> Session:
-        card = ModelCard.from_metadata(outline.metadata, source=source)
-        version, name = str(onnxruntime().__version__), provider.execution_provider
-        if not provider.tf32 and (provider.name == TENSORRT or not knows_tf32(version)):
-            os.environ.setdefault(TF32, "0")  # the only way
-        chosen = [(EXECUTION_PROVIDERS[CUDA], provider.cuda_options(onnxruntime=version))]
-        building: AbstractContextManager[None] = nullcontext()
-        if provider.name == TENSORRT:
-            engines = EngineCache.of(path, card, provider, views=views)
-            if not engines.prepared():
-                if must_be_prepared:
-                    raise DeviceError("expected an engine built on this machine, found none; run 'spade-edge prepare'")
-                building = engines.building()
-            options = provider.tensorrt_options(card, folder=engines.folder, views=views, tensorrt=engines.tensorrt)
-            chosen.insert(0, (name, options))  # CUDA runs what TensorRT leaves
-        with building, tempfile.TemporaryDirectory(prefix="spade-edge-") as scratch:
-            session = _loaded(
-                lambda: open_gpu_session(str(path), providers=chosen, threads=threads, profile=Path(scratch, "run")),
-                source=source,
-            )
-            opened = cls(session, source=source)
-            opened._most = views.most
-            if provider.cuda_graph:
-                opened._run = _graph(session, card, provider)
-            opened(np.zeros((1, *card.view.size, 3), np.float32))  # a list of providers proves nothing, a run does
-            opened.node_fractions = node_fractions(Path(session.end_profiling()).read_bytes(), nodes=outline.nodes)
-        if opened.node_fractions and name not in opened.node_fractions:
-            raise DeviceError(f"expected {name} to run the network, found that it runs none of its nodes")
-        return opened
+        opening = _Opening(
+            path=path,
+            source=source or str(path),
+            threads=threads,
+            views=views,
+            most=most,
+            # "auto" must start quickly, so it takes TensorRT only if an engine is ready.
+            must_be_prepared=auto and all(provider.name != TENSORRT for provider in wanted),
+        )
+        return _first_obtained(with_fallbacks(wanted) if auto or allow_fallback else wanted[:1], opening.on)
 
     def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
         """Run the network.
@@ -204,27 +118,27 @@ class Session:
             views: (N, H, W, 3) float32 BGR, 0 to 255.
 
         Returns:
-            one pyramid for each view.
+            one pyramid per view.
 
         Raises:
-            ModelError: the network fails, or its image vector is not finite.
-            DeviceError: it fails on a GPU.
+            ModelError: the network fails, or its global descriptor is not finite.
+            DeviceError: the network fails on a GPU.
         """
         most = self._most or max(len(views), 1)
         pyramids = []
         for first in range(0, len(views), most):
             some = views[first : first + most]
             try:
-                *levels, images = self._run(some)
+                *levels, descriptors = self._run(some)
             except Exception as problem:  # onnxruntime's own classes share no base but Exception
                 error = ModelError if self.provider == CPU else DeviceError
                 raise error(f"{self._source}: the network fails on {self.provider}: {problem}") from None
-            if not np.isfinite(images).all():
+            if not np.isfinite(descriptors).all():
                 raise ModelError(
                     f"{self._source}: expected finite features, found NaN or infinity; export the model again"
                 )
             for i in range(len(some)):
-                pyramids.append(Pyramid(levels=tuple(level[i] for level in levels), descriptor=images[i]))
+                pyramids.append(Pyramid(levels=tuple(level[i] for level in levels), descriptor=descriptors[i]))
         return pyramids
 
     def _run_anywhere(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -242,33 +156,129 @@ class Session:
                     f"{self._source}: expected the outputs {', '.join(self.card.outputs)}, found {', '.join(found)}; "
                     "export the model again"
                 )
-            # A free axis is a name or None; what is fixed must fit.
+            # A free axis is a name or None; a fixed one must agree with the card.
             if len(found[name]) != len(shape) or any(
                 isinstance(have, int) and have != want for have, want in zip(found[name], shape, strict=True)
             ):
                 raise ModelError(f"{self._source}: expected {name} of shape {shape}, found {found[name]}")
 
 
-def _loaded(load: Callable[[], Any], *, source: str) -> Any:
-    """Load a session.
+def _first_obtained(providers: Sequence[Provider], open_on: Callable[[Provider], Session]) -> Session:
+    """Open on the first provider that is available; the session keeps why others were passed over.
 
     Raises:
-        ModelError: onnxruntime refuses the file.
-        DeviceError: it does not obtain the provider.
+        DeviceError: the last one is not available either.
     """
-    try:
-        session = load()
-    except DeviceError:
-        raise
-    except Exception as problem:  # onnxruntime's own classes share no base but Exception
-        raise ModelError(
-            f"{source}: expected an ONNX model, onnxruntime {onnxruntime().__version__} says: {problem}"
-        ) from None
-    give_back_memory()  # not after each small graph: a frame of a new size makes one
+    passed_over: list[str] = []
+    for provider in providers[:-1]:
+        try:
+            session = open_on(provider)
+            break
+        except DeviceError as problem:
+            passed_over.append(f"{provider.name}: {problem}")
+    else:
+        session = open_on(providers[-1])
+    session.passed_over = tuple(passed_over)
     return session
 
 
-def _graph(session: Any, card: ModelCard, provider: Provider) -> FixedRun:
+@dataclass(frozen=True)
+class _Opening:
+    """A model file and how it is to be opened, whichever provider runs it. The fields are those of `Session.open`."""
+
+    path: Path
+    source: str
+    threads: int | None
+    views: int
+    most: int
+    must_be_prepared: bool
+
+    def on(self, provider: Provider) -> Session:
+        """Open the model on one provider.
+
+        Raises:
+            DeviceError: the provider is not available.
+            ModelError: the file is not a model that can run here.
+        """
+        must_be_offered(provider.execution_provider)
+        if not self.path.is_file():
+            raise ModelError(f"{self.source}: expected a model file, found none; 'spade-edge export' writes one")
+        if provider.execution_provider == CPU:
+            return self._on_cpu(provider)
+        summary = OnnxSummary.read(self.path, source=self.source)
+        if summary.engines:
+            raise ModelError(
+                f"{self.source}: expected a network, found a ready-made engine in it, which is executable code"
+            )
+        return self._on_gpu(provider, summary) if provider.name in (CUDA, TENSORRT) else self._on_cpu(provider)
+
+    def _on_cpu(self, provider: Provider) -> Session:
+        """Open on the CPU, or on another execution provider of onnxruntime that is taken as it is."""
+        name = provider.execution_provider
+        session = self._loaded(lambda: open_session(str(self.path), providers=(name,), threads=self.threads))
+        if session.get_providers()[0] != name:
+            raise DeviceError(f"expected {name}, found {session.get_providers()[0]}; ask for {CPU}")
+        return Session(session, source=self.source)
+
+    def _on_gpu(self, provider: Provider, summary: OnnxSummary) -> Session:
+        """Open with CUDA or TensorRT, and let one run prove that the provider runs the network."""
+        card = ModelCard.from_metadata(summary.metadata, source=self.source)
+        views = BatchRange.of(provider, self.views, most=self.most)
+        chosen, building = self._gpu_providers(provider, card, views)
+        with building, tempfile.TemporaryDirectory(prefix="spade-edge-") as scratch:
+            session = self._loaded(
+                lambda: open_gpu_session(
+                    str(self.path), providers=chosen, threads=self.threads, profile=Path(scratch, "run")
+                )
+            )
+            run = _fixed_run(session, card, provider) if provider.cuda_graph else None
+            opened = Session(session, source=self.source, most=views.most, run=run)
+            opened(np.zeros((1, *card.view.size, 3), np.float32))  # a list of providers proves nothing, a run does
+            profile = Path(session.end_profiling()).read_bytes()
+            opened.node_fractions = node_fractions(profile, nodes=summary.nodes)
+        name = provider.execution_provider
+        if opened.node_fractions and name not in opened.node_fractions:
+            raise DeviceError(f"expected {name} to run the network, found that it runs none of its nodes")
+        return opened
+
+    def _gpu_providers(
+        self, provider: Provider, card: ModelCard, views: BatchRange
+    ) -> tuple[list[tuple[str, dict[str, str]]], AbstractContextManager[None]]:
+        """Execution providers with their options, and the context in which TensorRT builds a missing engine."""
+        version = str(onnxruntime().__version__)
+        if not provider.tf32 and (provider.name == TENSORRT or not knows_tf32(version)):
+            os.environ.setdefault(TF32, "0")  # these have no option for it
+        cuda = EXECUTION_PROVIDERS[CUDA], provider.cuda_options(onnxruntime=version)
+        if provider.name == CUDA:
+            return [cuda], nullcontext()
+        engines = EngineCache.of(self.path, card, provider, views=views)
+        prepared = engines.prepared()
+        if not prepared and self.must_be_prepared:
+            raise DeviceError("expected an engine built on this machine, found none; run 'spade-edge prepare'")
+        options = provider.tensorrt_options(card, folder=engines.folder, views=views, tensorrt=engines.tensorrt)
+        # CUDA runs the nodes that TensorRT does not support.
+        return [(provider.execution_provider, options), cuda], nullcontext() if prepared else engines.building()
+
+    def _loaded(self, load: Callable[[], Any]) -> Any:
+        """Load a session.
+
+        Raises:
+            ModelError: onnxruntime refuses the file.
+            DeviceError: onnxruntime does not obtain the provider.
+        """
+        try:
+            session = load()
+        except DeviceError:
+            raise
+        except Exception as problem:  # onnxruntime's own classes share no base but Exception
+            raise ModelError(
+                f"{self.source}: expected an ONNX model, onnxruntime {onnxruntime().__version__} says: {problem}"
+            ) from None
+        give_back_memory()  # here, and not after each small graph, as a frame of a new size makes one
+        return session
+
+
+def _fixed_run(session: Any, card: ModelCard, provider: Provider) -> FixedRun:
     """Runs of one view at fixed addresses."""
     return FixedRun(
         session,
