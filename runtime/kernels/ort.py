@@ -60,5 +60,5 @@ def session_options(threads: int | None) -> Any:
 
 def give_back_memory() -> None:
     """Return to the system what loading a model has freed: 145 MB with Wide-ResNet50-2, which glibc would keep."""
-    with suppress(OSError, AttributeError):  # another C library than glibc
+    with suppress(OSError, AttributeError, TypeError):  # macOS and musl have no malloc_trim, Windows no CDLL(None)
         ctypes.CDLL(None).malloc_trim(0)

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class EngineCache:
             DeviceError: no TensorRT, no GPU, or no place for the folder.
         """
         must_be_offered(provider.execution_provider)
+        if not hasattr(os, "geteuid"):
+            raise DeviceError(
+                "expected a system whose file permissions keep engines private, as they are executable code, "
+                f"found {sys.platform}; use --provider cuda or cpu"
+            )
         tensorrt = tensorrt_version(provider_library(TENSORRT))
         gpu = Gpu.at(provider.device)
         fp16, int8 = provider.flags(card.precision, tensorrt=tensorrt)
@@ -119,7 +125,7 @@ class EngineCache:
         Raises:
             DeviceError: the folder cannot be had, is not private, or nothing was written to it.
         """
-        import fcntl
+        import fcntl  # POSIX only, as are engines
 
         for folder in self._chain():
             try:

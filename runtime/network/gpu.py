@@ -80,6 +80,8 @@ def why_not_loaded(library: Path) -> str:
 
     Only for a library that onnxruntime has tried to load: loaded before, its providers would miss their host.
     """
+    if not hasattr(os, "RTLD_NOLOAD"):  # Windows
+        return ""
     try:
         _load(str(library), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     except OSError:
