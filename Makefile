@@ -10,16 +10,25 @@ ALL = .venv/installed-all-$(VERSION)
 DEV = .venv/installed-dev-$(VERSION)
 BIN = .venv/bin
 
-.PHONY: help demo test lint format lean dist clean
+TWO = --numprocesses 2 --dist loadfile
+FAST = -m 'not slow'
+
+.PHONY: help demo test test-all versions floors lint format lean docs dist clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(ALL) ## the whole way on rendered parts: draw, export, build, score; ends with where the page lies
 	$(BIN)/spade-edge demo --output '$(DEMO)'
 
-test: lint ## lint, then every test
-	$(BIN)/python -m pytest
+test: lint ## lint, then every test but the slow ones
+	$(BIN)/python -m pytest $(TWO) $(FAST)
+
+test-all: FAST =
+test-all: test ## lint, then every test
+
+floors: $(DEV) ## the modules floor by floor; fails on an import that points up
+	$(BIN)/python tests/floors.py
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -34,12 +43,18 @@ format: $(DEV) ## put the code into shape
 lean: $(DEV) ## the wheel beside numpy and onnxruntime alone, newest and oldest versions
 	$(BIN)/python tests/lean/run.py
 
+versions: $(DEV) ## the tests without torch on the oldest and the newest Python and the lowest versions of the extras
+	$(BIN)/python tests/versions.py
+
+docs: $(DEV) ## the documentation as a website in site/, without a network
+	$(BIN)/python -m mkdocs build --strict
+
 dist: $(DEV) ## sdist and wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 
 clean: ## remove everything that make has made, .venv too
-	rm -rf .venv dist demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist site demo .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEV) $(ALL): .venv/installed-%-$(VERSION): pyproject.toml constraints.txt __init__.py

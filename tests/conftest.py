@@ -1,4 +1,4 @@
-"""Small models and bundles, made once: ResNet-18 with random weights at 64x64, whose numbers torch can check."""
+"""Small models and bundles, made once. The network is three convolutions; tests/export has a ResNet-18 of its own."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from spade_edge.export import TorchPyramid, build_pyramid, export_pyramid
+from spade_edge.export import export_pyramid
 from spade_edge.galleries import BuildOptions, Built, Views, build
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import Matching
 
-SMALL = View(resize=(64, 64), size=(64, 64))
+if TYPE_CHECKING:
+    from spade_edge.export import TorchPyramid
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,16 +58,20 @@ def good_images(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., ND
 
 @pytest.fixture(scope="session")
 def torch_pyramid() -> TorchPyramid:
-    """ResNet-18 with random weights, levels 1 to 3, image vector from level 3."""
+    """ResNet-18 with random weights, levels 1 to 3, for tests that need torch beside ONNX."""
+    import torch
+
+    from spade_edge.export import build_pyramid
+
     torch.manual_seed(0)
     return build_pyramid("resnet18", levels=(1, 2, 3)).eval()
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid) -> Path:
-    """That network as ONNX, view 64x64."""
+    """The network with a view of 64x64."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    export_pyramid(torch_pyramid, path, view=SMALL, weights_note={"source": "random"})
+    export_pyramid(torch_pyramid, path, view=View(resize=(64, 64), size=(64, 64)), weights_note={"source": "random"})
     return path
 
 

