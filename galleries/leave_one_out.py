@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.disk import open_reserved
 from spade_edge.galleries.duplicates import distinct, groups
-from spade_edge.galleries.staging import open_reserved
+from spade_edge.galleries.progress import Progress
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.matching.config import FROM_MAP
 from spade_edge.runtime.matching.matcher import Matcher
@@ -40,7 +41,7 @@ def leave_one_out(
     *,
     duplicates: NDArray[np.bool_],
     scratch: Path,
-    progress: Callable[[Iterable[int]], Iterable[int]],
+    progress: Progress,
 ) -> LeaveOneOut:
     """Score each good image with the matcher of the line, but without itself and its duplicates in the gallery.
 
@@ -49,18 +50,19 @@ def leave_one_out(
         stitching: turns distances into an anomaly map.
         duplicates: (N, N) bool, images that are left out together; true on the diagonal.
         scratch: a file that may hold the maps meanwhile.
-        progress: wraps the images still to do, e.g. tqdm.
+        progress: wraps the images still to do, with a label.
     """
     count = len(matcher.gallery)
     if matcher.matching.image_score == FROM_MAP:
         maps = open_reserved(scratch, np.float32, (count, *stitching.canvas.size))
-        for image in progress(range(count)):
+        for image in progress(range(count), "leave-one-out"):
             maps[image] = _anomaly_map(matcher, stitching, image, allowed=~duplicates[image])
         return _over_baseline(maps, stitching, groups(duplicates))
     # Scores from global descriptors cost nothing, so every image gets one. Maps may be slow here: a sample has to do.
     sample = np.unique(np.linspace(0, count - 1, MAPS).round().astype(int)).tolist()
     map_maxima = [
-        float(_anomaly_map(matcher, stitching, image, allowed=~duplicates[image]).max()) for image in progress(sample)
+        float(_anomaly_map(matcher, stitching, image, allowed=~duplicates[image]).max())
+        for image in progress(sample, "leave-one-out")
     ]
     scores = []
     for image in range(count):

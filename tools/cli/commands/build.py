@@ -152,8 +152,8 @@ def _announce(plan: Plan, chosen: argparse.Namespace) -> None:
     )
     for line in _about_views(plan, chosen):
         print(line, file=sys.stderr)
-    if chosen.profile == "paper" and plan.departures:
-        print(f"departs from the paper: {'; '.join(plan.departures)}", file=sys.stderr)
+    if chosen.profile == "paper" and plan.deviations:
+        print(f"deviates from the paper: {'; '.join(plan.deviations)}", file=sys.stderr)
 
 
 def _as_json(built: Built) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.export import Precision, export_model
 
     if chosen.precision == "int8":
-        from spade_edge.galleries.sample import sample_views
+        from spade_edge.galleries.sample_views import sample_views
 
         views = sample_views(chosen.calibration, view, tile=chosen.views)
         precision = Precision("int8", target=chosen.target or "cpu", views=views)

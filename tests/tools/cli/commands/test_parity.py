@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spade_edge.export import Precision, TorchPyramid, build_pyramid, export_pyramid
 from spade_edge.galleries import Built, build
-from spade_edge.galleries.sample import sample_views
+from spade_edge.galleries.sample_views import sample_views
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.observation import Difference
 from spade_edge.runtime.digest import sha256
@@ -77,7 +77,7 @@ def test_golden_frames_on_another_machine(edge: Built, tmp_path: Path, capsys: p
     assert code == 4
     assert "3.3e-01" in out
     assert "reproduced" not in out
-    assert err.startswith("spade-edge: golden frame 1: expected what the machine that built the bundle found within 1%")
+    assert err.startswith("spade-edge: golden frame 1: expected what the machine that built the bundle found, within 1%")
     assert err.count("\n") == 1
     code, out, err = run(capsys, "parity", "--bundle", copy, "--json")
     assert code == 4

@@ -299,7 +299,7 @@ def test_a_bundle_that_cannot_be_written(capsys: Capture, copy: Path) -> None:
     assert code == 3 and err.count("\n") == 1 and "expected a place that can be written" in err
 
 
-@pytest.mark.parametrize("fails", ["_switch", "_flush", "tempfile.mkdtemp", "shutil.copyfile", "Path.replace"])
+@pytest.mark.parametrize("fails", ["_switch", "flush", "tempfile.mkdtemp", "shutil.copyfile", "Path.replace"])
 def test_a_change_that_dies_leaves_what_was_there(copy: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     manifest = Manifest.read(copy)
     before = contents(copy)

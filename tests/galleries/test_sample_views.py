@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spade_edge.galleries.sample import sample_views
+from spade_edge.galleries.sample_views import sample_views
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
 from spade_edge.runtime.geometry.view import View

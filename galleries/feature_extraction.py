@@ -1,0 +1,157 @@
+"""From the views of the good images to their features: on disk and as a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.disk import open_reserved
+from spade_edge.galleries.keys import fit_coding
+from spade_edge.galleries.progress import Progress
+from spade_edge.galleries.staging import Staging
+from spade_edge.runtime import ModelError
+from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.gallery import CodedGallery, Gallery, squared_lengths
+from spade_edge.runtime.network.protocol import Network
+from spade_edge.runtime.network.pyramid import Pyramid
+
+FITTED, FEWEST, MOST = 0.1, 8, 32  # fraction and number of the gallery items that the coding is fitted to
+
+
+class FeatureExtractor:
+    """Runs the network on views that are stored in a file, one gallery item at a time.
+
+    Args:
+        network: the network.
+        file: (N, views, H, W, 3) float32 BGR, 0 to 255, without a header: image by image.
+        names: of the N images, for messages and for the gallery.
+        views: per image.
+
+    Attributes:
+        seconds: that the network has taken so far.
+    """
+
+    def __init__(self, network: Network, file: Path, names: tuple[str, ...], views: int) -> None:
+        self.card = network.card
+        self.names = names
+        self.seconds = 0.0
+        self._stored = np.memmap(file, np.float32, "r", shape=(len(names), views, *self.card.view.size, 3))
+        self._views = views
+        self._network = network
+
+    def __len__(self) -> int:
+        """Gallery items."""
+        return len(self.names) * self._views
+
+    def __call__(self, item: int) -> Pyramid:
+        """The features of a gallery item, one view of an image."""
+        view, image = divmod(item, len(self.names))
+        start = perf_counter()
+        (pyramid,) = self._network(np.asarray(self._stored[image, view : view + 1]))
+        self.seconds += perf_counter() - start
+        return pyramid
+
+
+def extract_codes(
+    stage: Staging, extract: FeatureExtractor, *, threads: int | None, progress: Progress
+) -> tuple[CodedGallery, NDArray[np.uint8]]:
+    """Run the network on each view and store the features as codes.
+
+    The coding is fitted to a tenth of the gallery items, evenly spaced. Only those are ever held in float32; every item
+    is coded as soon as it is extracted.
+
+    Returns:
+        the gallery, mapped from its files, and the keys of its cells, (items * cells, D) uint8.
+    """
+    card, count = extract.card, len(extract)
+    some = min(count, MOST, max(FEWEST, int(count * FITTED)))
+    fitted = np.unique(np.linspace(0, count - 1, some).round().astype(int)).tolist()
+    extracted = {item: extract(item) for item in progress(fitted, "fitting the coding")}
+    coding = fit_coding(list(extracted.values()), card)
+    coder = Coder(card, coding, threads=threads)
+
+    cells = card.cells
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, card.positions(level), level.channels), np.uint8)
+    arrays.create("squares", (count * cells, card.side**2), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
+    keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
+    for item in progress(range(count), "extracting features"):
+        pyramid = extracted.pop(item) if item in extracted else extract(item)
+        coded = coder([pyramid])
+        for level, codes in zip(card.levels, coded.levels, strict=True):
+            arrays[level.output][item] = codes[0]
+        arrays["images"][item] = pyramid.descriptor
+        own = slice(item * cells, (item + 1) * cells)
+        arrays["squares"][own] = coder.windows(coded).squares
+        keys[own] = coded.keys
+    mapped = arrays.finish()
+    stage.add_array("key_weights", coding.key_weights)
+    gallery = CodedGallery(
+        card=card,
+        levels=tuple(mapped[level.output] for level in card.levels),
+        descriptors=mapped["images"],
+        names=extract.names,
+        coding=coding,
+        squares=mapped["squares"],
+    )
+    return gallery, keys
+
+
+def extract_levels(stage: Staging, extract: FeatureExtractor, *, progress: Progress) -> Gallery:
+    """Run the network on each view and store the features in float32.
+
+    Raises:
+        ModelError: features that are not finite.
+    """
+    card, count = extract.card, len(extract)
+    arrays = _Arrays(stage)
+    for level in card.levels:
+        arrays.create(level.output, (count, *card.grid(level), level.channels), np.float32)
+    arrays.create("squares", (count, *card.grid(card.levels[0])), np.float32)
+    arrays.create("images", (count, card.image_channels), np.float32)
+    for item in progress(range(count), "extracting features"):
+        pyramid = extract(item)
+        if not all(np.isfinite(level).all() for level in pyramid.levels):
+            name = extract.names[item % len(extract.names)]
+            raise ModelError(f"expected finite features of {name}, found others; export the model again")
+        for level, values in zip(card.levels, pyramid.levels, strict=True):
+            arrays[level.output][item] = values
+        arrays["images"][item] = pyramid.descriptor
+        arrays["squares"][item] = squared_lengths(pyramid)
+    mapped = arrays.finish()
+    return Gallery(
+        card=card,
+        levels=tuple(mapped[level.output] for level in card.levels),
+        descriptors=mapped["images"],
+        names=extract.names,
+        squares=mapped["squares"],
+    )
+
+
+class _Arrays(dict[str, NDArray[Any]]):
+    """Arrays of a bundle, written row by row into files whose disk space is reserved at the start."""
+
+    def __init__(self, stage: Staging) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def create(self, role: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
+        self[role] = open_reserved(self._path(role), dtype, shape)
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """Add the files to the bundle; returns the arrays, mapped for reading."""
+        kept = {}
+        for role in tuple(self):
+            self.pop(role).flush()  # type: ignore[attr-defined]
+            # The array is closed now: Windows does not rename files that are mapped.
+            kept[role] = np.load(self._stage.add(role, self._path(role)), mmap_mode="r", allow_pickle=False)
+        return kept
+
+    def _path(self, role: str) -> Path:
+        return self._stage.scratch(f"{role}.npy")

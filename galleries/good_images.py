@@ -1,0 +1,119 @@
+"""Reading the good images: each is read once, before the long work, so that all bad ones are named at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.duplicates import distinct, groups, near_duplicates
+from spade_edge.galleries.images import read_image
+from spade_edge.galleries.plan import THUMBNAIL, Plan
+from spade_edge.galleries.progress import Progress
+from spade_edge.galleries.requirements import check_count
+from spade_edge.galleries.staging import Staging
+from spade_edge.runtime import DataError, FrameError
+from spade_edge.runtime.geometry.resample import resample, resampling_weights
+from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.preprocessing.condition import Condition, Limits
+from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
+
+
+@dataclass(frozen=True)
+class GoodImages:
+    """The images that could be read.
+
+    Attributes:
+        names: relative to their folder.
+        skipped: what is wrong with each of the others.
+        views: a file without a header, (N, views, H, W, 3) float32 BGR, 0 to 255.
+        duplicates: (N, N) bool, pairs that show the same part in the same place; true on the diagonal.
+        limits: within which a frame is like these images.
+    """
+
+    names: tuple[str, ...]
+    skipped: tuple[str, ...]
+    views: Path
+    duplicates: NDArray[np.bool_]
+    limits: Limits
+
+    @property
+    def duplicate_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of images, by number, that show the same."""
+        return groups(self.duplicates)
+
+    @property
+    def distinct(self) -> int:
+        """Distinct parts: a group of duplicates counts once."""
+        return len(distinct(len(self.names), self.duplicate_groups))
+
+
+def read_good_images(
+    stage: Staging, plan: Plan, preprocessor: Preprocessor, folder: Path, *, skip_bad: bool, progress: Progress
+) -> GoodImages:
+    """Read the images of a plan. Their views stay in the staging folder, their thumbnails become part of the bundle.
+
+    Raises:
+        DataError: an image that cannot be read and is not to be skipped, or fewer than two that can.
+    """
+    names: list[str] = []
+    complaints: list[str] = []
+    conditions: list[Condition] = []
+    thumbnails: list[list[NDArray[np.uint8]]] = []
+    shrink = _Thumbnails(plan.card.view)
+    path_of_views = stage.scratch("views")
+    with path_of_views.open("wb") as file:
+        for path in progress(plan.images, "reading images"):
+            try:
+                name = _name(path, folder)
+                views = preprocessor(read_image(path))
+            except DataError as problem:
+                complaints.append(str(problem))
+                continue
+            except FrameError as problem:
+                complaints.append(f"{path}: {problem}")
+                continue
+            views.tofile(file)
+            conditions.append(Condition.of(views, preprocessor.painted))
+            thumbnails.append([shrink(view) for view in views])
+            names.append(name)
+    if complaints and not skip_bad:
+        raise DataError(f"{_first(complaints, len(plan.images))}; fix or remove, or leave out with --skip-bad")
+    check_count(folder, len(names))
+    by_view = np.array(thumbnails).swapaxes(0, 1)  # (N, views, …) -> (views, N, …)
+    items = by_view.reshape(-1, *by_view.shape[2:])
+    stage.add_array("thumbnails", items)
+    return GoodImages(
+        names=tuple(names),
+        skipped=tuple(complaints),
+        views=path_of_views,
+        duplicates=near_duplicates(items, len(names)),
+        limits=Limits.learned(conditions),
+    )
+
+
+def _name(path: Path, folder: Path) -> str:
+    name = path.relative_to(folder).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path}: expected a file name in UTF-8, found another encoding; rename it") from None
+    return name
+
+
+def _first(complaints: Sequence[str], images: int) -> str:
+    more = f" (and {len(complaints) - 1} more of {images})" if len(complaints) > 1 else ""
+    return complaints[0] + more
+
+
+class _Thumbnails:
+    """Shrinks views, (H, W, 3) float32, to thumbnails, (H / 2, W / 2, 3) uint8."""
+
+    def __init__(self, view: View) -> None:
+        self._rows, self._columns = (resampling_weights(side, side // THUMBNAIL) for side in view.size)
+
+    def __call__(self, view: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return np.rint(resample(view, rows=self._rows, columns=self._columns)).astype(np.uint8)
