@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import Action, ArgumentParser, _HelpAction, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = "https://github.com/spade-edge/spade-edge"
 DOCUMENTS = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md"}
 COMMANDS = "<!-- commands -->"
-COLUMNS = "96"
+COLUMNS = "80"
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
@@ -24,17 +24,16 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def commands() -> str:
-    """What `spade-edge COMMAND --help` prints, a section for each command."""
+    """What `spade-edge COMMAND --help` tells, a section for each command."""
     from spade_edge.tools.cli.main import parser
 
     before = {name: os.environ.get(name) for name in ("COLUMNS", "NO_COLOR")}
     os.environ.update(COLUMNS=COLUMNS, NO_COLOR="1")
     try:
-        sections = [_section(command, f"spade-edge {name}") for name, command in subcommands(parser()).items()]
+        return "\n".join(_section(f"spade-edge {name}", command) for name, command in subcommands(parser()).items())
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-    return "\n".join(sections)
 
 
 def subcommands(top: ArgumentParser) -> dict[str, ArgumentParser]:
@@ -43,12 +42,32 @@ def subcommands(top: ArgumentParser) -> dict[str, ArgumentParser]:
     return dict(choices)
 
 
-def _section(command: ArgumentParser, title: str) -> str:
-    return f"## {title}\n\n```text\n{command.format_help().rstrip()}\n```\n"
+def _section(title: str, command: ArgumentParser) -> str:
+    """The parts of the help: usage, description, and a table for each group of options."""
+    parts = [f"## {title}", f"```text\n{command.format_usage().rstrip()}\n```", _literal(command.description or "")]
+    for group in command._action_groups:
+        rows = [_row(command, action) for action in group._group_actions if not isinstance(action, _HelpAction)]
+        if rows:
+            heading = (group.title or "").rstrip(":")
+            parts.append(f"**{_literal(heading[:1].upper() + heading[1:])}**")
+            parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _row(command: ArgumentParser, action: Action) -> str:
+    formatter = command._get_formatter()
+    meaning = " ".join(formatter._expand_help(action).split()) if action.help else ""
+    return f"| `{formatter._format_action_invocation(action)}` | {_literal(meaning)} |"
+
+
+def _literal(text: str) -> str:
+    """Plain text as Markdown: what would be markup stands for itself; indented lines are code anyway."""
+    lines = (line if line.startswith("    ") else re.sub(r"([|*_<`\\])", r"\\\1", line) for line in text.splitlines())
+    return "\n".join(lines)
 
 
 def _on_site(document: str) -> str:
-    """Links of a document in the root, as they are seen from docs/; what is not on the site is shown in the repository."""
+    """A document of the root as a page: links to pages stay on the site, others lead to the repository."""
     names = {document: page for page, document in DOCUMENTS.items()}
 
     def target(match: re.Match[str]) -> str:

@@ -1,0 +1,155 @@
+"""Every command and every program in the documents runs as it stands there, on small images."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torchvision
+from documents import DOCS, PAGES, blocks, prose
+from numpy.typing import NDArray
+
+from spade_edge.tools.cli.main import parser
+
+CAMERA, GPU, DEVICE = "needs a camera, a stream or a folder that goes on", "needs a GPU", "installs on a device"
+# First lines of the blocks that do not run here, and why.
+NOT_RUN = {
+    "docs/tutorial.md": {
+        "pip install '.[all]'": "installs packages; make demo does so in CI",
+        "spade-edge score --bundle part.spade --self-test --reopen forever /dev/video0": CAMERA,
+    },
+    "docs/architecture.md": {
+        "$ python3 -m venv /tmp/graph && /tmp/graph/bin/pip install grimp": "installs a package that is no dependency",
+    },
+    "docs/how-to/devices.md": {
+        "sudo apt install python3-venv python3-opencv": DEVICE,
+        "sudo apt install python3-venv": DEVICE,
+        "pip download --dest wheels --only-binary=:all: --implementation cp --python-version 3.11 \\": "needs internet",
+        "python3 -m venv /opt/spade-edge": DEVICE,
+        "make dist && podman build --file docs/Containerfile --tag spade-edge .": "needs podman and internet",
+        "sudo nvpmodel -q": DEVICE,
+    },
+    "docs/how-to/providers.md": {
+        "spade-edge score --bundle part.spade --provider cuda new_parts/": GPU,
+        "spade-edge prepare --bundle part.spade --provider tensorrt": GPU,
+    },
+    "docs/how-to/sources.md": {
+        "spade-edge score --bundle part.spade watch:/srv/camera1": CAMERA,
+        "export GENICAM_GENTL64_PATH=$(python -c 'import genicam, os; print(os.path.dirname(genicam.__file__))')": (
+            "goes on until Ctrl-C; tests/tools/sources/cameras/test_genicam.py runs these cameras"
+        ),
+    },
+    "docs/measurements.md": {
+        "spade-edge scaling --model model.onnx --images good_parts/ --output scaling/": (
+            "takes an hour; tests/tools/benchmark/test_scaling.py runs it small"
+        ),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDArray[np.uint8]]) -> Path:
+    """A folder with images as the documents name them, and torch's cache as after the download, with random weights."""
+    folder = tmp_path_factory.mktemp("workplace")
+    images = {f"good_parts/{seed}.png": part(seed) for seed in range(4)}
+    images |= {"new_parts/0.png": part(0), "new_parts/1.png": part(1, flaw=True), "new_parts/2.ppm": part(2)}
+    images |= {f"dataset/good/{seed}.png": part(seed) for seed in (5, 6)}
+    images |= {"dataset/spot/7.png": part(7, flaw=True)}
+    images |= {"mask.png": np.full((96, 80), 255, np.uint8)}
+    for name, image in images.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), image)
+    url = torchvision.models.Wide_ResNet50_2_Weights.IMAGENET1K_V1.url
+    cache = folder / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(torchvision.models.wide_resnet50_2(weights=None).state_dict(), cache / Path(url).name)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_commands_and_programs_run_as_written(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(workplace / "torch"))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    monkeypatch.chdir(workplace)
+    done = set()
+    for page in PAGES:
+        for command in (line for block in blocks("sh") if block.page == page for line in block.commands):
+            if command not in done:  # what an earlier page has left is there
+                run(command)
+                done.add(command)
+        for block in blocks("python"):
+            if block.page == page:
+                exec(block.text, {"frame": cv2.imread("new_parts/1.png")})  # noqa: S102  (our own documents)
+    assert {path.name for path in Path("overlays").iterdir()} == {"0.png", "1.png", "2.png"}
+    assert Path("report/report.html").exists()
+
+
+def run(command: str) -> None:
+    """Run a command; one that scores may find defects."""
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    allowed = (0, 1) if "spade-edge score" in command else (0,)
+    assert ended.returncode in allowed, f"{command}\n{ended.stderr}"
+    if "spade-edge score" in command and ">" not in command:
+        assert len(ended.stdout.splitlines()) >= 1
+
+
+def test_the_tutorial_and_the_readme_run_what_they_teach() -> None:
+    verbs = {block.commands[i].split()[1] for block in blocks("sh") for i in range(len(block.commands))}
+    assert {"export", "build", "score", "threshold", "evaluate", "bench", "parity", "doctor", "lint"} <= verbs
+    readme = [line.split()[1] for block in blocks("sh") if block.page == "README.md" for line in block.commands]
+    assert readme == ["export", "build", "score"]
+    assert len(PAGES["README.md"].splitlines()) <= 150
+
+
+def test_what_is_not_run_is_listed_with_its_reason() -> None:
+    found: dict[str, set[str]] = {}
+    for block in blocks("console"):
+        first = next(line for line in block.text.splitlines() if not line.startswith("#"))
+        found.setdefault(block.page, set()).add(re.sub(r"\s{2,}#.*", "", first))
+    assert found == {page: set(reasons) for page, reasons in NOT_RUN.items()}
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    (choices,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(choices)
+
+
+def mentioned() -> list[list[str]]:
+    """Every `spade-edge …` of the documents, in blocks, in the text, and in the Containerfile."""
+    code = [line for block in blocks("console") for line in block.commands]
+    code += [line for text in PAGES.values() for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE)]
+    container = re.sub(r"\\\n#?\s*", "", (DOCS / "Containerfile").read_text(encoding="utf-8"))
+    code += [line for line in container.splitlines() if "spade-edge score" in line]
+    found = [match[1] for line in code if (match := re.search(r"(?:^|[ /])spade-edge ([a-z][^`]*)$", line))]
+    for page in PAGES:
+        found += re.findall(r"`spade-edge ([a-z][^`]*)`", re.sub(r"\s+", " ", prose(page)))
+    return [words for words in (shlex.split(line, comments=True) for line in found) if words[0] != "--version"]
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=" ".join(line)) for line in mentioned()])
+def test_every_command_and_option_exists(line: list[str]) -> None:
+    verb, *words = line
+    if verb == "migrate":  # the compatibility page says that it does not exist yet
+        return
+    assert verb in subcommands()
+    options = subcommands()[verb]._option_string_actions
+    assert [word for word in words if word.startswith("--") and word not in options] == []
+    for option, value in pairwise(words):
+        choices = options[option].choices if option in options else None
+        assert choices is None or value in choices
