@@ -1,4 +1,4 @@
-"""The ground floor: scores camera frames with nothing but numpy and onnxruntime.
+"""Scores camera frames; needs only numpy and onnxruntime.
 
     from spade_edge.runtime import Scorer
 
@@ -7,7 +7,16 @@
     if result.verdict != "good":
         print(result.reason, result.regions)
 
-Errors are drawn at the top of `spade_edge.runtime.errors`.
+`scorer` is the way of a frame from top to bottom. Its rooms, in the order of that way:
+
+    bundle          opens and checks the bundle folder
+    preprocessing   frame → views
+    network         views → features
+    matching        features → distances to the gallery (Eq. 3)
+    anomaly_map     distances → anomaly map, score, regions
+    geometry, kernels    used by all of them: where things lie, and small computations on onnxruntime
+
+`errors` shows the tree of exceptions, `result` what a frame's result contains.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Hashes of files, by which a bundle's payload is named and checked."""
+"""SHA-256 of files; the payload of a bundle is named after it and checked against it."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-BUNDLE_MARK = "manifest.json"  # a folder that holds this file is a bundle
+BUNDLE_MARK = "manifest.json"  # a folder with this file is a bundle
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Strict reading of JSON that comes from a file: what is missing, extra or of another kind is refused by name."""
+"""Strict reading of JSON from files: a field that is missing, unknown or of another type is refused by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 class Fields:
-    """A JSON object whose fields are taken one by one; `done` refuses what nobody asked for.
+    """A JSON object whose fields are taken one by one; `done` refuses the fields that were not taken.
 
     Args:
         value: the parsed JSON value.
-        where: what the messages call it, e.g. "manifest.json: view".
-        error: the exception raised for anything unexpected; takes the message.
+        where: what messages call it, e.g. "manifest.json: view".
+        error: makes the exception from a message.
     """
 
     def __init__(self, value: object, *, where: str, error: Callable[[str], Exception]) -> None:
@@ -74,7 +74,7 @@ class Fields:
         return self.integers(name, count=count, most=most)
 
     def rows(self, name: str, *, count: int | None, most: int) -> tuple[tuple[int, ...], ...]:
-        """Take a list of lists of `count` whole numbers, None for any number of them."""
+        """Take a list of lists of `count` whole numbers each; None for lists of any length."""
         whole = _whole(0, most)
         many = "" if count is None else f"{count} "
         value = self._take(
@@ -106,14 +106,15 @@ class Fields:
         return Fields(value, where=f"{self._where}: {name}", error=self._error)
 
     def open_object(self, name: str) -> dict[str, Any]:
-        """Take an object whose fields are for people to read, not for the runtime."""
+        """Take an object whose fields are information for people; the runtime does not use them."""
         return dict(self._take(name, "a JSON object", lambda v: isinstance(v, dict)))
 
     def names(self) -> tuple[str, ...]:
-        """The fields not taken yet."""
+        """The fields that have not been taken yet."""
         return tuple(self._values)
 
     def done(self) -> None:
+        """Refuse fields that were not taken."""
         if self._values:
             raise self._error(
                 f"{self._where}: found the unknown field {min(self._values)!r}; "
@@ -122,7 +123,7 @@ class Fields:
 
 
 def parse(text: str | bytes, *, where: str, error: Callable[[str], Exception]) -> Fields:
-    """Parse JSON text; NaN, infinities, repeated names and absurd nesting are refused."""
+    """Parse JSON text. NaN, infinities, repeated names and excessive nesting are refused."""
 
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is not JSON")
@@ -130,7 +131,7 @@ def parse(text: str | bytes, *, where: str, error: Callable[[str], Exception]) -
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         if len(set(names)) != len(names):
-            raise ValueError("a name stands twice in one object")
+            raise ValueError("a name occurs twice in one object")
         return dict(pairs)
 
     try:

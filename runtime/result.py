@@ -1,4 +1,4 @@
-"""What comes back for a frame."""
+"""The result of scoring one frame."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ VERDICTS = (GOOD, DEFECT, CANNOT_JUDGE)
 
 @dataclass(frozen=True)
 class Region:
-    """A connected part of the heat map over the pixel threshold, in pixels of the frame.
+    """A connected part of the anomaly map above the pixel threshold, in pixels of the frame.
 
     Attributes:
         x, y: left and top edge of the box.
         width, height: its size; it covers every frame pixel that the region touches.
-        score: highest value of the heat map inside.
-        mean: mean value of the heat map inside.
+        score: highest value of the anomaly map in the region.
+        mean: mean value of the anomaly map in the region.
         area: of the region itself, in pixels of the frame.
     """
 
@@ -38,14 +38,14 @@ class Region:
 
 @dataclass(frozen=True)
 class Match:
-    """What the worst position of a region looks like most: a place in a good image.
+    """The place in a good image that the worst position of a region resembles most.
 
     Attributes:
         image: name of the good image.
-        x, y: centre of the matched position, as shares (0 to 1) of the good image's width and height.
+        x, y: centre of the matched position, as fractions (0 to 1) of the good image's width and height.
         distance: squared distance of the embeddings there (Eq. 3 with κ = 1), not smoothed.
-        view: the good image's view that it lies in, as the bundle's layout numbers them from 0.
-        item: the gallery item, `view * good images + number of the image`: the row of the bundle's thumbnails.
+        view: the view of the good image that it lies in, numbered from 0 as in the bundle's layout.
+        item: number of the gallery item, `view * N + image` for N good images; also the row of the bundle's thumbnails.
     """
 
     image: str
@@ -65,21 +65,22 @@ class FrameResult:
     """The result of scoring one frame.
 
     Attributes:
-        score: image score; larger is worse. How far squared embedding distances are over what good images have, never
-            clipped; it may be negative. With scores from image vectors, a squared distance.
-        threshold: the bundle's threshold; a score above it is a defect.
+        score: image score, larger is worse: the mean of the highest anomaly-map values after subtracting the map
+            expected of good parts. It is never clipped and may be negative. If the bundle scores by global descriptors,
+            it is a squared distance.
+        threshold: the bundle's threshold; a higher score is a defect.
         verdict: "good", "defect" or "cannot_judge".
-        reason: why the verdict is not good, a short sentence; empty for a good one.
-        heatmap: (h, w) float32, smoothed squared distances, raw, as fine as the network's view; where a frame has
-            several, they are stitched. 0 where nothing is looked at.
-        extent: x, y, width, height of what the heat map covers, in pixels of the frame.
-        looked_at: (h, w) bool, the map's pixels that a view covers and no mask leaves out; None for all.
-        regions: where the heat map is over the pixel threshold, worst first.
-        nearest: one match for each region.
-        milliseconds: time by stage, and "total".
-        provider: the onnxruntime provider that ran the network.
-        providers: provider to the share of the network's nodes that it ran, largest first, as measured in a run when
-            the model was loaded; empty where it is not known.
+        reason: one short sentence why the verdict is not good; empty if it is.
+        heatmap: (h, w) float32, the anomaly map: smoothed squared distances, never rescaled, at the resolution of the
+            network's view. The maps of several views are stitched. 0 outside of the views and under a mask.
+        extent: x, y, width, height of the area that the anomaly map covers, in pixels of the frame.
+        looked_at: (h, w) bool, True for pixels of the map that a view covers and no mask excludes; None for all.
+        regions: parts of the anomaly map above the pixel threshold, worst first.
+        nearest: one match per region.
+        milliseconds: time per stage, and "total".
+        provider: the onnxruntime execution provider that ran the network.
+        providers: execution provider to the fraction of the network's nodes that it runs, largest first, measured when
+            the model was loaded; empty if unknown.
     """
 
     score: float

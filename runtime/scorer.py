@@ -153,7 +153,7 @@ class Scorer:
         Use this with a network on a GPU, which leaves the CPU free; on the CPU both would compete for the same cores.
         The source is read in another thread, so waiting for a frame does not delay the previous result.
         """
-        # The source may reuse its memory for the next frame, so each frame is copied.
+        # The source may reuse its memory for the next frame, so every frame is copied.
         features = self._features([np.array(frame)] for frame in frames)
         with ThreadPoolExecutor(max_workers=1) as background:
             yield from self._results(_one_ahead(features, background))

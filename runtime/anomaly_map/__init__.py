@@ -1,1 +1,7 @@
-"""From distances to one anomaly map of the frame, and the regions in it."""
+"""From the distances of a frame's views to its anomaly map.
+
+Read in this order:
+
+stitching   enlarges, blends and smooths distances to one map, and scores it
+regions     connected parts of the map above a threshold
+"""

@@ -1,4 +1,4 @@
-"""Connected parts of a heat map over a threshold."""
+"""Connected parts of an anomaly map above a threshold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Blob:
     Attributes:
         box: (x, y, width, height).
         peak: (row, column) of its highest value.
-        score: that value.
-        mean: of its values.
-        area: pixels.
+        score: the highest value.
+        mean: the mean of its values.
+        area: number of its pixels.
     """
 
     box: tuple[int, int, int, int]
@@ -28,9 +28,9 @@ class Blob:
 
 
 def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
-    """Find the 8-connected parts of `heatmap` (h, w) over `threshold`, highest first.
+    """Find the 8-connected parts of `heatmap` (h, w) above `threshold`, highest first.
 
-    Works on runs of neighbouring pixels in a row, of which a smooth map has few, and joins those that touch.
+    Runs of neighbouring pixels in a row are found first; a smooth map has few. Runs that touch are then joined.
     """
     if not (heatmap > threshold).any():
         return ()
@@ -38,7 +38,7 @@ def blobs(heatmap: NDArray[np.float32], threshold: float) -> tuple[Blob, ...]:
     over[:, 1:-1] = heatmap > threshold
     turns = np.diff(over, axis=1)
     rows, starts = np.nonzero(turns == 1)
-    stops = np.nonzero(turns == -1)[1]  # one past the end; nonzero goes row by row, so starts and stops pair up
+    stops = np.nonzero(turns == -1)[1]  # one past the end; nonzero goes row by row, so starts and stops correspond
     parent = list(range(len(rows)))
 
     def root(run: int) -> int:

@@ -1,4 +1,4 @@
-"""From distances on the grids of a frame's views to one heat map of the frame, smoothed."""
+"""From distances on the grids of a frame's views to one smoothed anomaly map of the frame."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.kernel import Kernel
 from spade_edge.runtime.preprocessing.mask import Mask
 
-LEAST = 1e-3  # weight of a view at its own edge; what no other view sees must not weigh nothing
-HIGHEST = 0.003  # share of a view that an image score is the mean of; measured in docs/architecture.md
+LEAST = 1e-3  # weight of a view at its own edge; not 0, as no other view may cover it
+HIGHEST = 0.003  # fraction of a view's pixels that the image score averages; see docs/architecture.md
 
 
 class Stitching:
-    """Enlarging to the map, blending where views overlap, and the paper's Gaussian.
+    """Enlarges distances to the map, blends views that overlap, and applies the paper's Gaussian.
 
-    All three are linear and go along one axis after the other, so a view adds `rows @ distances @ columns.T` to the
-    map, with two small matrices. The sum is divided by what it would be if every distance were 1: an average, weighted
-    by how near a view's own middle a position is, and by the Gaussian. So views meet without a seam, and what lies
-    outside the views or under a mask counts for nothing.
+    All three steps are linear and separable, so a view adds `rows @ distances @ columns.T` to the map, with two small
+    matrices. The sum is divided by the sum for distances of 1. The result is an average, weighted by the Gaussian and
+    by the nearness of a position to the centre of its view. So there are no seams between views, and pixels outside of the
+    views or under a mask have no weight.
 
     Attributes:
-        kept: (h, w) bool, pixels of the map that are looked at; None for all.
+        kept: (h, w) bool, True for pixels of the map that are inspected; None for all.
 
     Args:
-        canvas: where views and map lie.
+        canvas: places views and map on the frame.
         grid: positions of the finest level of a view, (rows, columns).
-        sigma: of the Gaussian, in pixels of the view, 0 for none.
-        mask: what is ignored of a frame; None for nothing.
-        threads: of onnxruntime; None for one a core.
+        sigma: σ of the Gaussian, in pixels of the view; 0 for none.
+        mask: the pixels of a frame that are ignored; None for none.
+        threads: threads of onnxruntime; None for one per core.
 
     Raises:
-        UsageError: the mask leaves nothing.
+        UsageError: the mask leaves no pixel to inspect.
     """
 
     def __init__(
@@ -57,36 +57,36 @@ class Stitching:
             for x, y, w, h in canvas.boxes
         ]
         self._kernel = Kernel(self._graph(grid), threads=threads)
-        self._shares = None if mask is None else mask.fractions(canvas, grid)
+        self._fractions = None if mask is None else mask.fractions(canvas, grid)
         self.kept: NDArray[np.bool_] | None = None
-        self._even: NDArray[np.float32] | None = None
+        self._factor: NDArray[np.float32] | None = None
         if len(canvas.boxes) > 1 or mask is not None:
-            self._even_out(grid, mask)
+            self._normalise(grid, mask)
         pixels = int(np.prod(canvas.size)) if self.kept is None else int(self.kept.sum())
         self._highest = max(1, int(HIGHEST * min(pixels, self._pixels_of_a_view())))
 
     def __call__(self, distances: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Make the heat map of a frame.
+        """Make the anomaly map of a frame.
 
         Args:
-            distances: of each view, (rows, columns) float32.
+            distances: per view, (rows, columns) float32.
 
         Returns:
-            (h, w) float32: never clipped, never rescaled; 0 where nothing is to be looked at.
+            (h, w) float32, never clipped and never rescaled; 0 where nothing is inspected.
         """
         stacked = np.stack(distances)
-        if self._shares is not None:
-            stacked *= self._shares
+        if self._fractions is not None:
+            stacked *= self._fractions
         heatmap = self._stitched(stacked)
-        if self._even is not None:
-            heatmap *= self._even
+        if self._factor is not None:
+            heatmap *= self._factor
         return heatmap
 
     def score(self, heatmap: NDArray[np.float32]) -> float:
-        """The mean of a map's highest pixels, as many as three in a thousand of a view: not the affair of one.
+        """The mean of a map's highest pixels, 0.3 % of the pixels of a view, so that no single pixel decides.
 
         Args:
-            heatmap: (h, w) float32, of distances or of how far they are over what is expected there.
+            heatmap: (h, w) float32, the map, or the map after subtracting its baseline.
         """
         values = heatmap.ravel() if self.kept is None else heatmap[self.kept]
         count = self._highest
@@ -97,7 +97,7 @@ class Stitching:
         count = len(self.canvas.boxes)
         distances = graph.input("distances", np.float32, (count, *grid))
         views = (distances,) if count == 1 else graph.node("Split", distances, results=count, axis=0)
-        constants: dict[tuple[int, int, int], str] = {}  # tiles in a row share theirs
+        constants: dict[tuple[int, int, int], str] = {}  # tiles in a row share them
 
         def constant(axis: int, start: int, length: int) -> str:
             key = axis, start, length
@@ -120,10 +120,10 @@ class Stitching:
             heatmap[place] += part[0]
         return heatmap
 
-    def _even_out(self, grid: tuple[int, int], mask: Mask | None) -> None:
-        """Find what the sum of the views is to be multiplied by, and where there is anything to be looked at."""
+    def _normalise(self, grid: tuple[int, int], mask: Mask | None) -> None:
+        """Find the factor that turns the sum of the views into an average, and the pixels that are inspected."""
         ones = np.ones((len(self.canvas.boxes), *grid), np.float32)
-        total = self._stitched(ones if self._shares is None else self._shares)
+        total = self._stitched(ones if self._fractions is None else self._fractions)
         covered = np.zeros(self.canvas.size, bool)
         for x, y, width, height in self.canvas.boxes:
             rows, columns = self._axes[0].of(y, height).inside, self._axes[1].of(x, width).inside
@@ -131,26 +131,26 @@ class Stitching:
         keep = covered & (total > 0)
         if mask is not None:
             keep &= mask.kept(self.canvas)
-        self._even = np.zeros(self.canvas.size, np.float32)
-        np.divide(1, total, out=self._even, where=keep)
+        self._factor = np.zeros(self.canvas.size, np.float32)
+        np.divide(1, total, out=self._factor, where=keep)
         if not keep.any():
-            raise UsageError("expected a mask that leaves something of the views to be looked at, found nothing left")
-        keep.flags.writeable = False  # results show it
+            raise UsageError("expected a mask that leaves a part of the views, found that it excludes all")
+        keep.flags.writeable = False  # every result refers to it
         self.kept = None if keep.all() else keep
 
     def _pixels_of_a_view(self) -> float:
-        """Pixels of the map that a view covers, on average."""
+        """Mean number of pixels of the map that a view covers."""
         areas = [float(width) * height for *_, width, height in self.canvas.boxes]
         return sum(areas) / len(areas) * float(np.prod(self.canvas.size)) / np.prod(self.canvas.field[2:])
 
 
 @dataclass(frozen=True)
 class _Strip:
-    """What a view's rows (or columns) add to those of the map.
+    """The contribution of a view's rows (or columns) to those of the map.
 
     Attributes:
         inside: the map's rows that the view covers.
-        place: the map's rows that the view adds to: these and the reach of the Gaussian.
+        place: the map's rows to which the view contributes: those inside, and the reach of the Gaussian.
         weights: (rows of the place, rows of the grid) float32.
     """
 
@@ -161,7 +161,7 @@ class _Strip:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of the map: `axis` 0 is down, 1 across."""
+    """One axis of the map: 0 is vertical, 1 horizontal."""
 
     canvas: Canvas
     grid: int
@@ -173,7 +173,7 @@ class _Axis:
         return {}
 
     def of(self, start: int, length: int) -> _Strip:
-        """What views that begin at `start` and are `length` long add."""
+        """The contribution of views that begin at `start` and are `length` long."""
         if (start, length) not in self._known:
             self._known[start, length] = self._strip(start, length)
         return self._known[start, length]
@@ -184,7 +184,7 @@ class _Axis:
         seen = np.flatnonzero((centres >= start) & (centres < start + length))
         inside = slice(int(seen[0]), int(seen[-1]) + 1)
         within = centres[seen] - start
-        # Half-pixel centres, edges repeated: bilinear enlarging as everywhere.
+        # Bilinear, half-pixel centres, edges repeated, as in `resampling_weights`.
         at = np.clip(within * (self.grid / length) - 0.5, 0, self.grid - 1)
         enlarge = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(self.grid)))
         blend = np.ones(len(seen))
@@ -199,7 +199,7 @@ class _Axis:
         return _Strip(inside, place, (smooth @ (blend[:, None] * enlarge)).astype(np.float32))
 
     def _overlaps(self, start: int, length: int) -> tuple[float, float]:
-        """How far views that lie before and after reach into these, in pixels of the reference; at most the middle."""
+        """Overlap with the views before and after, in pixels of the reference frame; at most half of the length."""
         before = after = 0
         end = start + length
         for own in self.canvas.boxes:
@@ -223,15 +223,15 @@ def _touch(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> 
 def gaussian_weights(length: int, sigma: float, *, part: slice | None = None) -> tuple[slice, NDArray[np.float64]]:
     """Gaussian smoothing of one axis as a matrix.
 
-    Cut off at 4 σ; beyond the edge the axis is mirrored with the edge pixel repeated, as scipy.ndimage does.
+    It is truncated at 4 σ. Beyond its ends the axis is mirrored with the edge pixel repeated, as scipy.ndimage does.
 
     Args:
-        length: of the axis.
-        sigma: in its pixels, 0 for none.
+        length: length of the axis.
+        sigma: σ in its pixels; 0 for none.
         part: the pixels that are not zero; None for all.
 
     Returns:
-        the pixels that these are spread over, and (those, part) float64.
+        the pixels to which the smoothing spreads them, and the matrix (those pixels, part) float64.
     """
     part = slice(0, length) if part is None else part
     if sigma == 0:
@@ -243,9 +243,9 @@ def gaussian_weights(length: int, sigma: float, *, part: slice | None = None) ->
     spread = slice(max(0, part.start - reach), min(length, part.stop + reach))
     weights = np.zeros((spread.stop - spread.start, part.stop - part.start))
     at = np.arange(spread.start, spread.stop)
-    for offset, share in zip(offsets.tolist(), kernel.tolist(), strict=True):
+    for offset, weight in zip(offsets.tolist(), kernel.tolist(), strict=True):
         place = (at + offset) % (2 * length)
         place = np.minimum(place, 2 * length - 1 - place)
         ours = np.flatnonzero((place >= part.start) & (place < part.stop))
-        np.add.at(weights, (ours, place[ours] - part.start), share)
+        np.add.at(weights, (ours, place[ours] - part.start), weight)
     return spread, weights

@@ -1,4 +1,4 @@
-"""A bundle: the folder that a device loads, checked before anything in it is used."""
+"""A bundle: the folder that a device loads. Everything in it is checked before it is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spade_edge.runtime.preprocessing.mask import Mask
 from spade_edge.runtime.result import CANNOT_JUDGE
 
 VERIFY = ("hashes", "structure")
-REPAIR = "copy the bundle anew or build it again"
+REPAIR = "copy the bundle again or rebuild it"
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,14 @@ class Bundle:
 
     Attributes:
         path: the folder.
-        manifest: what it says of itself.
+        manifest: its description.
         gallery: features of the good images.
-        thumbnails: (entries, h, w, 3) uint8 BGR, the good images' views, reduced, to show a nearest normal patch.
-        indexes: over the cells' keys: one, or one a view where the gallery is per view; none with projection "none".
-        mask: what is ignored of a frame; None for nothing.
-        baseline: (h, w) float32, what the heat map of a good frame is expected to be; None where scores do not need it.
-        golden: frames to test a device with; None in a bundle without.
+        thumbnails: (items, h, w, 3) uint8 BGR, the reduced views of the good images, to show the nearest good patch.
+        indexes: HNSW indexes of the cells' keys: one, or one per view if the gallery is per view; none with projection
+            "none".
+        mask: the pixels of a frame that are ignored; None for none.
+        baseline: (h, w) float32, the anomaly map expected of good parts; None if scores do not use it.
+        golden: frames to test a device with; None if the bundle has none.
     """
 
     path: Path
@@ -58,11 +59,12 @@ class Bundle:
 
         Args:
             path: the folder.
-            verify: "hashes" checks the SHA-256 of every file; "structure" only sizes, shapes and the index's links,
-                for very large galleries on a disk that is trusted.
+            verify: "hashes" checks the SHA-256 of every file; "structure" checks only sizes, shapes and the index's
+                links, for very large galleries on a trusted disk.
 
         Raises:
-            BundleError: a file is missing, truncated, altered, or not what the manifest says.
+            BundleError: a file is missing, truncated, altered, or differs from the manifest.
+            UsageError: no such `verify`.
         """
         if verify not in VERIFY:
             raise UsageError(f"expected verify to be one of {', '.join(VERIFY)}, found {verify!r}")
@@ -100,7 +102,7 @@ class Bundle:
 
 
 def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> tuple[CodedGallery, tuple[Index, ...]]:
-    assert manifest.scales is not None  # noqa: S101  (the caller looked)
+    assert manifest.scales is not None  # noqa: S101  (the caller has checked)
     card, count, files = manifest.model, len(descriptors), manifest.files
     cells = card.cells
     roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
@@ -114,7 +116,7 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
             )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
     weights = _array(path, files["key_weights"], (record, dimensions), np.int8)
-    if (weights == -128).any():  # sums of such products come out wrong on ARM without dot products of bytes
+    if (weights == -128).any():  # ARM processors without byte dot products compute wrong sums with it
         raise BundleError(
             f"{path / files['key_weights'].name}: expected weights from -127 to 127, found -128; {REPAIR}"
         )
@@ -177,19 +179,21 @@ def _mask(path: Path, manifest: Manifest) -> Mask | None:
 def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
     path = bundle / payload.name
     try:
-        if path.exists() and not path.is_file():  # reading a pipe or device could last forever
+        if path.exists() and not path.is_file():  # reading a pipe or device could block forever
             raise BundleError(f"{path}: expected a file of the bundle, found a folder, pipe or device; {REPAIR}")
         size = path.stat().st_size
         if size != payload.size:
             raise BundleError(f"{path}: expected {payload.size} bytes, found {size}; {REPAIR}")
         if hashes and sha256(path) != payload.sha256:
-            raise BundleError(f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another: altered; {REPAIR}")
+            raise BundleError(
+                f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another, so the file was altered; {REPAIR}"
+            )
     except OSError as problem:
         raise BundleError(f"{path}: expected a file of the bundle, found: {problem.strerror}; {REPAIR}") from None
 
 
 def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype: type[Any]) -> NDArray[Any]:
-    """Map a .npy file into memory; `None` in `shape` fits any length."""
+    """Map a .npy file into memory; `None` in `shape` allows any length."""
     try:
         array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
     except Exception as problem:  # a hostile header can make numpy raise anything

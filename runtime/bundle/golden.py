@@ -1,7 +1,7 @@
-"""Golden frames: a few frames in a bundle with what the machine that built it made of them.
+"""Golden frames: a few frames in a bundle, together with the values that the machine that built it found for them.
 
-A device scores them again and so proves that it reproduces the workstation: its processor, its onnxruntime, its
-provider.
+A device scores them again. This proves that its processor, onnxruntime and execution provider reproduce the
+workstation's scores.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from spade_edge.runtime.bundle.observation import Difference, Observation, diffe
 from spade_edge.runtime.errors import DeviceError
 from spade_edge.runtime.result import CANNOT_JUDGE
 
-# Of `Difference.largest`, by the precision of the model. float32 differs by 1e-5 between processors, with TF32 by 1e-3.
-# int8 rounds again and again, and a last digit becomes more: ARM64 was .033 off where x86-64 had built the bundle.
+# Upper limits of `Difference.largest` by the model's precision. Between processors float32 differs by 1e-5,
+# TF32 by 1e-3. int8 rounds in every layer, which amplifies small differences: ARM64 was .033 off an x86-64 bundle.
 TOLERANCES = {"fp32": 0.01, "fp16": 0.03, "int8": 0.1}
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Frames and what is expected of them.
+    """Frames with their reference values.
 
     Attributes:
         frames: (G, H, W, 3) uint8 BGR or (G, H, W) grey.
-        observations: of each frame, by the machine that built the bundle.
+        observations: one per frame, made by the machine that built the bundle.
     """
 
     frames: NDArray[np.uint8]
@@ -53,21 +53,21 @@ def check(differences: Sequence[Difference], *, precision: str, where: str) -> N
     """Refuse a machine that does not reproduce the golden frames.
 
     Args:
-        differences: of each golden frame.
-        precision: of the model.
-        where: what ran it, for the message.
+        differences: one per golden frame.
+        precision: the model's: "fp32", "fp16" or "int8".
+        where: the execution provider, for the message.
 
     Raises:
-        DeviceError: a difference over `TOLERANCES`, or a frame that only one of them can judge.
+        DeviceError: a difference exceeds `TOLERANCES`, or only one of the two machines can judge a frame.
     """
     tolerance = TOLERANCES[precision]
     for number, found in enumerate(differences, start=1):
         if not found.largest <= tolerance:  # NaN too
             raise DeviceError(
-                f"golden frame {number}: expected what the machine that built the bundle found within {tolerance:.0%}, "
-                f"found {found.worst} {found.largest:.2g} off on {where}; {_REMEDY}"
+                f"golden frame {number}: expected what the machine that built the bundle found, within "
+                f"{tolerance:.0%}, found {found.worst} {found.largest:.2g} off on {where}; {_REMEDY}"
             )
-        # Within the tolerance good and defect differ only for a frame that lies at the threshold.
+        # Within the tolerance, good and defect can only differ for a frame close to the threshold.
         if CANNOT_JUDGE in (found.expected, found.found) and found.expected != found.found:
             raise DeviceError(
                 f"golden frame {number}: expected the verdict {found.expected} of the machine that built the "

@@ -1,6 +1,6 @@
-"""`manifest.json`: which files make a bundle, and everything about it that is not an array.
+"""`manifest.json`: the files of a bundle, and everything about it that is not an array.
 
-It is small and readable by itself: nothing of the payload is needed to tell what a bundle is.
+The manifest is small and readable by itself: it describes a bundle without loading the payload.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCHEMA = 5
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
-LARGEST_SCALE = 1e12  # of a feature; its squares and their sums fit float32
+LARGEST_SCALE = 1e12  # of a feature; sums of its squares stay within float32
 
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -48,11 +48,11 @@ class Payload:
 
 @dataclass(frozen=True)
 class Scales:
-    """What codes and keys stand for; see `spade_edge.runtime.matching.coding.Coding`.
+    """The scales of codes and keys; see `spade_edge.runtime.matching.coding.Coding`.
 
     Attributes:
-        lowest, steps: a number a level.
-        key_scale, key_offset: a number a dimension of the keys.
+        lowest, steps: one number per level.
+        key_scale, key_offset: one number per dimension of the keys.
     """
 
     lowest: tuple[float, ...]
@@ -65,12 +65,12 @@ class Scales:
 
     @classmethod
     def of(cls, coding: Coding) -> Scales:
-        """Exact: every float32 is a float64."""
+        """The scales of a coding. This is exact, as every float32 is a float64."""
         values = (coding.lowest, coding.steps, coding.key_scale, coding.key_offset)
         return cls(*(tuple(map(float, value)) for value in values))
 
     def coding(self, key_weights: NDArray[np.int8]) -> Coding:
-        """Together with the weights, the coding."""
+        """The coding that these scales and the weights make together."""
         values = (self.lowest, self.steps, self.key_scale, self.key_offset)
         lowest, steps, key_scale, key_offset = (np.array(value, np.float32) for value in values)
         return Coding(lowest=lowest, steps=steps, key_weights=key_weights, key_scale=key_scale, key_offset=key_offset)
@@ -98,7 +98,7 @@ class Scales:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the machine that built a bundle made of a golden frame."""
+    """Score and verdict of a golden frame on the machine that built the bundle."""
 
     score: float
     verdict: str
@@ -109,21 +109,21 @@ class Manifest:
     """The contents of `manifest.json`.
 
     Attributes:
-        created: when, UTC, ISO 8601.
+        created: time of the build, UTC, ISO 8601.
         writer: the spade-edge version that wrote it.
         profile: "edge" or "paper".
-        matching: the profile's parameters, as chosen.
-        deviations: how this bundle departs from the paper, for people to read.
-        model: the card of the model inside.
-        layout: which parts of a frame are looked at.
+        matching: how frames are matched: the profile's parameters with the changes chosen at the build.
+        deviations: how this bundle deviates from the paper, as information for people; "departures" in the file.
+        model: the card of the bundle's model.
+        layout: the parts of a frame that are inspected.
         names: file names of the good images.
-        threshold: the verdict's.
-        limits: outside of which a frame cannot be judged.
-        scales: of the codes; None with projection "none".
-        golden: score and verdict of each golden frame; none in a bundle that cannot test a device.
-        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights, index or,
-            with a gallery per view, index1 …; with a mask also mask; with scores from the map also expected; with
-            golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
+        threshold: the threshold of the verdict.
+        limits: exposure, contrast and focus outside of which a frame cannot be judged.
+        scales: the scales of the codes; None with projection "none".
+        golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
+        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights and index,
+            or index1 … if the gallery is per view; with a mask also mask; with scores from the map also expected (the
+            baseline); with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
     """
 
     created: str
@@ -151,27 +151,27 @@ class Manifest:
         return (*always, *weights, *self.index_roles(), *mask, *expected, *golden)
 
     def gallery_roles(self) -> tuple[str, ...]:
-        """What grows with the number of good images."""
+        """The files that grow with the number of good images."""
         fixed = {"model", "key_weights", "mask", "expected", *golden_roles(self.model)}
         return tuple(role for role in self.roles() if role not in fixed)
 
     def index_roles(self) -> tuple[str, ...]:
-        """The HNSW indexes: one over all views, or one a view; none with projection "none"."""
+        """The HNSW indexes: one over all views, or one per view; none with projection "none"."""
         count = self.matching.indexes(len(self.layout))
         return ("index",) if count == 1 else tuple(f"index{number}" for number in range(1, count + 1))
 
     @property
     def canvas(self) -> Canvas:
-        """Where the views and the heat map lie on a frame."""
+        """Where the views and the anomaly map lie on a frame."""
         return Canvas(self.layout, self.model.view)
 
     @property
     def size(self) -> int:
-        """Bytes of the payload."""
+        """Size of the payload in bytes."""
         return sum(payload.size for payload in self.files.values())
 
     def to_text(self) -> str:
-        """The file's contents: JSON for people to read, ending in a newline."""
+        """The file's contents: indented JSON that ends in a newline."""
         value = {
             "schema": SCHEMA,
             "created": self.created,
@@ -195,10 +195,10 @@ class Manifest:
 
     @classmethod
     def read(cls, bundle: Path) -> Manifest:
-        """Read the manifest of a bundle folder, nothing else.
+        """Read the manifest of a bundle folder; no other file is opened.
 
         Raises:
-            BundleError: there is none, or something in it is missing, unknown or of another kind.
+            BundleError: there is no manifest, or a field is missing, unknown or of another type.
         """
         path = bundle / FILE
         try:
@@ -244,12 +244,12 @@ class Manifest:
             golden.append(Judged(score=item.number("score"), verdict=item.text("verdict", among=VERDICTS)))
             item.done()
         files = {}
-        entries = fields.object("files")
-        for role in entries.names():
-            entry = entries.object(role)
-            payload = Payload(name=entry.text("name"), sha256=entry.text("sha256"), size=entry.integer("size"))
-            entry.done()
-            # The pattern also keeps a hostile manifest from naming a file outside the bundle.
+        listed = fields.object("files")
+        for role in listed.names():
+            file = listed.object(role)
+            payload = Payload(name=file.text("name"), sha256=file.text("sha256"), size=file.integer("size"))
+            file.done()
+            # The pattern also prevents a hostile manifest from naming a file outside the bundle.
             if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
                 raise BundleError(f"{source}: expected {role} named after its SHA-256, found {payload.name!r}")
             files[role] = payload
@@ -285,6 +285,6 @@ class Manifest:
 
 
 def golden_roles(card: ModelCard) -> tuple[str, ...]:
-    """The payload of golden frames."""
+    """The files that hold the golden frames."""
     levels = tuple(f"golden_{level.output}" for level in card.levels)
     return ("golden_frames", *levels, "golden_distances", "golden_heatmaps")

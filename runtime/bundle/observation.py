@@ -1,8 +1,8 @@
-"""What a machine makes of a frame, step by step, to hold it against what another machine made of it.
+"""Intermediate values of scoring a frame, to compare two machines.
 
-The heat map of an HNSW search is no measure of two machines: features that differ in the last digit may lead to another
-cell of the gallery. So features are kept by themselves, and distances to a few good images, searched exactly: those
-move no more than the features do.
+The anomaly map of an HNSW search is a poor measure for this: features that differ in the last digit may lead to another
+cell of the gallery. So an observation also keeps features, and distances to a few good images by exact search, which
+change no more than the features do.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES = 8  # rows and columns of a level that are kept
+SAMPLES = 8  # rows and columns kept of each level
 REFERENCE_IMAGES = 2  # good images whose distances are kept
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One frame, seen by one machine.
+    """Intermediate values of one frame on one machine.
 
     Attributes:
-        features: for each level, (8, 8, C) float32, an even sample of the middle view's positions.
-        distances: (h, w) float32, Eq. 3 for the middle view against the first two good images, all embeddings.
-        heatmap: (H, W) float32, as the scorer gives it.
+        features: per level, (8, 8, C) float32, an evenly spaced sample of the middle view's positions.
+        distances: (h, w) float32, Eq. 3 for the middle view against all embeddings of the first two good images.
+        heatmap: (H, W) float32, the anomaly map as in `FrameResult`.
         score: the image score.
         verdict: "good", "defect" or "cannot_judge".
     """
@@ -38,13 +38,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one observation is from another of the same frame.
+    """The difference between two observations of the same frame.
 
     Attributes:
-        levels: by name, root mean square of the difference as a share of that of the expected features.
-        distances: largest difference as a share of the largest expected distance.
-        heatmap: mean difference as a share of the mean of the expected map.
-        score: difference as a share of the threshold, or of the expected score where that is larger.
+        levels: by name, root mean square of the difference, as a fraction of that of the expected features.
+        distances: largest difference, as a fraction of the largest expected distance.
+        heatmap: mean difference, as a fraction of the mean of the expected map.
+        score: difference, as a fraction of the threshold or of the expected score, whichever is larger.
         expected, found: the verdicts.
     """
 
@@ -57,17 +57,17 @@ class Difference:
 
     @property
     def parts(self) -> dict[str, float]:
-        """All shares, by name."""
+        """All fractions, by name."""
         return {**self.levels, "distances": self.distances, "heatmap": self.heatmap, "score": abs(self.score)}
 
     @property
     def worst(self) -> str:
-        """The name of the largest share; NaN is larger than any."""
+        """The name of the largest fraction; NaN counts as larger than any number."""
         return max(self.parts, key=lambda name: np.inf if np.isnan(self.parts[name]) else self.parts[name])
 
     @property
     def largest(self) -> float:
-        """The largest share; NaN if there is one."""
+        """The largest fraction; NaN if there is one."""
         return self.parts[self.worst]
 
 
@@ -78,22 +78,22 @@ def sample(level: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def difference(expected: Observation, found: Observation, *, names: tuple[str, ...], threshold: float) -> Difference:
-    """Hold one observation against another.
+    """Compare an observation with a reference.
 
     Args:
         expected: the reference.
-        found: of the same frame, by another machine, provider or precision.
-        names: of the levels.
-        threshold: of the reference.
+        found: of the same frame, from another machine, provider or precision.
+        names: names of the levels.
+        threshold: the reference's threshold of the image score.
     """
     levels = {}
     for name, want, have in zip(names, expected.features, found.features, strict=True):
-        levels[name] = _share(rms(have - want), rms(want))
+        levels[name] = _fraction(rms(have - want), rms(want))
     return Difference(
         levels=levels,
-        distances=_share(np.abs(found.distances - expected.distances).max(), np.abs(expected.distances).max()),
-        heatmap=_share(np.abs(found.heatmap - expected.heatmap).mean(), np.abs(expected.heatmap).mean()),
-        score=_share(found.score - expected.score, max(abs(threshold), abs(expected.score))),
+        distances=_fraction(np.abs(found.distances - expected.distances).max(), np.abs(expected.distances).max()),
+        heatmap=_fraction(np.abs(found.heatmap - expected.heatmap).mean(), np.abs(expected.heatmap).mean()),
+        score=_fraction(found.score - expected.score, max(abs(threshold), abs(expected.score))),
         expected=expected.verdict,
         found=found.verdict,
     )
@@ -104,6 +104,6 @@ def rms(values: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
-def _share(part: float, whole: float) -> float:
-    """A part of nothing is none, or all."""
+def _fraction(part: float, whole: float) -> float:
+    """`part / whole`; of 0 it is 0 for no part, else infinite."""
     return float(part) / float(whole) if whole else (0.0 if part == 0 else float("inf"))

@@ -1,4 +1,4 @@
-"""The threshold of the verdict, and the false-reject rate that it stands for."""
+"""The threshold of the verdict, and its false-reject rate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ CERTIFIED, EXTRAPOLATED, MANUAL = "certified", "extrapolated", "by hand"
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above what a score is a defect, and where that comes from.
+    """The score above which a frame is a defect, and where this limit comes from.
 
     Attributes:
         score: the largest image score that is still good.
-        pixel: the largest value of the heat map that is still good; regions are drawn above it.
-        area: pixels of the frame that a region must have to be reported; 0 for any.
-        rate: share of good frames that are rejected: at most, if certified; expected, if extrapolated; by counting, if
-            the threshold was set by hand.
+        pixel: the largest value of the anomaly map that is still good; regions are drawn above it.
+        area: smallest area of a reported region, in pixels of the frame; 0 for any.
+        rate: fraction of good frames that are rejected: an upper limit if certified, an estimate if extrapolated, and
+            counted among the good images if the threshold was set manually.
         interval: 95 % interval of the rate.
-        basis: "certified" by the number of good images, "extrapolated" beyond their largest score, or "by hand".
-        method: how both were found, for people to read.
-        set: when, UTC, ISO 8601.
-        reason: why it was changed; empty for the build's own.
+        basis: "certified" by the number of good images, "extrapolated" beyond their largest score, or "by hand" (set
+            manually).
+        method: how both limits were found, as information for people.
+        set: time of the last change, UTC, ISO 8601.
+        reason: why it was changed; empty if it comes from the build.
         scores: leave-one-out scores of the good images, in the gallery's order.
-        map_maxima: largest values of their leave-one-out maps; of some, where maps take long.
+        map_maxima: largest value of each leave-one-out anomaly map; of some good images only, if maps take long.
         duplicates: groups of good images, by number, that show the same; they were left out together.
     """
 
@@ -80,22 +81,22 @@ class Threshold:
         )
         if not sound:
             raise BundleError(
-                f"{source}: expected a threshold with rates from 0 to 1, scores, peaks and groups of good images, "
-                "found numbers that do not fit each other"
+                f"{source}: expected a threshold with rates from 0 to 1, scores, map maxima and groups of good images, "
+                "found numbers that contradict each other"
             )
         return threshold
 
     @property
     def evidence(self) -> int:
-        """Good images, those that repeat others not counted."""
+        """Number of good images, duplicates counted once."""
         return len(self.scores) - sum(len(group) - 1 for group in self.duplicates)
 
     def verdict(self, score: float) -> str:
-        """What a score says of a frame that can be judged."""
+        """The verdict of a score, for a frame that can be judged."""
         return DEFECT if score > self.score else GOOD
 
     def sentence(self) -> str:
-        """The false-reject rate in words."""
+        """The false-reject rate as a sentence."""
         low, high = self.interval
         images = f"{self.evidence} good images (95 % interval {low:.2%} to {high:.2%})"
         if self.basis == CERTIFIED:

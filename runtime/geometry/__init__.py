@@ -1,1 +1,8 @@
-"""Where things lie: how a frame is divided into views, where a view lies in it, and resampling."""
+"""Where things lie, and how images are resampled.
+
+Read in this order:
+
+view       how a frame, or a part of it, becomes one network input
+layout     which parts of a frame are inspected, and where the anomaly map lies on the frame
+resample   resampling as two small matrix products
+"""

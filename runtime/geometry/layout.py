@@ -1,4 +1,4 @@
-"""Which parts of a frame are looked at, and where their heat map lies on the frame."""
+"""The parts of a frame that are inspected, and where their anomaly map lies on the frame."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ LARGEST_MAP = 64 << 20  # pixels
 
 @dataclass(frozen=True)
 class Layout:
-    """How a frame becomes views: as a whole, or a view for each of some boxes.
+    """How a frame is divided into views: one view of the whole frame, or one view per box.
 
-    Tiles and regions of interest are both boxes; they may overlap.
+    Tiles and regions of interest are both boxes. They may overlap.
 
     Attributes:
-        frame: (height, width) that frames must have, as boxes are fixed in pixels; None for a view of the whole frame,
-            whatever its size.
-        boxes: (x, y, width, height) in pixels of the frame; none for a view of the whole frame.
-        masked: whether a mask says which pixels inside the boxes are never looked at.
+        frame: (height, width) that frames must have, as boxes are fixed in pixels; None for one view of the whole
+            frame, which may have any size.
+        boxes: (x, y, width, height) in pixels of the frame; empty for one view of the whole frame.
+        masked: whether a mask excludes pixels inside the boxes.
     """
 
     frame: tuple[int, int] | None = None
@@ -59,14 +59,14 @@ class Layout:
             raise UsageError("expected every region once, found one twice")
 
     def __len__(self) -> int:
-        """Views of a frame."""
+        """Number of views of a frame."""
         return max(1, len(self.boxes))
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Refuse a frame whose boxes would lie elsewhere than in the good images.
+        """Refuse a frame whose size differs from that of the good images, if the layout has boxes.
 
         Raises:
-            FrameError: its size is not the one that the boxes were chosen for.
+            FrameError: the boxes were chosen for frames of another size.
         """
         if self.frame is not None and shape[:2] != self.frame:
             raise FrameError(
@@ -99,13 +99,17 @@ WHOLE = Layout()
 
 @dataclass(frozen=True)
 class Canvas:
-    """The heat map's place on the frame: it covers all views, as finely as the finest of them.
+    """Places the views and the anomaly map on the frame.
 
-    With one view it has that view's resolution. With several it is never finer than the frame's own pixels.
+    The map covers all views at the resolution of the finest one. With one view it has that view's resolution; with
+    several it is never finer than the frame's own pixels.
 
     Attributes:
         layout: the views.
         view: how a part of a frame becomes the network's input.
+
+    Raises:
+        UsageError: the model crops its input although there are boxes, or the map would be too large.
     """
 
     layout: Layout
@@ -120,31 +124,31 @@ class Canvas:
         height, width = self.size
         if height * width > LARGEST_MAP:
             raise UsageError(
-                f"expected a heat map of at most {LARGEST_MAP >> 20} million pixels, found {width}x{height}; "
+                f"expected an anomaly map of at most {LARGEST_MAP >> 20} million pixels, found {width}x{height}; "
                 "choose larger tiles or regions closer together"
             )
 
     @property
     def reference(self) -> tuple[int, int]:
-        """Size of the frame, (height, width), in whose pixels `boxes` are given."""
+        """Size of the frame, (height, width), in whose pixels `boxes` are given: the camera's, or the resampled one."""
         return self.layout.frame or self.view.resize
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """Where each view lies. A view of the whole frame lies in the frame as it is after resampling."""
+        """Where each view lies in the reference frame. A view of the whole frame lies in the resampled frame."""
         top, left = self.view.offset
         return self.layout.boxes or ((left, top, self.view.size[1], self.view.size[0]),)
 
     @cached_property
     def field(self) -> Box:
-        """The smallest box around all views: what the map covers."""
+        """The smallest box around all views, which the map covers."""
         lefts, tops, widths, heights = np.array(self.boxes).T
         left, top = int(lefts.min()), int(tops.min())
         return left, top, int((lefts + widths).max()) - left, int((tops + heights).max()) - top
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Pixels of the map, (height, width)."""
+        """Size of the map in pixels, (height, width)."""
         sides = []
         for axis in (0, 1):
             finest = max(Fraction(self.view.size[axis], box[3 - axis]) for box in self.boxes)
@@ -153,18 +157,18 @@ class Canvas:
         return sides[0], sides[1]
 
     def extent(self, frame_size: tuple[int, int]) -> tuple[float, float, float, float]:
-        """What the map covers of a frame of (height, width): x, y, width, height in pixels of the frame."""
+        """The area that the map covers on a frame of (height, width): x, y, width, height in pixels of the frame."""
         x, y, width, height = self.field
         down, across = (have / want for have, want in zip(frame_size, self.reference, strict=True))
         return x * across, y * down, width * across, height * down
 
     def pixel_area(self, frame_size: tuple[int, int]) -> float:
-        """How many pixels of a frame of (height, width) a pixel of the map covers."""
+        """How many pixels of a frame of (height, width) one pixel of the map covers."""
         *_, width, height = self.extent(frame_size)
         return width * height / (self.size[0] * self.size[1])
 
     def box_in_frame(self, box: Box, frame_size: tuple[int, int]) -> Box:
-        """Carry a box of the map to the frame's pixels; it covers every pixel it touches.
+        """Convert a box of the map to pixels of the frame; it includes every pixel that it touches.
 
         Args:
             box: (x, y, width, height) in pixels of the map.
@@ -184,7 +188,7 @@ class Canvas:
         return first, max(first + 1, last)
 
     def centre_of(self, pixel: tuple[int, int]) -> tuple[float, float]:
-        """Where the middle of a pixel of the map, (row, column), lies on the frame: (row, column) in shares."""
+        """Where the centre of a pixel of the map, (row, column), lies on the frame: (row, column) as fractions."""
         row, column = (
             (self.field[1 - axis] + (pixel[axis] + 0.5) * self.field[3 - axis] / self.size[axis]) / self.reference[axis]
             for axis in (0, 1)
@@ -192,14 +196,12 @@ class Canvas:
         return row, column
 
     def view_of(self, row: float, column: float) -> int:
-        """The view in whose middle a place of the frame, in shares, lies most; one that sees it at all if any does."""
-        off = [
-            max(abs(share - 0.5) for share in self.in_view(number, row, column)) for number in range(len(self.boxes))
-        ]
+        """The view whose centre is nearest, relative to its size, to a place of the frame given as fractions."""
+        off = [max(abs(part - 0.5) for part in self.in_view(number, row, column)) for number in range(len(self.boxes))]
         return off.index(min(off))
 
     def in_frame(self, number: int, row: float, column: float) -> tuple[float, float]:
-        """Carry a place in a view to the frame: (row, column), all in shares from 0 to 1."""
+        """Convert a place in a view to the frame: (row, column), both as fractions from 0 to 1."""
         x, y, width, height = self.boxes[number]
         return (y + row * height) / self.reference[0], (x + column * width) / self.reference[1]
 
@@ -209,6 +211,6 @@ class Canvas:
         return (row * self.reference[0] - y) / height, (column * self.reference[1] - x) / width
 
     def centres(self, axis: int) -> NDArray[np.float64]:
-        """Where the middle of each of the map's pixels lies along an axis, in pixels of the reference."""
+        """Centres of the map's pixels along an axis, in pixels of the reference frame."""
         begin, length = self.field[1 - axis], self.field[3 - axis]
         return np.asarray(begin + (np.arange(self.size[axis]) + 0.5) * (length / self.size[axis]), np.float64)

@@ -1,7 +1,7 @@
-"""Resampling as two small matrix products, one an axis: the same numbers on every machine.
+"""Resampling as two small matrix products, one per axis, with the same numbers on every machine.
 
-The weights are those of OpenCV's INTER_AREA where an axis shrinks and INTER_LINEAR (half-pixel centres, edges
-repeated) where it grows, applied in float32 and never rounded.
+The weights are those of OpenCV's INTER_AREA if an axis shrinks, and of INTER_LINEAR (half-pixel centres, edges
+repeated) if it grows. They are applied in float32, without rounding.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-BAND = 64  # rows; a few times more or less is as fast
+BAND = 64  # rows; the speed depends little on it
 
-Product = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]  # of matrices: np.matmul, say
+Product = Callable[
+    [NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]
+]  # multiplies matrices, as np.matmul does
 
 
 @lru_cache(maxsize=64)
@@ -22,11 +24,11 @@ def resampling_weights(source: int, target: int) -> NDArray[np.float32]:
     """Weights that resample one axis: averages over areas when shrinking, bilinear when enlarging.
 
     Args:
-        source: length of the axis now, at least 1.
-        target: length wanted, at least 1.
+        source: present length of the axis, at least 1.
+        target: wanted length, at least 1.
 
     Returns:
-        (target, source) float32, rows sum to 1, read-only.
+        (target, source) float32, read-only; each row sums to 1.
     """
     weights = _area(source, target) if target < source else _bilinear(source, target)
     weights.flags.writeable = False
@@ -45,10 +47,10 @@ def _bilinear(source: int, target: int) -> NDArray[np.float32]:
     centre = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
     left = np.floor(centre).astype(int)
     right = np.minimum(left + 1, source - 1)
-    share = centre - left
+    fraction = centre - left
     weights = np.zeros((target, source), np.float64)
-    weights[np.arange(target), left] += 1 - share
-    weights[np.arange(target), right] += share
+    weights[np.arange(target), left] += 1 - fraction
+    weights[np.arange(target), right] += fraction
     return weights.astype(np.float32)
 
 
@@ -59,8 +61,8 @@ def resample(
 
     Args:
         image: (H, W, C), any number type and strides.
-        rows: (h, H) float32, `resampling_weights` of the first axis or rows of it.
-        columns: (w, W) float32, likewise of the second.
+        rows: (h, H) float32, `resampling_weights` of the first axis, or some of their rows.
+        columns: (w, W) float32, likewise for the second axis.
 
     Returns:
         (h, w, C) float32.
@@ -70,10 +72,10 @@ def resample(
 
 
 def _weigh(weights: NDArray[np.float32], image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """`weights` (target, source) times an image (source, other, C), a band of the source at a time.
+    """Multiply `weights` (target, source) by an image (source, other, C), one band of the source at a time.
 
-    Only a few targets look at a band, so most of the product, which is zero, is never taken; and no more than a band
-    is ever held as float32.
+    Only a few targets depend on a band, so most of the product, which is zero, is not computed. Only one band at a time
+    is held as float32.
     """
     source, *rest = image.shape
     result = np.zeros((len(weights), int(np.prod(rest))), np.float32)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.fields import Fields
 
-LARGEST_SIDE = 32766  # what OpenCV can draw on; a larger frame is a mistake, not a camera
+LARGEST_SIDE = 32766  # OpenCV cannot draw on larger images; a larger frame is a mistake
 
 
 @dataclass(frozen=True)
 class View:
-    """A frame is resampled to `resize` (height, width); the middle `size` (height, width) of it is the network's input.
+    """A frame is resampled to `resize` (height, width); its central `size` (height, width) is the network's input.
 
-    `resize == size` is the whole frame without a crop, the default. The paper's set-up is resize 256x256, size 224x224.
+    `resize == size`, the default, is the whole frame without a crop. The paper uses resize 256x256 and size 224x224.
     """
 
     resize: tuple[int, int] = (224, 224)
@@ -36,12 +36,12 @@ class View:
 
     @property
     def cropped(self) -> bool:
-        """Whether the outer part of a frame is never seen."""
+        """Whether the network does not see the border of a frame."""
         return self.resize != self.size
 
     @property
     def offset(self) -> tuple[int, int]:
-        """Rows and columns cut off above and left of the network's input."""
+        """Rows and columns cut off above and to the left of the network's input."""
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
 
     def to_json(self) -> dict[str, Any]:
@@ -56,10 +56,10 @@ class View:
 
 
 def checked(frame: object) -> NDArray[np.uint8]:
-    """Refuse what is not a frame; give it as (H, W, 3) or (H, W, 1).
+    """Check a frame and return it as (H, W, 3) or (H, W, 1).
 
     Raises:
-        FrameError: not an array, not uint8, not (H, W), (H, W, 1) or (H, W, 3), empty, or of an absurd size.
+        FrameError: not an array, not uint8, not (H, W), (H, W, 1) or (H, W, 3), empty, or too large.
     """
     expected = "expected a uint8 array of shape (H, W, 3) BGR, (H, W) or (H, W, 1) grey"
     if not isinstance(frame, np.ndarray):

@@ -1,4 +1,4 @@
-"""Small ONNX graphs, written byte by byte: how the runtime borrows onnxruntime's threads and integer products.
+"""Writes small ONNX graphs, so that the runtime can use onnxruntime's threads and integer products.
 
     graph = Graph()
     a = graph.input("a", np.uint8, ("rows", 64))
@@ -7,8 +7,8 @@
     run = Kernel(graph, threads=2)
     products = run(a=..., b=...)
 
-An ONNX file is one protobuf message; `_message` at the end writes its few fields. The `onnx` package would do the same,
-but a device need not have it.
+An ONNX file is one protobuf message, and only a few of its fields are needed. They are written byte by byte, because a
+device does not need the `onnx` package.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-OPSET, IR_VERSION = 17, 8  # understood from onnxruntime 1.12 on
+OPSET, IR_VERSION = 17, 8  # supported from onnxruntime 1.12 on
 
 # onnx.proto3: TensorProto.DataType
 _TYPES = {np.dtype(name): number for name, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7))}
-FLOAT, INT8 = 1, 3  # what a Cast goes `to`
+FLOAT, INT8 = 1, 3  # targets of a Cast
 _INT, _INTS = 2, 7  # AttributeProto.AttributeType
 
 
 class Graph:
-    """A graph under construction. Names of values are given out by `input`, `constant` and `node`."""
+    """A graph under construction. `input`, `constant` and `node` return the names of values."""
 
     def __init__(self) -> None:
         self.outputs: list[str] = []
         self._nodes: list[tuple[str, tuple[str, ...], tuple[str, ...], bytes]] = []
-        self._names: dict[str, str] = {}  # of values that are outputs
+        self._names: dict[str, str] = {}  # value to output name
         self._constants: list[bytes] = []
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
 
     def input(self, name: str, dtype: DTypeLike, shape: Sequence[int | str]) -> str:
-        """Declare an input; a text in `shape` names an axis of any length."""
+        """Declare an input. A string in `shape` names an axis of any length."""
         self._inputs.append(_value(name, dtype, shape))
         return name
 
@@ -52,23 +52,23 @@ class Graph:
         return name
 
     def node(self, operator: str, *inputs: str, results: int = 1, **attributes: int | Sequence[int]) -> Any:
-        """Add an operator; gives the name of its result, or a tuple of names where it has several."""
+        """Add an operator; returns the name of its result, or a tuple of names if it has several."""
         names = tuple(f"value{len(self._nodes)}.{i}" for i in range(results))
         self._nodes.append((operator, inputs, names, b"".join(_message(5, _attribute(*a)) for a in attributes.items())))
         return names if results > 1 else names[0]
 
     def reshape(self, value: str, *shape: int) -> str:
-        """Reshape; 0 keeps a length, -1 is what is left."""
+        """Add a Reshape; 0 keeps the length of an axis, -1 is computed from the others."""
         return str(self.node("Reshape", value, self.constant(np.array(shape, np.int64))))
 
     def output(self, name: str, value: str, dtype: DTypeLike) -> None:
-        """Give an operator's result out, under a name of its own."""
+        """Declare the result of an operator as an output with a name."""
         self._names[value] = name
         self._outputs.append(_value(name, dtype, None))
         self.outputs.append(name)
 
     def to_bytes(self) -> bytes:
-        """The model, as an ONNX file has it."""
+        """The content of the ONNX file."""
         graph = b"".join(_message(1, self._node(*node)) for node in self._nodes) + _text(2, "spade_edge")
         graph += b"".join(_message(5, constant) for constant in self._constants)
         graph += b"".join(_message(11, value) for value in self._inputs)

@@ -1,4 +1,4 @@
-"""Small graphs on the CPU: products of 8-bit numbers, and of float32 on a stated number of threads."""
+"""Runs small graphs on the CPU: 8-bit and float32 matrix products with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Kernel:
     """A small graph, ready to run on the CPU.
 
     Args:
-        graph: what to compute.
-        threads: for one run; None for one a core.
+        graph: the computation.
+        threads: threads for one run; None for one per core.
 
     Raises:
         DeviceError: onnxruntime is not installed.
@@ -27,12 +27,12 @@ class Kernel:
         self._session = open_session(graph.to_bytes(), providers=(CPU,), threads=threads)
 
     def __call__(self, **inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """Run; gives the outputs in the order in which they were declared. Arrays are not copied if contiguous."""
+        """Run the graph; returns the outputs in the order of their declaration. Contiguous arrays are not copied."""
         return tuple(self._session.run(self._outputs, inputs))
 
 
 class Products:
-    """Matrix products of float32 arrays, (m, k) by (k, n), on a stated number of threads. A drop-in for np.matmul."""
+    """Multiplies float32 matrices, (m, k) by (k, n), with a fixed number of threads; replaces np.matmul."""
 
     def __init__(self, *, threads: int | None) -> None:
         graph = Graph()

@@ -1,8 +1,8 @@
-"""onnxruntime: the only module that imports it.
+"""The only module that imports onnxruntime.
 
-Everything heavy that a frame needs goes through onnxruntime, not through numpy's BLAS: onnxruntime has products of
-8-bit numbers, keeps to a stated number of threads, and its idle threads sleep, while BLAS threads would spin on the
-cores that the network needs next.
+All heavy computations for a frame run on onnxruntime, not on numpy's BLAS. onnxruntime multiplies 8-bit matrices and
+keeps to a fixed number of threads, and its idle threads sleep; BLAS threads would spin on the cores that the network
+needs next.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from spade_edge.runtime.errors import DeviceError
 
 CPU = "CPUExecutionProvider"
-ERROR = 3  # onnxruntime's severity
+ERROR = 3  # onnxruntime's log severity
 
 
 def onnxruntime() -> Any:
-    """The package.
+    """Import and return the package.
 
     Raises:
-        DeviceError: it is not installed.
+        DeviceError: onnxruntime is not installed.
     """
     try:
         import onnxruntime as package
@@ -35,23 +35,23 @@ def onnxruntime() -> Any:
 
 
 def open_session(model: str | bytes, *, providers: Sequence[str], threads: int | None) -> Any:
-    """An onnxruntime.InferenceSession; onnxruntime's own exceptions come through.
+    """Open an onnxruntime.InferenceSession; onnxruntime's own exceptions are passed on.
 
     Args:
-        model: a path, or the content of a file.
-        providers: in order of preference.
-        threads: for one run; None for one a core.
+        model: a path, or the content of an ONNX file.
+        providers: execution providers in order of preference.
+        threads: threads for one run; None for one per core.
     """
     package = onnxruntime()
-    # Falling back by itself, onnxruntime would print to stdout, which is for data.
+    # onnxruntime's own fallback prints to stdout, which is reserved for data.
     return package.InferenceSession(model, session_options(threads), providers=list(providers), enable_fallback=0)
 
 
 def session_options(threads: int | None) -> Any:
-    """onnxruntime.SessionOptions for `threads` threads, None for one a core; idle threads sleep."""
+    """onnxruntime.SessionOptions for `threads` threads, None for one per core; idle threads sleep."""
     options = onnxruntime().SessionOptions()
-    options.log_severity_level = ERROR  # they come back as exceptions, in our words
-    # A session that waits in a loop takes the cores that the next session's work needs.
+    options.log_severity_level = ERROR  # warnings would go to stderr; errors are raised as exceptions
+    # Spinning threads of one session would occupy the cores that the next session needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -59,6 +59,6 @@ def session_options(threads: int | None) -> Any:
 
 
 def give_back_memory() -> None:
-    """Return to the system what loading a model has freed: 145 MB with Wide-ResNet50-2, which glibc would keep."""
+    """Return memory freed after loading a model to the system; glibc would keep it (145 MB with Wide-ResNet50-2)."""
     with suppress(OSError, AttributeError, TypeError):  # macOS and musl have no malloc_trim, Windows no CDLL(None)
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,11 +1,11 @@
-"""Cells of a frame against cells of the gallery, in codes: every embedding of the one with every one of the other.
+"""Compares cells of a frame with cells of the gallery, in codes: every embedding with every other.
 
 An embedding is W x: the codes x of the positions in a cell's window, enlarged bilinearly (`coding.Window`). Enlarging
-is linear, so the products of embeddings are those of the windows, enlarged on both sides:
+is linear, so the products of embeddings are the products of the windows, enlarged on both sides:
 
-    ⟨W f, W y⟩ = W ⟨f, y⟩ Wᵀ        products of whole numbers, exact; then two small constant matrices
+    ⟨W f, W y⟩ = W ⟨f, y⟩ Wᵀ        integer products, exact; then two small constant matrices
 
-which needs a quarter of the bytes that embeddings would, and no float32 copy of any of them.
+This needs a quarter of the bytes that embeddings would need, and no float32 copy of them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class CellComparison:
     """Squared distances between the embeddings of cells.
 
     Args:
-        card: of the model.
-        coding: of frames and gallery.
-        threads: of onnxruntime; None for one a core.
+        card: the model's card.
+        coding: the coding of frames and gallery.
+        threads: threads of onnxruntime; None for one per core.
     """
 
     def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
@@ -43,30 +43,31 @@ class CellComparison:
         squares: NDArray[np.float32],
         candidates: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Compare each cell of a view with some cells of the gallery.
+        """Compare each cell of a view with its candidate cells of the gallery.
 
         Args:
-            seen: some views.
-            view: which of them.
-            levels: the gallery's codes, for each level (images, positions, C), the finest by cell.
-            squares: (images * cells, side * side) float32, of the gallery's embeddings.
-            candidates: (cells, T) cell numbers, image * cells + cell; -1 where there is none.
+            seen: the windows of some views.
+            view: number of one of these views.
+            levels: the gallery's codes, per level (items, positions, C), the finest by cell.
+            squares: (items * cells, side * side) float32, squared lengths of the gallery's embeddings.
+            candidates: (cells, T) cell numbers, item * cells + cell; -1 for none.
 
         Returns:
-            The smallest squared distance at each embedding of the view, (cells, side * side), and all of them,
-            (cells, T * side * side, side * side): gallery position by view position.
+            The smallest squared distance at each embedding of the view, (cells, side * side), and a table of all
+            distances less the squared lengths of the view's embeddings, (cells, T * side * side, side * side): gallery
+            position by view position.
         """
         here = slice(view * self._cells, (view + 1) * self._cells)
         known = candidates >= 0
         cells = np.where(known, candidates, candidates[:, :1])
-        images, within = np.divmod(cells, self._cells)
+        items, within = np.divmod(cells, self._cells)
         inputs = {"squares": np.where(known[:, :, None], squares[cells], np.float32(np.inf))}
         for i, (level, window, positions) in enumerate(zip(levels, self._windows, self._positions, strict=True)):
             channels = level.shape[2]
             if i == 0:
                 inputs["codes0"], inputs["at0"] = level.reshape(len(squares), -1), cells.astype(np.int32)
             else:
-                at = (images * positions)[:, :, None] + window.taps[within]
+                at = (items * positions)[:, :, None] + window.taps[within]
                 inputs[f"codes{i}"] = level.reshape(-1, channels)
                 inputs[f"at{i}"] = at.reshape(len(cells), -1).astype(np.int32)
             inputs[f"operand{i}"] = seen.operands[i][here]
@@ -80,7 +81,7 @@ def _graph(card: ModelCard, coding: Coding) -> Graph:
     total = ""
     for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
         channels, taps = level.channels, window.taps.shape[1]
-        weights = window.padded()[1]  # of the view's positions
+        weights = window.padded()[1]  # weights of the view's positions
         wide = channels * places if i == 0 else channels
         codes = graph.input(f"codes{i}", np.uint8, (f"rows{i}", wide))
         at = graph.input(f"at{i}", np.int32, ("cells", f"taken{i}"))
@@ -109,6 +110,6 @@ def _graph(card: ModelCard, coding: Coding) -> Graph:
     table = graph.node("Reshape", total, shape)
     own = graph.input("own", np.float32, ("cells", places))
     nearest = graph.node("Add", graph.node("ReduceMin", table, axes=(1,), keepdims=0), own)
-    graph.output("nearest", graph.node("Relu", nearest), np.float32)  # rounding may leave a hair below 0
+    graph.output("nearest", graph.node("Relu", nearest), np.float32)  # rounding may give values slightly below 0
     graph.output("table", table, np.float32)
     return graph

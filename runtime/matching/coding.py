@@ -1,11 +1,12 @@
-"""Codes: every feature of the network as a whole number from 0 to 127, and what is computed from them alone.
+"""Codes: every feature of the network as an integer from 0 to 127, and the quantities computed from codes.
 
-The gallery of profile `edge` keeps codes, a byte a feature, all channels of all levels: a quarter of float32, and
-products of bytes are several times faster. A level has one step; its smallest and largest value of the good images,
-with a margin, are 0 and 127. Seven bits, as some processors add pairs of 8-bit products with saturation at 16 bits;
-with 0 to 127 on both sides no sum is ever cut, and every processor finds the same whole numbers.
+The gallery of profile `edge` stores one byte per feature, for all channels of all levels. That is a quarter of float32,
+and products of bytes are several times faster. Each level has one step; the codes 0 and 127 are the smallest and the
+largest value of the good images, with a margin. Codes have seven bits because some processors add pairs of 8-bit
+products with saturation at 16 bits. With 0 to 127 on both sides no sum saturates, and every processor computes the same
+integers.
 
-A frame is coded exactly as the gallery was, so two equal views are at distance 0.
+Frames are coded exactly as the gallery is, so two equal views have distance 0.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ LARGEST = 127
 
 @dataclass(frozen=True)
 class Window:
-    """The positions of one level that the embeddings of a cell are made of.
+    """The positions of one level from which the embeddings of a cell are computed.
 
     Attributes:
-        taps: (cells, P) int32, their numbers in the level, row by row. Bilinear enlarging looks one position past the
-            cell on each side; at the border the edge repeats.
-        weights: (side * side, P) float32: the cell's embeddings, on the finest grid, are weights @ positions. The
-            identity for the finest level.
+        taps: (cells, P) int32, numbers of these positions in the level, row by row. Bilinear enlarging needs one
+            position beyond the cell on each side; at the border the edge is repeated.
+        weights: (side * side, P) float32; the cell's embeddings, on the finest grid, are weights @ positions. The
+            identity matrix for the finest level.
         span: positions of the level along one side of a cell.
-        padding: positions that a view's window is filled up with, their weight 0: transposing and multiplying 9 bytes
-            at a time takes longer than 16.
+        padding: number of positions with weight 0 appended to a view's window, because transposing and multiplying 16
+            bytes at a time is faster than 9.
     """
 
     taps: NDArray[np.int32]
@@ -49,7 +50,7 @@ class Window:
         return -self.taps.shape[1] % 16
 
     def padded(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Taps and weights with the padding."""
+        """Taps and weights, padded."""
         taps = np.pad(self.taps, ((0, 0), (0, self.padding)), mode="edge")
         return taps, np.pad(self.weights, ((0, 0), (0, self.padding)))
 
@@ -73,13 +74,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Coding:
-    """How features become codes, and codes a key.
+    """How features become codes, and how codes become keys.
 
     Attributes:
-        lowest: (levels,) float32, the feature that has code 0.
-        steps: (levels,) float32, the difference of features between two codes.
+        lowest: (levels,) float32, the feature value of code 0.
+        steps: (levels,) float32, the difference in feature value between two codes.
         key_weights: (F, D) int8; a cell's key is (record @ key_weights) * key_scale + key_offset, rounded, 0 to 127.
-            The record is the F codes of the positions inside the cell, level by level, each level row by row.
+            The record consists of the F codes of the positions inside the cell, level by level, each row by row.
         key_scale, key_offset: (D,) float32.
     """
 
@@ -92,11 +93,11 @@ class Coding:
 
 @dataclass(frozen=True)
 class Coded:
-    """Views in codes, cell by cell.
+    """The codes of some views.
 
     Attributes:
         levels: for each level, finest first, (views, positions, C) uint8; the finest is ordered by cell.
-        keys: (views * cells, D) uint8, what a cell is found by.
+        keys: (views * cells, D) uint8, the keys by which cells are searched.
     """
 
     levels: tuple[NDArray[np.uint8], ...]
@@ -108,11 +109,11 @@ class Coded:
 
 @dataclass(frozen=True)
 class Windows:
-    """What the cells of some views are compared by.
+    """The operands for comparing the cells of some views.
 
     Attributes:
-        operands: for each level (views * cells, C, P) int8, the codes of the cells' windows, as products need them.
-        squares: (views * cells, side * side) float32, squared length of each embedding, its lowest features being 0.
+        operands: per level, (views * cells, C, P) int8, the codes of the cells' windows, transposed for the products.
+        squares: (views * cells, side * side) float32, squared length of each embedding, with code 0 as the origin.
     """
 
     operands: tuple[NDArray[np.int8], ...]
@@ -129,9 +130,9 @@ class Coder:
     """Codes pyramids.
 
     Args:
-        card: of the model that the pyramids come from.
-        coding: how.
-        threads: of onnxruntime; None for one a core.
+        card: the card of the model that the pyramids come from.
+        coding: how features become codes.
+        threads: threads of onnxruntime; None for one per core.
     """
 
     def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
@@ -151,12 +152,12 @@ class Coder:
             for i in range(self._count)
         )
         *codes, sums, keys = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
-        if not np.isfinite(sums).all():  # rounding would make a number of anything
+        if not np.isfinite(sums).all():  # rounding would turn NaN into a number
             raise ModelError("expected finite features, found NaN or infinity; export the model again")
         return Coded(levels=tuple(codes), keys=keys)
 
     def rounded(self, pyramid: Pyramid) -> Pyramid:
-        """Features as their codes have them, in float32."""
+        """Features rounded to their codes, in float32."""
         limits = zip(pyramid.levels, self.coding.lowest, self.coding.steps, strict=True)
         return Pyramid(
             levels=tuple(
@@ -167,13 +168,13 @@ class Coder:
         )
 
     def windows(self, coded: Coded) -> Windows:
-        """Prepare views for comparison."""
+        """Prepare coded views for comparison."""
         *operands, squares = self._windows(**{f"codes{i}": codes for i, codes in enumerate(coded.levels)})
         return Windows(operands=tuple(operands), squares=squares)
 
 
 def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
-    """From levels to codes and keys."""
+    """The graph from levels to codes and keys."""
     graph = Graph()
     rows, columns = card.grid(card.levels[-1])
     zero = graph.constant(np.array(0, np.uint8))
@@ -204,7 +205,7 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
 
 
 def _windows_graph(card: ModelCard, coding: Coding) -> Graph:
-    """From codes to windows."""
+    """The graph from codes to windows."""
     graph = Graph()
     squares = ""
     for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
@@ -230,5 +231,5 @@ def _windows_graph(card: ModelCard, coding: Coding) -> Graph:
 
 
 def _up_to(count: int, length: int) -> NDArray[np.int32]:
-    """0, 1, … count - 1, and then the last one again, `length` in all."""
+    """The numbers 0 to count - 1, the last one repeated up to `length` numbers."""
     return np.minimum(np.arange(length), count - 1).astype(np.int32)

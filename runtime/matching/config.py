@@ -1,4 +1,4 @@
-"""How frames are matched: the paper's parameters, those of the approximate search, and the two profiles."""
+"""Parameters of matching: the paper's, those of the approximate search, and the two profiles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SHARED, PER_VIEW = "shared", "per-view"
 
 @dataclass(frozen=True)
 class Matching:
-    """How frames are matched: the paper's knobs, and those of the approximate search.
+    """How frames are matched: the paper's parameters, and those of the approximate search.
 
     Attributes:
-        neighbours: K, the good images nearest by image vector, or their views where they have several; None for all.
+        neighbours: K, the number of gallery items that are matched, nearest by global descriptor; None for all.
         kappa: κ of Eq. 3.
         sigma: σ of the Gaussian, in pixels of the view.
-        projection: what is kept of the good images: "codes", every feature in a byte; "none", as the network gives it.
-        search: "exact", every embedding of the K images; "hnsw", those of the most similar cells.
-        image_score: "vectors", mean squared distance to the K nearest image vectors, of the worst view; "map", mean of
-            the pixels where the map is furthest over what good images have there, as many as 0.3 % of a view.
-        candidates: T, cells of the gallery looked into for each cell of the view (hnsw).
-        ef: length of the index's list of best keys (hnsw).
-        gallery: "shared", a view may match any view of a good image; "per-view", only the same one.
+        projection: how the features of good images are stored: "codes", one byte each; "none", unchanged as float32.
+        search: "exact" compares with every embedding of the K items; "hnsw" with those of the most similar cells.
+        image_score: "vectors", mean squared distance to the K nearest global descriptors, of the worst view; "map",
+            mean of the highest anomaly-map values after subtracting the baseline, over 0.3 % of a view's pixels.
+        candidates: T, number of cells of the gallery that each cell of a view is compared with (hnsw).
+        ef: length of the list of best keys during the search (hnsw).
+        gallery: "shared": a view may match any view of a good image; "per-view": only the corresponding one.
     """
 
     neighbours: int | None = None
@@ -67,16 +67,16 @@ class Matching:
             raise UsageError(f"expected the gallery to be {SHARED} or {PER_VIEW}, found {self.gallery}")
 
     def indexes(self, views: int) -> int:
-        """How many HNSW indexes a gallery of that many views has."""
+        """Number of HNSW indexes of a gallery with `views` views per good image."""
         if self.projection != CODES:
             return 0
         return views if self.gallery == PER_VIEW else 1
 
     def check_cell(self, side: int) -> None:
-        """Refuse a κ that a search over cells of side x side embeddings cannot serve.
+        """Refuse a κ that is too large for a search over cells of side x side embeddings.
 
         Raises:
-            UsageError: κ is larger than the number of embeddings in the candidates.
+            UsageError: κ is larger than the number of embeddings in the candidate cells.
         """
         offered = self.candidates * side**2
         if self.search == HNSW and self.kappa > offered:

@@ -1,11 +1,11 @@
-"""Eq. 3: how far every position of a view is from the nearest embeddings of the gallery.
+"""Eq. 3: the distance of every position of a view from the nearest embeddings of the gallery.
 
     d(y, p) = 1/κ · Σ over the κ nearest f in G of ‖f − F(y, p)‖²
 
-Two ways to find the nearest: `match_exactly` looks at every embedding of the gallery; `match_cells` looks at every
-embedding of some cells of it, which an HNSW index found to resemble. Both rank by ‖f‖² − 2⟨f, F(y, p)⟩, matrix
-products. A product form rounds badly where distances are small, so `match_exactly` then takes the distance of what it
-found by difference, and `match_cells` has products of whole numbers, which do not round.
+`match_exactly` compares with every embedding of the gallery. `match_cells` compares with every embedding of some cells
+only, the most similar ones according to an HNSW index. Both rank by ‖f‖² − 2⟨f, F(y, p)⟩, with matrix products. This
+form loses precision for small distances. So `match_exactly` recomputes the distance of the nearest by difference;
+`match_cells` multiplies integers, which are exact.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spade_edge.runtime.matching.coding import Windows
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
 from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
-TABLE = 2 << 20  # numbers in a table: 8 MB, whatever the size of the gallery; larger ones leave the cache
+TABLE = 2 << 20  # numbers in a table, 8 MB for any size of the gallery; larger tables do not fit the cache
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Place:
     """An embedding of the gallery.
 
     Attributes:
-        item: of the gallery.
-        position: in its finest grid, row by row.
-        distance: squared, from the position of the view that it was found for.
+        item: number of the gallery item.
+        position: number of the position in the item's finest grid, row by row.
+        distance: squared distance from the position of the view.
     """
 
     item: int
@@ -42,12 +42,12 @@ class Place:
 
 @dataclass(frozen=True)
 class ExactMatches:
-    """What was found for every position of the finest grid.
+    """The nearest embedding of every position of the finest grid.
 
     Attributes:
         distances: (h, w) float32, d(y, p).
-        items: (h, w), the gallery's item that holds the nearest embedding.
-        positions: (h, w), its position in that item's finest grid, row by row.
+        items: (h, w), the gallery item with the nearest embedding.
+        positions: (h, w), number of its position in the item's finest grid, row by row.
         near: (h, w) float32, the squared distance to it (κ = 1).
     """
 
@@ -64,12 +64,12 @@ class ExactMatches:
 
 @dataclass(frozen=True)
 class CellMatches:
-    """What was found for every position of the finest grid; where it lies is worked out when it is asked for.
+    """The distance of every position of the finest grid; the nearest embedding of a position is found on request.
 
     Attributes:
         distances: (h, w) float32, d(y, p).
-        gallery: where it was found.
-        candidates: (cells, T), the gallery's cells that were looked into; -1 for none.
+        gallery: the gallery that was searched.
+        candidates: (cells, T), the gallery's cells that each cell was compared with; -1 for none.
         table: (cells, T * side * side, side * side) float32, distances less `squares`.
         squares: (cells, side * side) float32, squared lengths of the view's embeddings.
     """
@@ -100,25 +100,26 @@ Matches = ExactMatches | CellMatches
 def match_exactly(
     pyramid: Pyramid, gallery: Features, *, items: NDArray[np.intp], kappa: int, product: Product = np.matmul
 ) -> ExactMatches:
-    """Compare with every embedding of some items of the gallery.
+    """Compare with every embedding of some gallery items.
 
-    Enlarging is linear, so it commutes with the product: a level's product with the query is taken at the level's own
-    resolution and the table of products is enlarged. That saves three quarters of the arithmetic and is exact.
+    Enlarging is linear, so it commutes with the product. The products of a level with the query are computed at the
+    level's own resolution, and the table of products is enlarged. This is exact and saves three quarters of the
+    arithmetic.
 
-    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, at any size of the gallery.
+    Memory: a few tables of `TABLE` numbers and a few embeddings of a view, for any size of the gallery.
 
     Args:
         pyramid: features of the view.
-        gallery: where to look.
-        items: (K,) at least one: the paper's K nearest, or all.
+        gallery: the gallery.
+        items: (K,) gallery items, at least one: the paper's K nearest, or all.
         kappa: κ, at least 1; all embeddings if there are fewer.
-        product: what multiplies matrices.
+        product: multiplies matrices.
     """
     height, width = pyramid.grid
     places = height * width
     query = pyramid.embedding().reshape(places, -1)
     ends = np.cumsum([level.shape[2] for level in pyramid.levels])
-    parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's share of each level
+    parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's features of each level
     kappa = min(kappa, places * len(items))
     found = np.zeros((places, kappa), np.intp)
     band = max(1, TABLE // places)
@@ -152,7 +153,7 @@ def match_exactly(
 
 
 def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int], product: Product) -> NDArray[np.float32]:
-    """Enlarge each of (M, h, w) tables to a finer grid, as `pyramid.enlarge` does a level."""
+    """Enlarge each of (M, h, w) tables to a finer grid, as `pyramid.enlarge` does with a level."""
     if products.shape[1:] == grid:
         return products
     rows, columns = (resampling_weights(have, want) for have, want in zip(products.shape[1:], grid, strict=True))
@@ -164,9 +165,9 @@ def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int], product:
 def _keep_nearest(
     best: NDArray[np.float32], where: NDArray[np.intp], table: NDArray[np.float32], *, first: int
 ) -> None:
-    """Merge a table (queries, gallery positions) into the κ best so far (queries, κ), in place."""
+    """Merge a table (queries, gallery positions) into the κ nearest so far (queries, κ), in place."""
     kappa = best.shape[1]
-    # Later images improve ever fewer queries; only those are worth a partial sort.
+    # Later items improve ever fewer queries; only these are sorted.
     better = np.flatnonzero(table.min(axis=1) < best.max(axis=1))
     rows = table[better]
     nearest = min(kappa, rows.shape[1])
@@ -192,15 +193,15 @@ def match_cells(
 ) -> CellMatches:
     """Compare with every embedding of some cells of the gallery.
 
-    Memory: a table of T * side² numbers for each position, and the codes of the candidates once, whatever the size of
-    the gallery.
+    Memory: a table of T * side² numbers per position, and one copy of the candidates' codes, for any size of the
+    gallery.
 
     Args:
-        seen: some views.
-        view: which of them.
-        gallery: where to look.
-        candidates: (cells, T), the gallery's cells to look into for each cell of the view; -1 for none.
-        comparison: of cells.
+        seen: the windows of some views.
+        view: number of one of these views.
+        gallery: the gallery.
+        candidates: (cells, T), the gallery's cells to compare each cell of the view with; -1 for none.
+        comparison: compares cells.
         kappa: κ of Eq. 3, at least 1; all embeddings of the candidates if there are fewer.
     """
     cells = gallery.cells_per_item

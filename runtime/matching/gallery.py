@@ -1,8 +1,8 @@
-"""The embeddings of the good images, kept as the network's own levels and enlarged only where they are looked at.
+"""The gallery: the features of the good images, stored as levels and enlarged to embeddings only where needed.
 
-Storing levels instead of embeddings keeps everything in a quarter of the numbers: at 224x224, a Wide-ResNet50-2
-embedding has 3,136 x 1,792 numbers an image, its three levels have 1.4 million. `Gallery` keeps them as the network
-gave them, in float32; `CodedGallery` in codes, a byte each.
+Levels have a quarter of the numbers of embeddings, without loss: at 224x224, the embeddings of Wide-ResNet50-2 have
+3,136 x 1,792 numbers per image, its three levels have 1.4 million. `Gallery` stores them in float32 as the network
+outputs them, `CodedGallery` in codes of one byte.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
 @dataclass(frozen=True)
 class Features(ABC):
-    """Features of N good images, however they are kept.
+    """Features of N good images, in whatever form they are stored.
 
-    Each view of each good image is an item; items go view by view: item = view * N + image.
+    Each view of each good image is a gallery item. Items are ordered view by view: item = view * N + image.
 
     Attributes:
-        card: of the model they come from.
-        levels: finest first, an array a level with a row an item, usually memory-mapped.
+        card: the card of the model that computed the features.
+        levels: finest first, one array per level with one row per item, usually memory-mapped.
         descriptors: (items, C) float32, global descriptors.
-        names: N file names, relative to the folder they were read from.
+        names: N file names, relative to the folder of the good images.
     """
 
     card: ModelCard
@@ -40,12 +40,12 @@ class Features(ABC):
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Good images."""
+        """Number of good images."""
         return len(self.names)
 
     @property
     def views(self) -> int:
-        """Views of a good image."""
+        """Number of views per good image."""
         return len(self.descriptors) // len(self.names)
 
     @property
@@ -64,7 +64,7 @@ class Features(ABC):
 
     @abstractmethod
     def pyramid(self, item: int) -> Pyramid:
-        """A view of a good image as if it had just left the network."""
+        """The features of one item, as the network would output them."""
 
     @abstractmethod
     def squares_of(self, item: int) -> NDArray[np.float32]:
@@ -74,26 +74,28 @@ class Features(ABC):
     def _at(
         self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
-        """Features of a level at single places: (M, C) float32."""
+        """Features of a level at M places: (M, C) float32."""
 
-    def nearest_items(self, image: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The K items most like a view, nearest first (the paper's stage 1).
+    def nearest_items(
+        self, descriptor: NDArray[np.float32], count: int, *, allowed: NDArray[np.bool_]
+    ) -> NDArray[np.intp]:
+        """The K items whose global descriptors are nearest to a view's, nearest first (the paper's stage 1).
 
         Args:
-            image: (C,) image vector.
-            count: K; all that are allowed if there are no more.
-            allowed: (items,) bool, those that may be chosen.
+            descriptor: (C,) float32, the view's.
+            count: K; all allowed items if there are fewer.
+            allowed: (items,) bool, the items that may be chosen.
         """
-        distances = squared_distances(self.descriptors, image)
+        distances = squared_distances(self.descriptors, descriptor)
         distances[~allowed] = np.inf
         return np.argsort(distances, kind="stable")[: min(count, int(allowed.sum()))]
 
     def embeddings(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Embeddings at single positions.
+        """Embeddings at M positions.
 
         Args:
-            items: (M,) items of the gallery.
-            positions: (M,) positions of the finest grid, row by row.
+            items: (M,) gallery items.
+            positions: (M,) positions of the finest grid, numbered row by row.
 
         Returns:
             (M, sum of C) float32.
@@ -105,11 +107,11 @@ class Features(ABC):
             above, below, lower = _taps(height, self.grid[0])
             left, right, further = _taps(width, self.grid[1])
             part: NDArray[np.float32] = np.zeros((len(items), level.channels), np.float32)
-            for row, row_share in ((above, 1 - lower), (below, lower)):
-                for column, column_share in ((left, 1 - further), (right, further)):
-                    share = row_share[rows] * column_share[columns]
-                    seen = np.flatnonzero(share)  # the finest level has one neighbour, not four
-                    part[seen] += share[seen, None] * self._at(
+            for row, row_weights in ((above, 1 - lower), (below, lower)):
+                for column, column_weights in ((left, 1 - further), (right, further)):
+                    weights = row_weights[rows] * column_weights[columns]
+                    seen = np.flatnonzero(weights)  # the finest level has one neighbour, not four
+                    part[seen] += weights[seen, None] * self._at(
                         number, items[seen], row[rows[seen]], column[columns[seen]]
                     )
             parts.append(part)
@@ -118,7 +120,7 @@ class Features(ABC):
 
 @dataclass(frozen=True)
 class Gallery(Features):
-    """Features in float32, as the network gave them: `levels` are (items, h, w, C) float32.
+    """Features in float32, as the network outputs them: `levels` are (items, h, w, C) float32.
 
     Attributes:
         squares: (items, h, w) float32, squared length of every embedding on the finest grid.
@@ -142,11 +144,11 @@ class Gallery(Features):
 
 @dataclass(frozen=True)
 class CodedGallery(Features):
-    """Features in codes: `levels` are (items, positions, C) uint8, row by row, the finest cell by cell.
+    """Features in codes: `levels` are (items, positions, C) uint8, row by row, the finest level cell by cell.
 
     Attributes:
-        coding: what the codes stand for.
-        squares: (items * cells, side * side) float32, squared length of every embedding, its lowest features being 0.
+        coding: the coding of the features.
+        squares: (items * cells, side * side) float32, squared length of every embedding, with code 0 as the origin.
     """
 
     coding: Coding
@@ -176,13 +178,13 @@ class CodedGallery(Features):
 
     @cached_property
     def _by_row(self) -> NDArray[np.intp]:
-        """For each position of the finest grid, row by row, its place in cell order."""
+        """For each position of the finest grid, numbered row by row, its number in cell order."""
         order = np.arange(int(np.prod(self.grid))).reshape(-1, self.side**2)
         return from_cells(order, self.side, self.grid).ravel()
 
 
 def squared_distances(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared L2 distance of each of (..., C) vectors to the query, by difference: exact where it is near zero."""
+    """Squared L2 distance of each of (..., C) vectors to the query; computed by difference, so exact near zero."""
     difference = vectors - query
     return np.einsum("...c,...c->...", difference, difference)
 
@@ -194,7 +196,7 @@ def squared_lengths(pyramid: Pyramid) -> NDArray[np.float32]:
 
 
 def _taps(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    # The two source positions that a bilinear target position looks at, and the share of the second.
+    # The two source positions of each bilinear target position, and the weight of the second one.
     weights = resampling_weights(source, target)
     first = weights.argmax(axis=1)
     rest = weights.copy()

@@ -1,13 +1,13 @@
-"""An HNSW index in hnswlib's file format, read without hnswlib.
+"""Reads an HNSW index in hnswlib's file format, without hnswlib.
 
-HNSW: Malkov & Yashunin 2016, arXiv 1603.09320. The format, little-endian, without magic, version or checksum:
+HNSW: Malkov & Yashunin 2016, arXiv 1603.09320. The format is little-endian and has no magic, version or checksum:
 
     header    u64 offsetLevel0 = 0, max_elements, count, record size, label offset, vector offset
               i32 highest layer, u32 entry point; u64 maxM, maxM0, M; f64 mult; u64 ef_construction    (96 bytes)
     records   count times: u16 links, u8 deleted, pad, maxM0 x u32 links | float32 vector | u64 label
-    layers    count times: u32 bytes that follow, then for each layer above 0: u32 links, maxM x u32 links
+    layers    count times: u32 bytes that follow, then per layer above 0: u32 links, maxM x u32 links
 
-hnswlib's own loader trusts the file; this one checks every size, link and number before it is used.
+hnswlib's own loader trusts the file. This one checks every size, link and number before it is used.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.matching.coding import LARGEST
 
 HEADER = struct.Struct("<6QiI3QdQ")
-SEEDS = 32768  # size of a layer up to which all of it is looked at for starts
-MOST_LINKS = 1024  # of a node; the search numbers them with 10 bits
-DIMENSIONS = 64  # at most: a squared distance and a column number then fit 31 bits
+SEEDS = 32768  # largest layer whose nodes all serve as candidates for starting points
+MOST_LINKS = 1024  # of a node; the graph search numbers them with 10 bits
+DIMENSIONS = 64  # at most; then a squared distance and a column number fit 31 bits
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Index:
 
     Attributes:
         keys: (n, D) uint8, 0 to 127, in the file's order, which is not that of the labels.
-        labels: (n,) int64, what the builder calls each key.
-        links: (n, maxM0) int32, neighbours in layer 0; n where there is none.
-        seeds: (S,) int64, nodes from which the best are taken to start a walk: all of the lowest upper layer that is
-            small enough to look through. The paper descends through the upper layers link by link; one product over
-            a layer finds better starts in less time.
+        labels: (n,) int64, the builder's number of each key.
+        links: (n, maxM0) int32, neighbours in layer 0; n for none.
+        seeds: (S,) int64, nodes of which the nearest start the graph search: the whole of the lowest upper layer with
+            at most `SEEDS` nodes. The paper descends through the upper layers link by link; one product over a layer
+            finds better starting points in less time.
     """
 
     keys: NDArray[np.uint8]
@@ -54,7 +54,7 @@ class Index:
         """Read an index file.
 
         Raises:
-            BundleError: the file is not an index, is truncated, or holds a size, link or number that cannot be.
+            BundleError: the file is not an index, is truncated, or contains an impossible size, link or number.
         """
         try:
             raw = path.read_bytes()
@@ -65,11 +65,13 @@ class Index:
 
 def _parse(raw: bytes, name: str) -> Index:
     def refuse(expected: str, found: object) -> BundleError:
-        return BundleError(f"{name}: expected {expected}, found {found}; build the bundle again or copy it anew")
+        return BundleError(f"{name}: expected {expected}, found {found}; build the bundle again or copy it again")
 
     if len(raw) < HEADER.size:
         raise refuse(f"an index of at least {HEADER.size} bytes", f"{len(raw)} bytes")
-    (start, _, count, record, label_at, vector_at, highest, entry, max_m, max_m0, m, _, _) = HEADER.unpack_from(raw)
+    (start, _, count, record, label_at, vector_at, highest, start_node, max_m, max_m0, m, _, _) = HEADER.unpack_from(
+        raw
+    )
     dimension = (label_at - vector_at) // 4
     if start != 0 or vector_at != 4 + 4 * max_m0 or label_at <= vector_at or (label_at - vector_at) % 4:
         raise refuse("an hnswlib header", "sizes that do not fit together")
@@ -77,8 +79,8 @@ def _parse(raw: bytes, name: str) -> Index:
         raise refuse("an hnswlib header", "sizes that do not fit together")
     if not 0 < count < 2**31 or HEADER.size + count * record > len(raw):
         raise refuse(f"room for {count} records of {record} bytes", f"a file of {len(raw)} bytes")
-    if entry >= count or not 0 <= highest < 64:
-        raise refuse(f"an entry point below {count} and a layer below 64", f"{entry} and {highest}")
+    if start_node >= count or not 0 <= highest < 64:
+        raise refuse(f"an entry point below {count} and a layer below 64", f"{start_node} and {highest}")
 
     records = np.ndarray(
         count,
@@ -95,7 +97,7 @@ def _parse(raw: bytes, name: str) -> Index:
     )
     vectors = records["vector"]
     keys = np.clip(np.nan_to_num(vectors), 0, LARGEST).astype(np.uint8)
-    if not np.array_equal(keys, vectors):  # NaN and infinity, too
+    if not np.array_equal(keys, vectors):  # NaN and infinity too
         raise refuse(f"coordinates that are whole numbers from 0 to {LARGEST}", "others")
     if records["deleted"].any():
         raise refuse("no deleted records", f"{int((records['deleted'] != 0).sum())}")
@@ -108,14 +110,14 @@ def _parse(raw: bytes, name: str) -> Index:
     layers, end = _layers(raw, HEADER.size + count * record, count, max_m, highest)
     if layers is None or end != len(raw):
         raise refuse(f"{len(raw)} bytes of upper layers that link within themselves", f"a fault before byte {end}")
-    if highest and entry not in layers[-1]:
-        raise refuse(f"the entry point {entry} in the highest layer", "it elsewhere")
-    seeds = next((list(layer) for layer in layers if 0 < len(layer) <= SEEDS), [entry])
+    if highest and start_node not in layers[-1]:
+        raise refuse(f"the entry point {start_node} in the highest layer", "it elsewhere")
+    seeds = next((list(layer) for layer in layers if 0 < len(layer) <= SEEDS), [start_node])
     return Index(keys=keys, labels=records["label"].astype(np.int64), links=links, seeds=np.array(seeds, np.int64))
 
 
 def _links(counts: NDArray[np.uint16], neighbours: NDArray[np.uint32], nodes: int) -> NDArray[np.int32] | None:
-    """Neighbours as (n, maxM0) int32 with n where there is none; None if a count or link cannot be."""
+    """Neighbours as (n, maxM0) int32, n for none; None if a count or link is impossible."""
     used = np.arange(neighbours.shape[1]) < counts[:, None]
     if counts.max() > neighbours.shape[1] or (used & (neighbours >= nodes)).any():
         return None
@@ -123,7 +125,7 @@ def _links(counts: NDArray[np.uint16], neighbours: NDArray[np.uint32], nodes: in
 
 
 def _layers(raw: bytes, at: int, count: int, max_m: int, highest: int) -> tuple[list[dict[int, list[int]]] | None, int]:
-    """The layers above 0, lowest first, node to neighbours, and where they end; None if something cannot be."""
+    """The layers above 0, lowest first, as node to neighbours, and their end; None if something is impossible."""
     size = 4 * (1 + max_m)
     layers: list[dict[int, list[int]]] = [{} for _ in range(highest)]
     for node in range(count):
@@ -139,7 +141,7 @@ def _layers(raw: bytes, at: int, count: int, max_m: int, highest: int) -> tuple[
             if links > max_m:
                 return None, at
             layer[node] = near[:links]
-    # A link may only lead to a node of the same layer, or a walk would fall out of it.
+    # A link may only lead to a node of the same layer.
     for layer in layers:
         if any(other not in layer for near in layer.values() for other in near):
             return None, at

@@ -1,4 +1,4 @@
-"""A gallery with the way to match against it: Eq. 3 for the map, and the image score."""
+"""Matches views against a gallery: Eq. 3 for the anomaly map, and the score from global descriptors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Matcher:
     Args:
         gallery: the good images.
         matching: how to compare.
-        searches: find the cells that resemble, for `search="hnsw"`: one over all items, or, where the gallery is per
-            view, one a view over its own.
-        threads: of onnxruntime; None for one a core.
+        searches: for `search="hnsw"`, find similar cells: one search over all items, or one per view over the items of
+            that view if the gallery is per view.
+        threads: threads of onnxruntime; None for one per core.
 
     Raises:
-        BundleError: the search needs an index and there is none.
-        UsageError: κ is larger than the number of embeddings that the search looks at.
+        BundleError: the search needs an index, and there is none.
+        UsageError: κ exceeds the number of embeddings in the candidate cells, or the number of `searches` is wrong.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Matcher:
 
         Args:
             pyramids: features of the views.
-            views: which view of a frame each is, as the layout numbers them; None where each is the first.
-            allowed: (N,) bool, good images that may be matched (leave-one-out forbids the image itself); None for all.
+            views: number of each view in the layout; None if each is the first.
+            allowed: (N,) bool, good images that may be matched (leave-one-out excludes the image itself); None for all.
         """
         views = [0] * len(pyramids) if views is None else views
         if self.matching.search == EXACT:
             return [self._exactly(pyramid, view, allowed) for pyramid, view in zip(pyramids, views, strict=True)]
-        assert isinstance(self.gallery, CodedGallery) and self._coder is not None  # noqa: S101  (checked when made)
+        assert isinstance(self.gallery, CodedGallery) and self._coder is not None  # noqa: S101  (the constructor has checked)
         coded = self._coder(pyramids)
         candidates = self.candidates(pyramids, coded.keys, views=views, allowed=allowed)
         seen = self._coder.windows(coded)
@@ -103,28 +103,28 @@ class Matcher:
         views: Sequence[int],
         allowed: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int64]:
-        """Find the gallery's cells that resemble those of the views.
+        """Find the gallery's cells that are most similar to those of the views.
 
         Args:
             pyramids: features of the views.
-            keys: (views * cells, D) uint8, of all cells of the views.
+            keys: (views * cells, D) uint8, keys of all cells of the views.
             views: as for `match`.
             allowed: (N,) bool, as for `match`.
 
         Returns:
-            (views, cells, T) int64, numbers of cells, nearest first; -1 where there are fewer.
+            (views, cells, T) int64, numbers of cells, nearest first; -1 if there are fewer.
         """
         cells = self.gallery.cells_per_item
         keys = keys.reshape(len(pyramids), cells, -1)
         found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
-        # Together goes what is looked for in one index among the same items.
+        # Views that search one index among the same items are searched together.
         for together in self._together(len(pyramids), views):
             view = views[together[0]]
             items = self._items(view, pyramids[together[0]].descriptor, allowed)
             index, own = self._searches[0], slice(0, len(self.gallery.descriptors))
             if self.matching.gallery == PER_VIEW:
                 index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
-            # A filter takes time, even one that allows everything.
+            # A filter takes time even if it allows everything.
             every = items is None or bool(items[own].all())
             near, _ = index(
                 keys[together].reshape(len(together) * cells, -1),
@@ -137,21 +137,21 @@ class Matcher:
         return found
 
     def _together(self, count: int, views: Sequence[int]) -> list[list[int]]:
-        if self.matching.neighbours is not None:  # each has its own nearest images
+        if self.matching.neighbours is not None:  # each view has its own nearest items
             return [[number] for number in range(count)]
         if self.matching.gallery == SHARED:
             return [list(range(count))]
         return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
 
     def match_exactly(self, pyramid: Pyramid, items: NDArray[np.intp]) -> ExactMatches:
-        """Compare a view with every embedding of some items of the gallery, whatever the search.
+        """Compare a view with every embedding of some gallery items, whichever search is configured.
 
         Args:
             pyramid: features of the view.
-            items: (K,), at least one.
+            items: (K,) gallery items, at least one.
         """
         if self._coder is not None:
-            pyramid = self._coder.rounded(pyramid)  # frames and gallery in the same numbers
+            pyramid = self._coder.rounded(pyramid)  # rounded as the gallery is
         return match_exactly(pyramid, self.gallery, items=items, kappa=self.matching.kappa, product=self._product)
 
     def _exactly(self, pyramid: Pyramid, view: int, allowed: NDArray[np.bool_] | None) -> Matches:
@@ -161,34 +161,34 @@ class Matcher:
         )
 
     def descriptor_score(
-        self, image: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
+        self, descriptor: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
     ) -> float:
-        """The paper's stage 1, the score of a view as a whole: mean squared distance to the K nearest image vectors.
+        """The paper's stage 1, the score of a whole view: mean squared distance to the K nearest global descriptors.
 
         Args:
-            image: (C,) float32, the view's.
-            view: which of the frame's.
+            descriptor: (C,) float32, the view's global descriptor.
+            view: number of the view in the layout.
             allowed: (N,) bool, as for `match`.
         """
         permitted = self._permitted(view, allowed)
         known = self.gallery.descriptors if permitted is None else self.gallery.descriptors[permitted]
-        distances = np.sort(squared_distances(known, image))
+        distances = np.sort(squared_distances(known, descriptor))
         return float(distances[: self.matching.neighbours].mean())
 
     def _items(
-        self, view: int, image: NDArray[np.float32], allowed: NDArray[np.bool_] | None
+        self, view: int, descriptor: NDArray[np.float32], allowed: NDArray[np.bool_] | None
     ) -> NDArray[np.bool_] | None:
-        """Entries that a view is matched with: (items,) bool, None for all."""
+        """Items that a view is matched with: (items,) bool; None for all."""
         permitted = self._permitted(view, allowed)
         if self.matching.neighbours is None:
             return permitted
         every = np.ones(len(self.gallery.descriptors), bool) if permitted is None else permitted
         chosen = np.zeros_like(every)
-        chosen[self.gallery.nearest_items(image, self.matching.neighbours, allowed=every)] = True
+        chosen[self.gallery.nearest_items(descriptor, self.matching.neighbours, allowed=every)] = True
         return chosen
 
     def _permitted(self, view: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-        """Entries that a view may be matched with: (items,) bool, None for all."""
+        """Items that a view may be matched with: (items,) bool; None for all."""
         count, views = len(self.gallery), self.gallery.views
         if self.matching.gallery == SHARED or views == 1:
             return None if allowed is None else np.tile(allowed, views)

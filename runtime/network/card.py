@@ -1,10 +1,10 @@
-"""What a pyramid model says of itself: the card that `export` writes into the ONNX file and everything else reads.
+"""The model card: what `export` writes into the ONNX file about the model, and everything else reads.
 
     input   frames   (N, H, W, 3) float32 BGR, 0 to 255; N free, H and W fixed
     output  levelL   (N, h, w, C) float32, one for each level L of the pyramid, finest first
-    output  image    (N, C) float32, the image vector F(x) of the paper's stage 1
+    output  image    (N, C) float32, the global descriptor F(x) of the paper's stage 1
 
-Colour order, mean and standard deviation are inside the graph, so nobody can get them wrong outside.
+Input is BGR, 0 to 255. Colour order, mean and standard deviation are inside the graph, so a caller cannot mistake them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DESCRIPTOR = "image"
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the pyramid: `number` is the paper's block, `stride` its step in pixels of the network's input."""
+    """One level of the pyramid: `number` is the paper's block, `stride` its stride in pixels of the network's input."""
 
     number: int
     stride: int
@@ -43,15 +43,15 @@ class ModelCard:
 
     Attributes:
         backbone: the network's name, e.g. "wide_resnet50_2".
-        weights: where they came from, for people to read: source and SHA-256.
+        weights: source and SHA-256 of the weights, as information for people.
         levels: the pyramid, finest level first.
-        image_level: the level whose global average is the image vector; the paper's is 4.
-        image_channels: length of the image vector.
+        image_level: the level whose global average is the global descriptor; 4 in the paper.
+        image_channels: length of the global descriptor.
         view: how a frame becomes the network's input.
         precision: "fp32", "fp16" or "int8".
-        parity: difference to the torch network by output, as `export` measured it.
-        quantization: how an int8 model was made, for people to read, and its "target", "cpu" or "tensorrt"; empty for
-            the others.
+        parity: difference from the torch network per output, measured by `export`.
+        quantization: how an int8 model was quantized, as information for people, and its "target", "cpu" or "tensorrt";
+            empty for other precisions.
     """
 
     backbone: str
@@ -73,7 +73,7 @@ class ModelCard:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Output names in the order they are read: the levels, then the image vector."""
+        """Output names in the order in which they are read: the levels, then the global descriptor."""
         return (*(level.output for level in self.levels), DESCRIPTOR)
 
     def grid(self, level: Level) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class ModelCard:
         return self.view.size[0] // level.stride, self.view.size[1] // level.stride
 
     def positions(self, level: Level) -> int:
-        """Positions of a level."""
+        """Number of positions of a level."""
         rows, columns = self.grid(level)
         return rows * columns
 
@@ -91,16 +91,16 @@ class ModelCard:
 
     @property
     def side(self) -> int:
-        """Embeddings along one side of a cell: positions of the finest level."""
+        """Number of embeddings, or positions of the finest level, along one side of a cell."""
         return self.span(self.levels[0])
 
     @property
     def cells(self) -> int:
-        """Cells of a view."""
+        """Number of cells of a view."""
         return self.positions(self.levels[-1])
 
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each output without the batch axis."""
+        """Shape of each output, without the batch axis."""
         shapes: dict[str, tuple[int, ...]] = {
             level.output: (*self.grid(level), level.channels) for level in self.levels
         }
@@ -127,10 +127,10 @@ class ModelCard:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, source: str) -> ModelCard:
-        """Read the card back.
+        """Read the card from the ONNX file's metadata properties.
 
         Raises:
-            ModelError: no card, or one that this version does not understand.
+            ModelError: there is no card, or this version does not understand it.
         """
         if METADATA_KEY not in metadata:
             raise ModelError(
@@ -144,7 +144,7 @@ class ModelCard:
         """Read the card from a JSON object.
 
         Raises:
-            ModelError: it is not one that this version understands.
+            ModelError: this version does not understand it.
         """
         schema = fields.integer("schema")
         if schema != SCHEMA:

@@ -1,11 +1,11 @@
-"""EngineCache that TensorRT has built on this machine, kept in a private folder.
+"""The engines that TensorRT has built on this machine, kept in a private folder.
 
     $XDG_CACHE_HOME or ~/.cache/spade-edge/engines/<16 hex of the model>-<16 hex of the key>/
         *.engine, *.profile, *.timing        what TensorRT writes
-        prepared.json                        written last: the key, and every engine's size and SHA-256
+        prepared.json                        written last: the key, and size and SHA-256 of every engine
 
-An engine is executable code, so it is only ever loaded from a folder that nobody else can write to, and never out of a
-bundle. It is of no use when the model, onnxruntime, TensorRT or the GPU is another one: all of them are in the key.
+An engine is executable code. It is only loaded from a folder that nobody else can write to, and never from a bundle.
+It is only valid for the model, onnxruntime, TensorRT and GPU that it was built with; all of them are in the key.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class EngineCache:
     """The engines of one model for one machine.
 
     Attributes:
-        folder: that they are in; it need not exist.
-        key: everything that they depend on.
+        folder: the folder of the engines; it need not exist.
+        key: everything that the engines depend on.
     """
 
     folder: Path
@@ -51,16 +51,16 @@ class EngineCache:
 
     @classmethod
     def of(cls, model: Path, card: ModelCard, provider: Provider, *, views: BatchRange) -> EngineCache:
-        """The engines of a model on this machine, whether there are any or not.
+        """The engines of a model on this machine, whether or not they have been built.
 
         Args:
             model: the ONNX file.
-            card: what it says of itself.
-            provider: the GPU, and what the engine may do.
-            views: that go through the network at once.
+            card: the model's card.
+            provider: the GPU, and the options of the engine.
+            views: the numbers of views in one run.
 
         Raises:
-            DeviceError: no TensorRT, no GPU, or no place for the folder.
+            DeviceError: TensorRT or the GPU is missing, or there is no suitable folder.
         """
         must_be_offered(provider.execution_provider)
         if not hasattr(os, "geteuid"):
@@ -99,10 +99,10 @@ class EngineCache:
         return str(self.key["tensorrt"])
 
     def prepared(self) -> bool:
-        """Whether there are whole engines for exactly this key.
+        """Whether complete engines exist for exactly this key.
 
         Raises:
-            DeviceError: there is a folder that others could have written to.
+            DeviceError: others could have written to the folder.
         """
         if not self.folder.is_symlink() and not self.folder.exists():
             return False
@@ -118,12 +118,12 @@ class EngineCache:
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Make room for engines; where the block ends well, what lies there counts as prepared.
+        """Make an empty folder for engines; if the block succeeds, the engines in it count as prepared.
 
-        Of two processes that want the same engines, the second waits for the first.
+        If two processes build the same engines, the second waits for the first.
 
         Raises:
-            DeviceError: the folder cannot be had, is not private, or nothing was written to it.
+            DeviceError: the folder cannot be made, is not private, or no engine was written to it.
         """
         import fcntl  # POSIX only, as are engines
 
@@ -138,10 +138,10 @@ class EngineCache:
             _must_be_private(folder)
         with self.folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if self.prepared():  # by another process, in the meantime
+            if self.prepared():  # another process has built them in the meantime
                 yield
                 return
-            for left in self.folder.iterdir():  # by a run that was interrupted
+            for left in self.folder.iterdir():  # an interrupted run left them
                 left.unlink()
             start = monotonic()
             yield
@@ -153,12 +153,12 @@ class EngineCache:
         return tuple(sorted(path for path in found if path != self.folder and path.is_dir() and not path.is_symlink()))
 
     def remove(self, other: Path) -> None:
-        """Remove a folder that `others` has named."""
+        """Remove one of the folders that `others` returned."""
         shutil.rmtree(other)
         other.with_suffix(".lock").unlink(missing_ok=True)
 
     def _chain(self) -> tuple[Path, ...]:
-        """From the root that is ours to the folder."""
+        """The folders from the root of the cache down to the engines' own folder."""
         return self.folder.parents[1], self.folder.parent, self.folder
 
     def _mark(self, *, seconds: float) -> None:
@@ -172,7 +172,7 @@ class EngineCache:
         with unfinished.open("w", encoding="utf-8") as file:
             json.dump(value, file, indent=1)
             file.flush()
-            for path in engines:  # nothing counts before it is on the disk
+            for path in engines:  # engines only count when they are on the disk
                 _sync(path)
             os.fsync(file.fileno())
         unfinished.replace(self.folder / PREPARED)
@@ -184,7 +184,7 @@ def allows_tf32(provider: Provider) -> bool:
 
 
 def _must_be_private(folder: Path) -> None:
-    """Refuse a folder that anybody else could have put code into."""
+    """Refuse a folder that anybody else could have written code to."""
     state = folder.lstat()
     if stat.S_ISLNK(state.st_mode):
         fault = "a symbolic link"
@@ -204,7 +204,7 @@ def _must_be_private(folder: Path) -> None:
 
 def _root() -> Path:
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # noqa: PTH117  (the standard says to ignore another one)
+    if os.path.isabs(base):  # noqa: PTH117  (the standard says to ignore a relative path)
         return Path(base, "spade-edge")
     try:
         return Path.home() / ".cache" / "spade-edge"

@@ -1,4 +1,4 @@
-"""The GPU and NVIDIA's libraries, as the driver and the loader know them; nothing is installed for it."""
+"""The GPU and NVIDIA's libraries, queried from the driver and the loader with nothing else installed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAJOR, MINOR = 75, 76  # CUdevice_attribute: compute capability
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: what an engine is built for.
+    """A GPU, as far as an engine depends on it.
 
     Attributes:
-        name: as the driver calls it.
+        name: the driver's name for it.
         capability: compute capability, such as "8.7" of a Jetson Orin.
     """
 
@@ -29,7 +29,7 @@ class Gpu:
 
     @classmethod
     def at(cls, number: int) -> Gpu:
-        """The GPU of a number.
+        """The GPU with a given number.
 
         Raises:
             DeviceError: there is no driver, or no such GPU.
@@ -42,7 +42,7 @@ class Gpu:
         count, device, value, name = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
         _must(driver, driver.cuDeviceGetCount(ctypes.byref(count)))
         if number >= count.value:
-            raise DeviceError(f"expected a GPU of number 0 to {count.value - 1}, found {number}; choose with --device")
+            raise DeviceError(f"expected a GPU number from 0 to {count.value - 1}, found {number}; set --device")
         _must(driver, driver.cuDeviceGet(ctypes.byref(device), number))
         _must(driver, driver.cuDeviceGetName(name, len(name), device))
         capability = []
@@ -56,7 +56,7 @@ def tensorrt_version(library: Path) -> str:
     """Version of the TensorRT that onnxruntime will load, such as "10.3.0".
 
     Args:
-        library: onnxruntime's provider for TensorRT, which says which libnvinfer it wants.
+        library: onnxruntime's provider library for TensorRT, which names the libnvinfer that it needs.
 
     Raises:
         DeviceError: there is none.
@@ -68,24 +68,24 @@ def tensorrt_version(library: Path) -> str:
         number = int(_load(soname).getInferLibVersion())
     except (OSError, ValueError, AttributeError) as problem:
         raise DeviceError(
-            f"expected TensorRT, found that it does not load: {problem}; install the version that onnxruntime wants, "
-            "and name its folder in LD_LIBRARY_PATH"
+            f"expected TensorRT, found that it does not load: {problem}; install the version that onnxruntime needs, "
+            "and add its folder to LD_LIBRARY_PATH"
         ) from None
-    unit = 10_000 if number >= 10_000 else 1_000  # 10.3.0 is 100300, 8.6.1 was 8601
+    unit = 10_000 if number >= 10_000 else 1_000  # 10.3.0 is 100300; 8.6.1 was 8601
     return f"{number // unit}.{number % unit // 100}.{number % 100}"
 
 
 def why_not_loaded(library: Path) -> str:
-    """What the loader says against a library; empty if it loads.
+    """The loader's reason why a library does not load; empty if it loads.
 
-    Only for a library that onnxruntime has tried to load: loaded before, its providers would miss their host.
+    Call this only after onnxruntime has tried to load the library: its providers need onnxruntime to be loaded first.
     """
     if not hasattr(os, "RTLD_NOLOAD"):  # Windows
         return ""
     try:
         _load(str(library), mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     except OSError:
-        pass  # not there yet, so that its loading has failed
+        pass  # the library is not loaded, so loading it has failed
     else:
         return ""
     try:

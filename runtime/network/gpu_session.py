@@ -1,4 +1,4 @@
-"""onnxruntime sessions on a GPU: the provider is obtained or refused, with the reason."""
+"""onnxruntime sessions on a GPU. The requested provider is obtained, or an error gives the reason."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ MODEL_FAULTS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "Mod
 def open_gpu_session(
     model: str, *, providers: Sequence[tuple[str, Mapping[str, str]]], threads: int | None, profile: Path
 ) -> Any:
-    """An onnxruntime.InferenceSession on a GPU, which profiles itself until `end_profiling` is called.
+    """Open an onnxruntime.InferenceSession on a GPU; it profiles itself until `end_profiling` is called.
 
-    onnxruntime goes on without a provider that does not load, and complains on stderr, or on stdout. Here the first
-    provider has to be obtained, and what is said against it comes back in the error. From the first such session on,
-    onnxruntime's own log is silent but for errors.
+    onnxruntime continues without a provider that does not load, and complains on stderr or stdout. Here the first
+    provider must be obtained, and the error contains onnxruntime's complaint. From the first such session on,
+    onnxruntime's own log shows errors only.
 
     Args:
         model: a path.
         providers: execution providers in order of preference, each with its options.
-        threads: of what is left to the CPU.
-        profile: start of the profile's file name.
+        threads: threads for the nodes that run on the CPU.
+        profile: prefix of the profile's file name.
 
     Raises:
         DeviceError: the first provider is not obtained.
-        Exception: onnxruntime's own, where the model is at fault.
+        Exception: onnxruntime's own, if the model is at fault.
     """
     package = onnxruntime()
     options = session_options(threads)
@@ -50,7 +50,7 @@ def open_gpu_session(
     package.set_default_logger_severity(FATAL)
     try:
         with redirect_stdout(printed):
-            if hasattr(package, "preload_dlls"):  # from 1.21: finds CUDA among Python's packages
+            if hasattr(package, "preload_dlls"):  # from 1.21 on: finds CUDA among the Python packages
                 with suppress(Exception):
                     package.preload_dlls(directory="")
             session = package.InferenceSession(
@@ -63,9 +63,9 @@ def open_gpu_session(
     finally:
         package.set_default_logger_severity(ERROR)
     if session.get_providers()[0] != first:
-        # onnxruntime 1.17 falls back whatever it is told, and prints why.
+        # onnxruntime 1.17 falls back in spite of the option, and prints why.
         raise _not_obtained(first, printed.getvalue().partition("EP Error ")[2].partition(" when using ")[0])
-    session.disable_fallback()  # a run that fails would go on elsewhere, with a word on stdout
+    session.disable_fallback()  # else a failed run would continue on another provider, and print to stdout
     return session
 
 
@@ -73,7 +73,7 @@ def must_be_offered(provider: str) -> None:
     """Refuse an execution provider that this onnxruntime was not compiled with.
 
     Raises:
-        DeviceError: says which there are.
+        DeviceError: the provider is missing; the message names the available ones.
     """
     offered = onnxruntime().get_available_providers()
     if provider not in offered:
@@ -84,32 +84,32 @@ def must_be_offered(provider: str) -> None:
 
 
 def provider_library(name: str) -> Path:
-    """The library in onnxruntime that is "cuda" or "tensorrt"."""
+    """Path of onnxruntime's provider library for "cuda" or "tensorrt"."""
     return Path(onnxruntime().__file__).parent / "capi" / LIBRARIES[name]
 
 
 def _not_obtained(provider: str, says: str) -> DeviceError:
     package = onnxruntime()
     name = next(short for short, long in EXECUTION_PROVIDERS.items() if long == provider)
-    # Behind the source files and C++ functions that it names, before the host and the line.
+    # The message without the source files and C++ functions at its start, and without host and line at its end.
     tail = re.sub(r"^.*(\] |: FAIL : )|\S+\.(h|cc):\d+ \S+ | ; GPU=.*$", "", " ".join(says.split()))
-    reason = why_not_loaded(provider_library(name)) or tail or "onnxruntime goes on without it and does not say why"
+    reason = why_not_loaded(provider_library(name)) or tail or "onnxruntime continues without it and gives no reason"
     built = f", built for CUDA {package.cuda_version}," if getattr(package, "cuda_version", "") else ""
     return DeviceError(
-        f"expected {provider}, found that it cannot be had here: {reason}; give onnxruntime "
-        f"{package.__version__}{built} the GPU libraries and driver that it wants, or score with --provider cpu"
+        f"expected {provider}, found that it is not available here: {reason}; give onnxruntime "
+        f"{package.__version__}{built} the GPU libraries and driver that it needs, or score with --provider cpu"
     )
 
 
 class FixedRun:
-    """Runs a session with one input and its outputs always at the same addresses of a GPU, as a CUDA graph needs it.
+    """Runs a session whose input and outputs stay at fixed addresses on a GPU, as a CUDA graph requires.
 
     Args:
         session: an onnxruntime.InferenceSession.
-        inputs: name and shape of its input.
-        outputs: names and shapes of its outputs.
+        inputs: name and shape of the input.
+        outputs: names and shapes of the outputs.
         device: "cuda".
-        number: of the GPU.
+        number: number of the GPU.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class FixedRun:
             self._binding.bind_ortvalue_output(output, self._outputs[-1])
 
     def __call__(self, array: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run on one array of the input's shape; gives copies of the outputs."""
+        """Run on one array of the input's shape; returns copies of the outputs."""
         self._input.update_inplace(np.ascontiguousarray(array))
         self._session.run_with_iobinding(self._binding)
         return [np.array(output.numpy()) for output in self._outputs]

@@ -1,6 +1,6 @@
-"""What an ONNX file holds, read without loading it: its metadata, how many nodes, and whether engines hide in it.
+"""A summary of an ONNX file, read without loading it: metadata, number of nodes, and whether it contains engines.
 
-An ONNX file is one protobuf message; everything but a few fields is skipped by its length.
+An ONNX file is one protobuf message. Most fields are skipped by their length.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ WIDTHS = {1: 8, 5: 4}  # bytes of fixed-size fields, by wire type
 
 @dataclass(frozen=True)
 class OnnxSummary:
-    """What an ONNX file holds.
+    """A summary of an ONNX file.
 
     Attributes:
-        metadata: the model's properties.
-        nodes: of its graph.
-        engines: whether there may be ready-made engines in it, which are executable code.
+        metadata: the model's metadata properties.
+        nodes: number of nodes of the graph.
+        engines: whether the file may contain ready-made engines, which are executable code.
     """
 
     metadata: dict[str, str]
@@ -32,10 +32,10 @@ class OnnxSummary:
 
     @classmethod
     def read(cls, path: Path, *, source: str) -> OnnxSummary:
-        """Look through a file.
+        """Read the summary of a file.
 
         Raises:
-            ModelError: it is no ONNX file.
+            ModelError: it is not an ONNX file.
         """
         metadata, nodes = {}, 0
         try:
@@ -44,8 +44,8 @@ class OnnxSummary:
                     if number == GRAPH:
                         nodes += sum(part == NODE for part, _, _ in _messages(data, start, end))
                     elif number == METADATA:
-                        entry = {part: data[a:b].decode() for part, a, b in _messages(data, start, end)}
-                        metadata[entry.get(KEY, "")] = entry.get(VALUE, "")
+                        pair = {part: data[a:b].decode() for part, a, b in _messages(data, start, end)}
+                        metadata[pair.get(KEY, "")] = pair.get(VALUE, "")
                 engines = data.find(b"EPContext") >= 0
         except (ValueError, IndexError) as problem:
             raise ModelError(f"{source}: expected an ONNX model, found another or a damaged file: {problem}") from None
@@ -53,7 +53,7 @@ class OnnxSummary:
 
 
 def _messages(data: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field that has a length."""
+    """Number, start and end of each length-delimited field."""
     while at < end:
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7

@@ -1,4 +1,4 @@
-"""What runs the network: an onnxruntime execution provider, with the options that matter."""
+"""Providers: which onnxruntime execution provider runs the network, and with which options."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ EXECUTION_PROVIDERS = {
     TENSORRT: "TensorrtExecutionProvider",
 }
 NAMES = (*EXECUTION_PROVIDERS, AUTO)
-STAND_INS = {AUTO: (TENSORRT, CUDA, CPU), TENSORRT: (TENSORRT, CUDA)}
+FALLBACKS = {AUTO: (TENSORRT, CUDA, CPU), TENSORRT: (TENSORRT, CUDA)}
 CONVOLUTIONS = ("heuristic", "exhaustive", "default")
 ARENAS = {"as-requested": "kSameAsRequested", "power-of-two": "kNextPowerOfTwo"}
 GIBIBYTE = 1 << 30
-OWN_CARD = 10  # the last TensorRT whose builder has to be told that fp16 or int8 are allowed; later it is in the graph
+BUILDER_FLAGS = 10  # last TensorRT whose builder needs flags for fp16 and int8; later versions follow the model
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What runs the network; matching stays on the CPU.
+    """What runs the network. Matching stays on the CPU.
 
     Attributes:
-        name: "cpu", "cuda", "tensorrt"; "auto": the best of them that is ready and works; or the name of another
-            execution provider of onnxruntime, which is taken as it comes.
+        name: "cpu", "cuda" or "tensorrt"; "auto" for the best of them that is ready and works; or the name of another
+            execution provider of onnxruntime, which gets no options.
         device: number of the GPU.
-        memory: bytes that CUDA's arena takes of the GPU at most; None for no limit.
-        workspace: bytes that TensorRT may use beside the weights.
-        fp16, int8: whether TensorRT may use them, up to version 10; None as the model's precision says. Later versions
-            take precision from the model alone.
-        tf32: whether float32 may be rounded to TensorFloat-32 (10 bits of mantissa), faster, with other scores than on
-            a CPU. TensorRT has this on and no option against it: False sets NVIDIA_TF32_OVERRIDE=0 for the process,
-            unless that variable is set already.
-        cuda_graph: launch all of the network's kernels at once. BatchRange then go through it one at a time.
-        convolutions: how cuDNN's algorithms are chosen: "heuristic", the same at every start; "exhaustive", by trying
-            them, so that scores may differ from start to start in the last digits; "default", the first.
-        arena: how the GPU's memory is taken: "as-requested" or "power-of-two".
-        engines: private folder for what TensorRT builds; None for spade-edge in $XDG_CACHE_HOME or ~/.cache.
+        memory: limit of CUDA's arena on the GPU, in bytes; None for no limit.
+        workspace: bytes that TensorRT may use in addition to the weights.
+        fp16, int8: whether TensorRT up to version 10 may use them; None to follow the model's precision. Later versions
+            always follow the model.
+        tf32: whether float32 may be rounded to TensorFloat-32 (10 bits of mantissa): faster, but scores differ from
+            those of a CPU. TensorRT uses it by default and has no option against it, so False sets
+            NVIDIA_TF32_OVERRIDE=0 for the process, unless that variable is already set.
+        cuda_graph: launch all kernels of the network at once. Views then go through the network one at a time.
+        convolutions: how cuDNN's algorithms are chosen: "heuristic" gives the same at every start; "exhaustive" tries
+            them, so scores may differ in the last digits from start to start; "default" takes the first.
+        arena: how the GPU's memory is allocated: "as-requested" or "power-of-two".
+        engines: private folder for TensorRT's engines; None for `spade-edge` in $XDG_CACHE_HOME or ~/.cache.
     """
 
     name: str = CPU
@@ -63,7 +63,7 @@ class Provider:
         ):
             raise UsageError(f"expected a provider among {', '.join(NAMES)}, found {self.name!r}")
         if not 0 <= self.device < 1024:
-            raise UsageError(f"expected the number of a GPU from 0, found {self.device}")
+            raise UsageError(f"expected a GPU number of 0 or more, found {self.device}")
         for what, size in (("memory", self.memory), ("workspace", self.workspace)):
             if size is not None and not 1 <= size < 1 << 63:
                 raise UsageError(f"expected {what} of at least 1 byte, found {size}")
@@ -74,14 +74,14 @@ class Provider:
 
     @property
     def execution_provider(self) -> str:
-        """Its name in onnxruntime."""
+        """The provider's name in onnxruntime."""
         return EXECUTION_PROVIDERS.get(self.name, self.name)
 
     def cuda_options(self, *, onnxruntime: str) -> dict[str, str]:
         """Options of CUDAExecutionProvider.
 
         Args:
-            onnxruntime: its version: an option that it does not know yet would be refused.
+            onnxruntime: its version; a version refuses options that it does not know.
         """
         options = {
             "device_id": str(self.device),
@@ -97,13 +97,13 @@ class Provider:
         return options
 
     def tensorrt_options(self, card: ModelCard, *, folder: Path, views: BatchRange, tensorrt: str) -> dict[str, str]:
-        """Options of TensorrtExecutionProvider; it takes "True" and "False", not 1 and 0.
+        """Options of TensorrtExecutionProvider, which takes "True" and "False" instead of 1 and 0.
 
         Args:
-            card: the model's.
-            folder: for engines.
-            views: how many go through the network at once.
-            tensorrt: its version.
+            card: the model's card.
+            folder: the folder of the engines.
+            views: the numbers of views in one run.
+            tensorrt: TensorRT's version.
         """
         options = {
             "device_id": str(self.device),
@@ -113,7 +113,7 @@ class Provider:
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(folder),
         }
-        # Without them every new number of views would build the engine again.
+        # Without these, TensorRT would rebuild the engine for every new number of views.
         for which, count in (("min", views.least), ("opt", views.usual), ("max", views.most)):
             shape = "x".join(map(str, (count, *card.view.size, 3)))
             options[f"trt_profile_{which}_shapes"] = f"{INPUT}:{shape}"
@@ -130,10 +130,10 @@ class Provider:
         """Whether TensorRT's builder is told that it may use fp16 and int8.
 
         Args:
-            precision: of the model: "fp32", "fp16" or "int8".
-            tensorrt: its version.
+            precision: the model's: "fp32", "fp16" or "int8".
+            tensorrt: TensorRT's version.
         """
-        if int(tensorrt.partition(".")[0]) > OWN_CARD:
+        if int(tensorrt.partition(".")[0]) > BUILDER_FLAGS:
             return False, False
         fp16 = precision == "fp16" if self.fp16 is None else self.fp16
         int8 = precision == "int8" if self.int8 is None else self.int8
@@ -142,7 +142,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class BatchRange:
-    """How many views go through the network at once: `usual` is what an engine is tuned for."""
+    """How many views go through the network in one run; an engine is tuned for `usual`."""
 
     usual: int
     most: int
@@ -150,8 +150,8 @@ class BatchRange:
 
     @classmethod
     def of(cls, provider: Provider, views: int, *, most: int) -> BatchRange:
-        """For frames of so many views, `most` of them at once."""
-        most = 1 if provider.cuda_graph else most  # a graph holds one shape
+        """The range for frames of `views` views, of which at most `most` go through the network in one run."""
+        most = 1 if provider.cuda_graph else most  # a CUDA graph has one shape
         return cls(usual=min(views, most), most=most)
 
 
@@ -165,8 +165,8 @@ def ranked(providers: Providers) -> tuple[Provider, ...]:
         providers: one or several, each as a `Provider`, by its short name, or by its name in onnxruntime.
 
     Raises:
-        DeviceError: none.
-        UsageError: an unknown one.
+        DeviceError: the list is empty.
+        UsageError: a provider is unknown.
     """
     several = [providers] if isinstance(providers, (str, Provider)) else list(providers)
     if not several:
@@ -176,10 +176,10 @@ def ranked(providers: Providers) -> tuple[Provider, ...]:
 
 
 def with_fallbacks(providers: Sequence[Provider]) -> tuple[Provider, ...]:
-    """The same up to the CPU, with what can stand in: CUDA for TensorRT, and in the end the CPU."""
+    """The providers up to the CPU, with their fallbacks: CUDA for TensorRT, and finally the CPU."""
     tried: dict[str, Provider] = {}
     for provider in (*providers, Provider(CPU)):
-        for name in STAND_INS.get(provider.name, (provider.name,)):
+        for name in FALLBACKS.get(provider.name, (provider.name,)):
             tried.setdefault(name, replace(provider, name=name))
         if CPU in tried:
             break

@@ -1,4 +1,4 @@
-"""Which provider ran which share of a network, out of onnxruntime's own profile of a run."""
+"""Provider assignment: the fraction of a network that each provider ran, from onnxruntime's profile of a run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from spade_edge.runtime.network.provider import EXECUTION_PROVIDERS, TENSORRT
 
 FUSING = EXECUTION_PROVIDERS[TENSORRT]
-KERNEL = "_kernel_time"  # end of the name of an event that stands for a node's run
+KERNEL = "_kernel_time"  # suffix of the name of an event that is the run of a node
 
 
 def node_fractions(profile: bytes, *, nodes: int) -> dict[str, float]:
-    """Share of the nodes that each provider ran, largest first; copies between memories do not count.
+    """Fraction of the nodes that each provider ran, largest first; copies between memories do not count.
 
-    TensorRT runs many nodes as one: it is given all of the model's nodes that no other provider ran.
+    TensorRT fuses many nodes into one, so all nodes of the model that no other provider ran count as TensorRT's.
 
     Args:
-        profile: what onnxruntime wrote about one run, a JSON list of events.
-        nodes: of the model.
+        profile: onnxruntime's profile of one run, a JSON list of events.
+        nodes: number of nodes of the model.
 
     Returns:
-        provider to share, adding up to 1; empty if the profile tells nothing.
+        provider to fraction, adding up to 1; empty if the profile holds no events of nodes.
     """
     counts: Counter[str] = Counter()
     for event in _events(profile):

@@ -1,4 +1,4 @@
-"""The features of one view: a few levels, and the embedding they make together."""
+"""The features of one view: the levels of the pyramid, and the embedding that they form together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spade_edge.runtime.geometry.resample import resample, resampling_weights
 
 @dataclass(frozen=True)
 class Pyramid:
-    """What the network says of one view.
+    """The features of one view, as the network outputs them.
 
     Attributes:
         levels: finest first, each (h, w, C) float32.
@@ -39,14 +39,14 @@ class Pyramid:
 
     @cached_property
     def _embedding(self) -> NDArray[np.float32]:
-        # Kept, as both a frame's keys and its matching need it, and enlarging costs more than either.
+        # Cached, as it is needed more than once, and enlarging is expensive.
         embedding = np.concatenate([enlarge(level, self.grid) for level in self.levels], axis=-1)
         embedding.flags.writeable = False
         return embedding
 
 
 def enlarge(level: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a level (h, w, C) to a finer grid (rows, columns), bilinearly, half-pixel centres, edges repeated."""
+    """Enlarge a level (h, w, C) to a finer grid (rows, columns): bilinear, half-pixel centres, edges repeated."""
     if level.shape[:2] == grid:
         return level
     return resample(
@@ -55,13 +55,13 @@ def enlarge(level: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.flo
 
 
 def by_cell(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Order the positions of a map by cell: (h, w, C) to (cells, side * side, C), both row by row."""
+    """Reorder the positions of a map by cell: (h, w, C) to (cells, side * side, C), both row by row."""
     height, width, channels = values.shape
     blocks = values.reshape(height // side, side, width // side, side, channels)
     return blocks.transpose(0, 2, 1, 3, 4).reshape(-1, side * side, channels)
 
 
 def from_cells(values: NDArray[Any], side: int, grid: tuple[int, int]) -> NDArray[Any]:
-    """Undo `by_cell` for one number a position: (cells, side * side) to `grid`."""
+    """Undo `by_cell` for one number per position: (cells, side * side) to `grid`."""
     rows, columns = grid[0] // side, grid[1] // side
     return values.reshape(rows, columns, side, side).transpose(0, 2, 1, 3).reshape(grid)

@@ -1,7 +1,7 @@
-"""Whether a frame can be judged at all: exposure, contrast and focus as the network sees them.
+"""Whether a frame can be judged at all: exposure, contrast and focus, as the network sees them.
 
-Everything is measured on the views, after resampling: what is lost there cannot mislead the network, and it costs
-little at any size of frame.
+They are measured on the views, after resampling. Detail that resampling removes cannot mislead the network, and the
+cost does not grow with the size of the frame.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
 
-BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel has nothing to say
-WIDER = 1.0  # limits lie this share of the good images' range outside of it
-LEAST = {"brightness": 12.0, "contrast": math.log(3), "focus": math.log(1.4), "white": 0.05, "black": 0.05}  # or this
-RATIOS = ("contrast", "focus")  # that vary by factors
-SHARES = ("white", "black")  # of the pixels
-TINY = 1e-6  # and have no factor from 0
+BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel carries no information
+WIDER = 1.0  # distance of the limits from the good images' range, as a fraction of that range
+LEAST = {"brightness": 12.0, "contrast": math.log(3), "focus": math.log(1.4), "white": 0.05, "black": 0.05}  # at least
+RATIOS = ("contrast", "focus")  # compared as ratios
+FRACTIONS = ("white", "black")  # of the pixels
+TINY = 1e-6  # smallest value of a ratio, as 0 has no logarithm
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a frame is like, over all its views.
+    """Exposure, contrast and focus of a frame, over all its views.
 
     Attributes:
         brightness: mean grey level, 0 to 255.
         contrast: standard deviation of the grey levels.
-        focus: mean second difference of neighbouring pixels over their mean first difference: half as much where a
-            picture is blurred by one pixel, whatever it shows and however bright it is.
-        white: share of pixels that are saturated.
-        black: share of pixels that are black.
+        focus: mean second difference of neighbouring pixels divided by their mean first difference. A blur by one pixel
+            halves it, whatever the image shows and however bright it is.
+        white: fraction of saturated pixels.
+        black: fraction of black pixels.
     """
 
     brightness: float
@@ -46,7 +46,7 @@ class Condition:
 
     @classmethod
     def of(cls, views: NDArray[np.float32], painted: NDArray[np.bool_] | None = None) -> Condition:
-        """Measure views, (views, h, w, 3) float32, 0 to 255; `painted` (views, h, w) pixels are left out."""
+        """Measure views, (views, h, w, 3) float32, 0 to 255, without the `painted` pixels, (views, h, w) bool."""
         grey = views[..., 0] + views[..., 1] + views[..., 2]
         grey /= 3
         pixels = grey.ravel() if painted is None else grey[~painted]
@@ -63,7 +63,7 @@ class Condition:
 
 
 def _mean_difference(grey: NDArray[np.float32], painted: NDArray[np.bool_] | None, *, order: int) -> float:
-    """Mean size of the first or second differences along rows and columns of (views, h, w), painted pixels left out."""
+    """Mean absolute first or second difference along rows and columns of (views, h, w), without painted pixels."""
     total = 0.0
     for axis in (1, 2):
         difference = np.abs(np.diff(grey, order, axis=axis))
@@ -77,7 +77,7 @@ def _mean_difference(grey: NDArray[np.float32], painted: NDArray[np.bool_] | Non
 
 @dataclass(frozen=True)
 class Limits:
-    """Between which a frame is like the good images: (lowest, highest) of each of `Condition`'s values."""
+    """The range of each value of `Condition`, (lowest, highest), in which a frame can be judged."""
 
     brightness: tuple[float, float]
     contrast: tuple[float, float]
@@ -87,10 +87,10 @@ class Limits:
 
     @classmethod
     def learned(cls, conditions: Sequence[Condition]) -> Limits:
-        """The range of the good images and as much again on either side, at least `LEAST`.
+        """The range of the good images, extended by the same width on both sides, or by `LEAST` if that is more.
 
-        Contrast and focus are compared by ratio. A defect may change a frame too; it should be found by its place, not
-        end here, so limits are wide.
+        Contrast and focus are compared as ratios. The limits are wide, because a defect may change a frame too and
+        should be located, not rejected here.
         """
         limits = {}
         for name, least in LEAST.items():
@@ -103,7 +103,7 @@ class Limits:
         return cls(**limits)
 
     def complaint(self, condition: Condition) -> str:
-        """Why a frame cannot be judged; empty if it can. More contrast, or a sharper picture, is no reason."""
+        """Why a frame cannot be judged; empty if it can. More contrast or a sharper image is no reason."""
         for name, low, high in (
             ("brightness", "too dark", "too bright"),
             ("white", "", "overexposed"),
@@ -117,7 +117,7 @@ class Limits:
             if not what:
                 continue
             found, good = f"{name} {value:.3g}", f"{lowest:.3g} to {highest:.3g}"
-            if name in SHARES:
+            if name in FRACTIONS:
                 found, good = f"{value:.0%} of its pixels {name}", f"at most {max(highest, 0):.0%}"
             return f"the frame is {what}: {found}, good images have {good}; look at light, lens and camera"
         return ""

@@ -201,7 +201,7 @@ def test_boxes_and_a_model_that_crops_exclude_each_other() -> None:
 
 def test_maps_that_no_memory_holds_are_refused() -> None:
     corners = Layout((30_000, 30_000), ((0, 0, 64, 64), (29_936, 29_936, 64, 64)))
-    with pytest.raises(UsageError, match="expected a heat map of at most 64 million pixels, found 30000x30000"):
+    with pytest.raises(UsageError, match="at most 64 million pixels, found 30000x30000"):
         Canvas(corners, SMALL)
     Canvas(Layout((30_000, 30_000), ((0, 0, 30_000, 30_000),)), SMALL)
 

@@ -238,7 +238,7 @@ def test_rarely_allowed_nodes_are_looked_at_a_little_longer(
         return np.full((len(queries), ef), module.NOTHING)
 
     monkeypatch.setattr(module, "FEW", few)
-    monkeypatch.setattr(walk, "_walk", call)
+    monkeypatch.setattr(walk, "_search_graph", call)
     walk(clustered(9, 4), count=3, ef=8, allowed=None if allowed is None else np.arange(600) < allowed)
     assert calls == ([8] if walked else [])
 

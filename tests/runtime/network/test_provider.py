@@ -111,7 +111,7 @@ def test_an_engine_is_tuned_for_the_views_of_a_frame(views: int, usual: int) -> 
     [
         ({"name": "gpu"}, "expected a provider among cpu, cuda, tensorrt, auto, found 'gpu'"),
         ({"name": "CUDAExecutionProvider"}, "found 'CUDAExecutionProvider'"),
-        ({"device": -1}, "expected the number of a GPU from 0, found -1"),
+        ({"device": -1}, "expected a GPU number of 0 or more, found -1"),
         ({"memory": 0}, "expected memory of at least 1 byte, found 0"),
         ({"workspace": -5}, "expected workspace of at least 1 byte, found -5"),
         ({"workspace": 1 << 63}, "expected workspace"),

@@ -115,7 +115,7 @@ def test_what_fails_in_the_other_process_is_told_here(
     code, value, err = prepare(capsys, edge.path)
     assert code == 4 and value == {}
     assert err.splitlines()[1].startswith(
-        f"spade-edge: expected {TENSORRT}, found that it cannot be had here: could not"
+        f"spade-edge: expected {TENSORRT}, found that it is not available here: could not"
     )
     assert len(err.splitlines()) == 2
 
@@ -280,7 +280,7 @@ def test_evaluate_and_bench_take_a_provider_too(
         (("--device", -1), "--device"),
         (("--provider", "gpu"), "--provider"),
         (("--provider", "cuda", "--gpu-memory", 0), "--gpu-memory"),
-        (("--provider", "cuda", "--device", 99999), "expected the number of a GPU"),
+        (("--provider", "cuda", "--device", 99999), "expected a GPU number"),
     ],
 )
 @pytest.mark.parametrize("command", ["score", "evaluate", "bench", "scaling", "prepare"])
