@@ -24,8 +24,8 @@ class Stitching:
 
     All three steps are linear and separable, so a view adds `rows @ distances @ columns.T` to the map, with two small
     matrices. The sum is divided by the sum for distances of 1. The result is an average, weighted by the Gaussian and
-    by the nearness of a position to the centre of its view. So there are no seams between views, and pixels outside of the
-    views or under a mask have no weight.
+    by the nearness of a position to the centre of its view. So there are no seams between views, and pixels outside of
+    the views or under a mask have no weight.
 
     Attributes:
         kept: (h, w) bool, True for pixels of the map that are inspected; None for all.

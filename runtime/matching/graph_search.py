@@ -18,7 +18,7 @@ STARTS = 8  # starting points of a query: the nearest seed in each of so many pa
 BEAM = 8  # nodes that a query opens in one round
 ROUNDS = 4  # largest number of rounds, unless opening the whole list takes more; later rounds find little
 PATIENCE = 8  # a query stops when the nearest 1 / PATIENCE of its list are all open
-FEW = 16384  # up to so many allowed nodes, comparing with each is faster than graph search
+EXHAUSTIVE = 16384  # up to so many allowed nodes, comparing with each is faster than graph search
 RARE = 4  # up to twice as many if a filter allows less than one node in RARE: graph search would meet too few of them
 RUN = 16  # nodes in a run
 TABLE = 4 << 20  # distances in a table, 16 MB
@@ -64,10 +64,12 @@ class GraphSearch:
     Args:
         index: the graph.
         threads: threads of onnxruntime; None for one per core.
+        exhaustive: number of allowed nodes up to which each is compared, which is exact and faster for few nodes.
     """
 
-    def __init__(self, index: Index, *, threads: int | None) -> None:
+    def __init__(self, index: Index, *, threads: int | None, exhaustive: int = EXHAUSTIVE) -> None:
         self.index = index
+        self.exhaustive = exhaustive
         count = len(index)
         # Node n stands for "no link": it is far from everything and linked to itself.
         self._keys = np.concatenate([index.keys, np.zeros((1, index.keys.shape[1]), np.uint8)])
@@ -91,7 +93,7 @@ class GraphSearch:
         """Find the nearest keys, see `Search`. A few keys are searched exhaustively, more by graph search."""
         permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
         known = len(self.index) if permitted is None else int(np.count_nonzero(permitted))
-        if known <= FEW or (known <= 2 * FEW and known * RARE < len(self.index)):
+        if known <= self.exhaustive or (known <= 2 * self.exhaustive and known * RARE < len(self.index)):
             nodes = np.arange(known) if permitted is None else np.flatnonzero(permitted)
             found = self._search_exhaustively(queries, nodes, count)
         else:

@@ -23,7 +23,7 @@ from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.matching.coding import LARGEST
 
 HEADER = struct.Struct("<6QiI3QdQ")
-SEEDS = 32768  # largest layer whose nodes all serve as candidates for starting points
+SEEDS = 32768  # largest layer whose nodes all serve as seeds
 MOST_LINKS = 1024  # of a node; the graph search numbers them with 10 bits
 DIMENSIONS = 64  # at most; then a squared distance and a column number fit 31 bits
 
@@ -50,8 +50,12 @@ class Index:
         return len(self.keys)
 
     @classmethod
-    def read(cls, path: Path) -> Index:
+    def read(cls, path: Path, *, seeds: int = SEEDS) -> Index:
         """Read an index file.
+
+        Args:
+            path: the file.
+            seeds: largest layer whose nodes all serve as seeds.
 
         Raises:
             BundleError: the file is not an index, is truncated, or contains an impossible size, link or number.
@@ -60,10 +64,10 @@ class Index:
             raw = path.read_bytes()
         except OSError as problem:
             raise BundleError(f"{path}: expected an index file, found: {problem.strerror}") from None
-        return _parse(raw, str(path))
+        return _parse(raw, str(path), most_seeds=seeds)
 
 
-def _parse(raw: bytes, name: str) -> Index:
+def _parse(raw: bytes, name: str, *, most_seeds: int) -> Index:
     def refuse(expected: str, found: object) -> BundleError:
         return BundleError(f"{name}: expected {expected}, found {found}; build the bundle again or copy it again")
 
@@ -112,7 +116,7 @@ def _parse(raw: bytes, name: str) -> Index:
         raise refuse(f"{len(raw)} bytes of upper layers that link within themselves", f"a fault before byte {end}")
     if highest and start_node not in layers[-1]:
         raise refuse(f"the entry point {start_node} in the highest layer", "it elsewhere")
-    seeds = next((list(layer) for layer in layers if 0 < len(layer) <= SEEDS), [start_node])
+    seeds = next((list(layer) for layer in layers if 0 < len(layer) <= most_seeds), [start_node])
     return Index(keys=keys, labels=records["label"].astype(np.int64), links=links, seeds=np.array(seeds, np.int64))
 
 

@@ -1,4 +1,4 @@
-"""The viewer on onnxruntime against whole matrices in numpy, and against OpenCV."""
+"""The preprocessor on onnxruntime against whole matrices in numpy, and against OpenCV."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIEWS = {
     "cropped": View(resize=(256, 256), size=(224, 224)),
     "cropped unevenly": View(resize=(75, 101), size=(64, 96)),
 }
-VIEWERS = {name: Preprocessor(Canvas(WHOLE, view)) for name, view in VIEWS.items()}
+PREPROCESSORS = {name: Preprocessor(Canvas(WHOLE, view)) for name, view in VIEWS.items()}
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
@@ -28,7 +28,7 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 def in_numpy(view: View, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """One matrix an axis, over the whole frame."""
+    """One matrix per axis, over the whole frame."""
     frame = frame[:, :, np.newaxis] if frame.ndim == 2 else frame
     rows, columns = (
         resampling_weights(source, target)[start : start + side]
@@ -37,77 +37,85 @@ def in_numpy(view: View, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.broadcast_to(resample(frame, rows=rows, columns=columns), (*view.size, 3))
 
 
-def same(viewer: Preprocessor, frame: NDArray[np.uint8]) -> None:
-    seen = viewer(frame)
+def same(preprocessor: Preprocessor, frame: NDArray[np.uint8]) -> None:
+    seen = preprocessor(frame)
     assert seen.dtype == np.float32
-    assert seen.shape == (1, *viewer.canvas.view.size, 3)
+    assert seen.shape == (1, *preprocessor.canvas.view.size, 3)
     assert seen.flags.c_contiguous
-    assert np.abs(seen[0] - in_numpy(viewer.canvas.view, frame)).max() <= 1e-3
+    assert np.abs(seen[0] - in_numpy(preprocessor.canvas.view, frame)).max() <= 1e-3
 
 
-@pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize("channels", [None, 1, 3], ids=["H, W", "H, W, 1", "H, W, 3"])
-@pytest.mark.parametrize(
-    "size",
-    [(1, 1), (1, 50), (50, 1), (2, 3), (1, 3000), (3000, 1), (64, 64), (63, 65), (17, 400), (400, 17), (480, 640)],
-)
-def test_it_sees_what_the_view_sees(name: str, channels: int | None, size: tuple[int, int]) -> None:
-    same(VIEWERS[name], noise(*size) if channels is None else noise(*size, channels))
+SIZES = ((1, 1), (1, 50), (50, 1), (2, 3), (1, 3000), (3000, 1), (64, 64), (63, 65), (17, 400), (400, 17), (480, 640))
+SHAPES = ((), (1,), (3,))  # (H, W), (H, W, 1), (H, W, 3)
+# Every pair of a view, a size and a shape.
+PAIRS = [(name, (*size, *SHAPES[(i + j) % 3])) for i, name in enumerate(VIEWS) for j, size in enumerate(SIZES)]
+
+
+@pytest.mark.parametrize(("name", "shape"), PAIRS)
+def test_it_sees_what_the_view_sees(name: str, shape: tuple[int, ...]) -> None:
+    same(PREPROCESSORS[name], noise(*shape))
+
+
+def test_the_pairs_are_complete() -> None:
+    for size in SIZES:
+        assert {shape[2:] for _, shape in PAIRS if shape[:2] == size} == set(SHAPES)
+        assert {name for name, shape in PAIRS if shape[:2] == size} == set(VIEWS)
+    assert {(name, shape[2:]) for name, shape in PAIRS} == {(name, shape) for name in VIEWS for shape in SHAPES}
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_camera_frame(name: str) -> None:
-    same(VIEWERS[name], noise(1080, 1920))
-    same(VIEWERS[name], noise(1080, 1920, 3))
+    same(PREPROCESSORS[name], noise(1080, 1920))
+    same(PREPROCESSORS[name], noise(1080, 1920, 3))
 
 
 def test_strides_do_not_matter() -> None:
     frame = noise(180, 140, 3)
     for strided in (frame[::2, ::-1], frame[:, :, ::-1], np.asfortranarray(frame), frame.transpose(1, 0, 2)):
-        same(VIEWERS["square"], strided)
-    same(VIEWERS["square"], frame[:, :, 1])
-    same(VIEWERS["square"], frame[3:, 5:, 1:2])
+        same(PREPROCESSORS["square"], strided)
+    same(PREPROCESSORS["square"], frame[:, :, 1])
+    same(PREPROCESSORS["square"], frame[3:, 5:, 1:2])
     frame.flags.writeable = False
-    same(VIEWERS["square"], frame)
+    same(PREPROCESSORS["square"], frame)
 
 
 def test_grey_frames_are_grey_in_every_channel() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (90, 70), dtype=np.uint8)
-    expected = VIEWERS["square"](np.repeat(grey[:, :, None], 3, axis=2))
-    assert np.allclose(VIEWERS["square"](grey), expected, atol=1e-3)
-    assert np.array_equal(VIEWERS["square"](grey[:, :, None]), VIEWERS["square"](grey))
+    expected = PREPROCESSORS["square"](np.repeat(grey[:, :, None], 3, axis=2))
+    assert np.allclose(PREPROCESSORS["square"](grey), expected, atol=1e-3)
+    assert np.array_equal(PREPROCESSORS["square"](grey[:, :, None]), PREPROCESSORS["square"](grey))
 
 
 def test_strides_do_not_change_a_bit() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (180, 140, 3), dtype=np.uint8)
     for strided in (frame[::2, ::-1], frame[:, :, ::-1], np.asfortranarray(frame), frame.transpose(1, 0, 2)):
-        assert np.array_equal(VIEWERS["square"](strided), VIEWERS["square"](np.ascontiguousarray(strided)))
+        assert np.array_equal(PREPROCESSORS["square"](strided), PREPROCESSORS["square"](np.ascontiguousarray(strided)))
 
 
 def test_channels_keep_their_order() -> None:
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[:, :, 0] = 200  # blue
-    (view,) = VIEWERS["square"](frame)
+    (view,) = PREPROCESSORS["square"](frame)
     assert np.allclose(view[:, :, 0], 200)
     assert np.allclose(view[:, :, 1:], 0)
 
 
 def test_one_pixel_is_a_frame() -> None:
-    assert np.allclose(VIEWERS["square"](np.full((1, 1), 7, np.uint8)), 7)
+    assert np.allclose(PREPROCESSORS["square"](np.full((1, 1), 7, np.uint8)), 7)
 
 
 def test_the_papers_crop_is_the_middle() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
     whole = cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA).astype(np.float32)
-    assert np.abs(VIEWERS["cropped"](frame)[0] - whole[16:240, 16:240]).max() <= 0.5
+    assert np.abs(PREPROCESSORS["cropped"](frame)[0] - whole[16:240, 16:240]).max() <= 0.5
 
 
 def test_the_frame_is_left_as_it_was() -> None:
     frame = noise(100, 90, 3)
     before = frame.copy()
-    first = VIEWERS["square"](frame)
+    first = PREPROCESSORS["square"](frame)
     kept = first.copy()
-    VIEWERS["square"](np.zeros_like(frame))  # the next frame does not write into the former view
+    PREPROCESSORS["square"](np.zeros_like(frame))  # the next frame does not write into the former view
     assert np.array_equal(frame, before)
     assert np.array_equal(first, kept)
 
@@ -116,8 +124,8 @@ def test_channels_keep_their_order_and_grey_is_grey() -> None:
     frame = np.zeros((300, 200, 3), np.uint8)
     frame[:, :, 0] = 200
     frame[:, :, 2] = 50
-    assert np.allclose(VIEWERS["cropped"](frame), [200, 0, 50], atol=1e-3)
-    (grey,) = VIEWERS["cropped"](noise(300, 200))
+    assert np.allclose(PREPROCESSORS["cropped"](frame), [200, 0, 50], atol=1e-3)
+    (grey,) = PREPROCESSORS["cropped"](noise(300, 200))
     assert np.array_equal(grey[:, :, 0], grey[:, :, 1]) and np.array_equal(grey[:, :, 0], grey[:, :, 2])
 
 
@@ -130,7 +138,7 @@ def test_shrinking_agrees_with_inter_area_to_a_grey_level(size: tuple[int, int],
         whole = whole.reshape(*view.resize, channels)
         top, left = ((r - s) // 2 for r, s in zip(view.resize, view.size, strict=True))
         expected = whole[top : top + view.size[0], left : left + view.size[1]]
-        assert np.abs(VIEWERS[name](frame)[0] - expected).max() <= 1
+        assert np.abs(PREPROCESSORS[name](frame)[0] - expected).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def test_shrinking_agrees_with_inter_area_to_a_grey_level(size: tuple[int, int],
 )
 def test_what_is_not_a_frame_is_refused_in_one_line(frame: object) -> None:
     with pytest.raises(FrameError, match=r"expected .*, found ") as caught:
-        VIEWERS["square"](frame)  # type: ignore[arg-type]
+        PREPROCESSORS["square"](frame)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -181,35 +189,35 @@ def regions(
 @pytest.mark.parametrize("channels", [None, 1, 3])
 def test_a_region_is_seen_as_if_the_frame_had_been_cut_to_it(name: str, channels: int | None) -> None:
     frame = noise(*FRAME) if channels is None else noise(*FRAME, channels)
-    viewer = Preprocessor(regions(VIEWS[name]))
+    preprocessor = Preprocessor(regions(VIEWS[name]))
     for one in (frame, frame[::-1, ::-1], np.asfortranarray(frame), frame[:, ::-1]):
-        seen = viewer(one)
+        seen = preprocessor(one)
         assert seen.dtype == np.float32 and seen.flags.c_contiguous
         assert seen.shape == (len(REGIONS), *VIEWS[name].size, 3)
         for view, (x, y, width, height) in zip(seen, REGIONS, strict=True):
             cut = np.ascontiguousarray(one[y : y + height, x : x + width])
-            assert np.array_equal(view, VIEWERS[name](cut)[0])
+            assert np.array_equal(view, PREPROCESSORS[name](cut)[0])
             assert np.abs(view - in_numpy(VIEWS[name], cut)).max() <= 1e-3
 
 
 def test_what_lies_outside_a_region_is_not_seen_in_it() -> None:
     boxes: tuple[Box, ...] = ((20, 10, 64, 64), (90, 30, 41, 37))
-    viewer = Preprocessor(regions(VIEWS["square"], boxes))
+    preprocessor = Preprocessor(regions(VIEWS["square"], boxes))
     frame = noise(*FRAME, 3)
     other = 255 - frame
     for x, y, width, height in boxes:
         other[y : y + height, x : x + width] = frame[y : y + height, x : x + width]
-    assert np.array_equal(viewer(frame), viewer(other))
+    assert np.array_equal(preprocessor(frame), preprocessor(other))
 
 
 @pytest.mark.parametrize("size", [(150, 90), (90, 151), (89, 150), (1, 1)])
 def test_boxes_are_for_frames_of_one_size(size: tuple[int, int]) -> None:
-    viewer = Preprocessor(regions(VIEWS["square"]))
+    preprocessor = Preprocessor(regions(VIEWS["square"]))
     with pytest.raises(FrameError, match=f"expected frames of 150x90 pixels.* found {size[1]}x{size[0]}; ") as caught:
-        viewer(noise(*size, 3))
+        preprocessor(noise(*size, 3))
     assert "\n" not in str(caught.value)
     with pytest.raises(FrameError, match="expected a uint8 array"):
-        viewer(np.zeros((*FRAME, 3), np.float32))
+        preprocessor(np.zeros((*FRAME, 3), np.float32))
 
 
 MASKED_BOXES: dict[str, tuple[Box, ...]] = {
@@ -233,14 +241,14 @@ def test_ignored_pixels_do_not_change_a_bit_of_any_view(boxes: str, channels: in
         looked_at[y : y + int(rng.integers(1, 30)), x : x + int(rng.integers(1, 30))] = False
     canvas = regions(VIEWS["square"], MASKED_BOXES[boxes], masked=True)
     mask = Mask(looked_at)
-    viewer, bare = Preprocessor(canvas, mask=mask), Preprocessor(canvas)
+    preprocessor, bare = Preprocessor(canvas, mask=mask), Preprocessor(canvas)
     frame = noise(*FRAME, channels)
-    seen, painted = viewer(frame), mask.painted(canvas)
-    assert viewer.painted is not None and np.array_equal(viewer.painted, painted) and bare.painted is None
+    seen, painted = preprocessor(frame), mask.painted(canvas)
+    assert preprocessor.painted is not None and np.array_equal(preprocessor.painted, painted) and bare.painted is None
     assert painted.shape == (len(canvas.boxes), 64, 64) and painted.dtype == bool
     assert seen.dtype == np.float32 and seen.flags.c_contiguous
     for value in (0, 255, rng.integers(0, 256, (*FRAME, channels), dtype=np.uint8)):
-        assert np.array_equal(viewer(np.where(looked_at[..., None], frame, value).astype(np.uint8)), seen)
+        assert np.array_equal(preprocessor(np.where(looked_at[..., None], frame, value).astype(np.uint8)), seen)
     # The rest is seen as without a mask, and painted is no more than what the ignored pixels reach.
     assert np.array_equal(seen[~painted], bare(frame)[~painted])
     assert (seen[painted] == np.array(PAINT, np.float32)).all()
