@@ -1,12 +1,12 @@
-"""Export: the truncated network as one ONNX file that describes itself and has proved itself against torch.
+"""Export the truncated network as one ONNX file with a model card, verified against torch.
 
     from pathlib import Path
     from spade_edge.export import export_model
 
     report = export_model(Path("model.onnx"), backbone="wide_resnet50_2", weights="imagenet")
-    report.card.levels, report.card.parity["level3"]    # what it computes, how far it is from torch
+    print(report.card.levels, report.card.parity["level3"])  # its outputs, and how much they differ from torch's
 
-The file's contract (input, outputs, colour order) is the docstring of `spade_edge.runtime.network.card`.
+Input, outputs and colour order of the file are specified in the docstring of `spade_edge.runtime.network.card`.
 """
 
 from spade_edge.export.backbones import BACKBONES, Backbone

@@ -1,4 +1,4 @@
-"""The range that each activation of the network takes on good images."""
+"""The range of values of each activation of the network on good images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.network.card import INPUT
 
-# Between which percentiles of its values an activation's range lies. Lowest and highest value would give steps to a few
-# stray ones.
+# The range of an activation leaves out the most extreme values at either end: with a few outliers in it, the steps for
+# all other values would be coarser.
 PERCENTILE = 99.999
 
 Range = tuple[float, float]
@@ -25,19 +25,20 @@ Range = tuple[float, float]
 def activation_ranges(
     model: onnx.ModelProto, views: NDArray[np.float32], *, operators: Sequence[str]
 ) -> dict[str, Range]:
-    """Run the network and look at its activations.
+    """Run the network and measure its activations.
 
     Args:
         model: in float32.
         views: (N, H, W, 3) float32 BGR, 0 to 255.
-        operators: whose inputs and outputs are looked at.
+        operators: types whose inputs and outputs are measured.
 
     Returns:
-        lowest and highest value by tensor.
+        lower and upper end of the range by tensor.
     """
     from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
-    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # onnxruntime prints what it is doing
+    # onnxruntime prints its progress, and keeps the files open, which Windows then cannot remove at once.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
         onnx.save(model, str(path))
         calibrator = create_calibrator(
@@ -47,14 +48,14 @@ def activation_ranges(
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"percentile": PERCENTILE, "symmetric": False},
         )
-        for view in views:  # one by one: all activations of all views together would take gigabytes
+        for view in views:  # one by one: the activations of all views would take gigabytes
             calibrator.collect_data(ViewReader(view[np.newaxis]))
         found: Mapping[str, Any] = calibrator.compute_data().data
     return {name: (float(data.range_value[0]), float(data.range_value[1])) for name, data in found.items()}
 
 
 class ViewReader:
-    """Views one by one, as onnxruntime's quantisation asks for them."""
+    """Feeds views one by one to onnxruntime's quantization tools."""
 
     def __init__(self, views: NDArray[np.float32]) -> None:
         self._views = iter(views)

@@ -1,4 +1,4 @@
-"""The networks that a pyramid can be cut from."""
+"""The networks that a pyramid can be taken from."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from spade_edge.runtime.network.card import Level
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network as four stages, one for each level.
+    """A network in four stages, one per level.
 
     Attributes:
         name: torchvision's name, or "efficientnet_lite0".
         levels: levels 1 to 4, finest first.
-        mean, std: of the network's training images, RGB on the scale 0 to 255.
-        stages: builds the four stages with torch's random weights. Stage i ends at level i + 1, and its tensors bear
-            the names that published weights files give them.
+        mean, std: of the network's training images, RGB, on a scale of 0 to 255.
+        stages: builds the four stages with torch's random weights. Stage i ends at level i + 1; its tensors have the
+            names of published weights files.
     """
 
     name: str

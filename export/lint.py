@@ -1,4 +1,4 @@
-"""Lint: does an ONNX file fit what devices run, onnxruntime on a CPU and TensorRT on a Jetson?
+"""Lint: can devices run an ONNX file, with onnxruntime on a CPU or TensorRT on a Jetson?
 
 report = lint(Path("model.onnx"))
 report.fit("tensorrt"), [finding.found for finding in report.reasons("tensorrt")]
@@ -15,12 +15,12 @@ from typing import Any
 
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from spade_edge.export.contents import Contents, read_model, shape_of
 from spade_edge.export.lint_finding import CPU, REFUSED, TARGETS, TENSORRT, WARNING, Finding, clean, kind_of
+from spade_edge.export.onnx_graph import OnnxGraph, read_model, shape_of
 from spade_edge.export.tensorrt_parser import (
     check_domains,
     check_operators,
-    check_quantisation,
+    check_quantization,
     check_restrictions,
     check_sizes,
     check_types,
@@ -32,27 +32,27 @@ from spade_edge.runtime.network.card import INPUT, METADATA_KEY, ModelCard
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 from spade_edge.runtime.network.session import Session
 
-# Measured: onnxruntime 1.17.0, the oldest that the runtime claims, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the
-# newest for JetPack 6, IR up to 11 and opset up to 23. It guarantees 7 and newer, TensorRT's list begins with 9.
+# Measured: onnxruntime 1.17.0, the oldest supported version, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the newest for
+# JetPack 6, IR up to 11 and opset up to 23. onnxruntime guarantees opset 7 and newer; TensorRT's list starts at 9.
 NEWEST_IR, NEWEST_OPSET = 9, 20
-NEWEST_ML = 4  # of ai.onnx.ml (1.23.2: 5); onnxruntime's own tools import it and more, whether it is used or not
+NEWEST_ML = 4  # of ai.onnx.ml (1.23.2: 5); onnxruntime's tools import it even where it is not used
 OLDEST_OPSET = {CPU: 7, TENSORRT: 9}
 
 
 @dataclass(frozen=True)
 class LintReport:
-    """What a file holds, and for what it is fit.
+    """What a file contains, and which targets it is fit for.
 
     Attributes:
         source: what messages call the file.
         size: in bytes.
-        ir_version, opset: as the file says.
+        ir_version, opset: as stated in the file.
         precision: "fp32", "fp16" or "int8", as found in the graph.
-        quantisation: None; "signed" or "unsigned" for Q/DQ pairs; "operators" for integer arithmetic written out.
-        made_for: the targets that it was made for: both, or the one that it was quantised for.
+        quantization: None; "signed" or "unsigned" for Q/DQ pairs; "operators" for integer operators.
+        made_for: the targets that the file was made for: both, or the one that it was quantized for.
         batch: the number of views that the input takes, None for any.
-        operators: how many nodes there are of each type, most frequent first.
-        findings: those that refuse first.
+        operators: the number of nodes of each type, most frequent first.
+        findings: those that refuse the file first.
     """
 
     source: str
@@ -60,7 +60,7 @@ class LintReport:
     ir_version: int
     opset: int
     precision: str
-    quantisation: str | None
+    quantization: str | None
     made_for: tuple[str, ...]
     batch: int | None
     operators: tuple[tuple[str, int], ...]
@@ -71,7 +71,7 @@ class LintReport:
         return tuple(x for x in self.findings if x.severity == REFUSED and target in x.targets)
 
     def fit(self, target: str) -> bool:
-        """Whether nothing speaks against a target."""
+        """Whether the file is not refused for a target."""
         return not self.reasons(target)
 
     def to_json(self) -> dict[str, Any]:
@@ -79,29 +79,30 @@ class LintReport:
             target: {"fit": self.fit(target), "reasons": [asdict(x) for x in self.reasons(target)]}
             for target in TARGETS
         }
-        return asdict(self) | {"operators": dict(self.operators), "verdicts": verdicts}
+        own = {{"quantization": "quantisation"}.get(name, name): value for name, value in asdict(self).items()}
+        return own | {"operators": dict(self.operators), "verdicts": verdicts}
 
 
 def lint(model: Path | ModelProto, *, batch: int = VIEWS_PER_RUN, source: str | None = None) -> LintReport:
-    """Look at a model without running it; at the end onnxruntime opens it, unless something speaks against that.
+    """Check a model without running it. If nothing is found against it, onnxruntime opens it in the end.
 
     Args:
         model: an ONNX file, or its content.
-        batch: how many views at once tensors are sized for.
+        batch: views per run that tensor sizes are computed for.
         source: what messages call the model; None for the path.
 
     Raises:
-        ModelError: there is no such file, or it is no ONNX model at all.
+        ModelError: there is no such file, or it is not an ONNX model.
         DeviceError: onnxruntime is missing.
     """
     source = source or (str(model) if isinstance(model, Path) else "model")
     content = read_model(model, source=source) if isinstance(model, Path) else model
-    graph = Contents(content, batch=batch)
+    graph = OnnxGraph(content, batch=batch)
     if not graph.readable:
         raise ModelError(f"{source}: expected an ONNX model, found names that are not UTF-8; export it again")
     checks = (*CHECKS, *SOUND_CHECKS) if graph.sound else CHECKS
     findings = [finding for check in checks for finding in check(graph)]
-    # Constants are computed when a model is opened: one of many gigabytes would take this machine's memory.
+    # Opening a model computes its constants: one of many gigabytes would fill this machine's memory.
     if not any(x.severity == REFUSED and (CPU in x.targets or x.check == "sizes") for x in findings):
         findings += _open(model, source=source)
     return LintReport(
@@ -110,7 +111,7 @@ def lint(model: Path | ModelProto, *, batch: int = VIEWS_PER_RUN, source: str | 
         ir_version=content.ir_version,
         opset=graph.opset,
         precision=graph.precision,
-        quantisation=graph.quantisation,
+        quantization=graph.quantization,
         made_for=_made_for(graph),
         batch=graph.batch,
         operators=tuple(Counter(map(kind_of, graph.nodes)).most_common()),
@@ -118,8 +119,8 @@ def lint(model: Path | ModelProto, *, batch: int = VIEWS_PER_RUN, source: str | 
     )
 
 
-def check_validity(graph: Contents) -> Iterator[Finding]:
-    """What ONNX's own checker says."""
+def check_validity(graph: OnnxGraph) -> Iterator[Finding]:
+    """ONNX's own checker."""
     if graph.problem is not None:
         expected = "a graph that ONNX's checker accepts"
         yield Finding(REFUSED, "validity", TARGETS, (), expected, clean(graph.problem), "export it again")
@@ -128,7 +129,7 @@ def check_validity(graph: Contents) -> Iterator[Finding]:
         yield Finding(WARNING, "validity", TARGETS, (), expected, found, "sort them")
 
 
-def check_versions(graph: Contents) -> Iterator[Finding]:
+def check_versions(graph: OnnxGraph) -> Iterator[Finding]:
     """IR version and opset."""
     remedy = "export with IR 8 and opset 17"
     if graph.model.ir_version > NEWEST_IR:
@@ -144,16 +145,16 @@ def check_versions(graph: Contents) -> Iterator[Finding]:
         yield Finding(REFUSED, "opset", TARGETS, (), expected, found, "drop the import if nothing uses it")
 
 
-def check_external_data(graph: Contents) -> Iterator[Finding]:
-    """Weights in other files."""
+def check_external_data(graph: OnnxGraph) -> Iterator[Finding]:
+    """Weights stored in other files."""
     if graph.external:
-        expected, found = "all weights inside the file: a bundle has no other", "weights in other files"
+        expected, found = "all weights inside the file, as a bundle holds no other", "weights in other files"
         remedy = "save it again without external data"
         yield Finding(REFUSED, "external data", TARGETS, graph.external, expected, found, remedy)
 
 
-def check_card(graph: Contents) -> Iterator[Finding]:
-    """The card, and whether inputs and outputs are what it says."""
+def check_card(graph: OnnxGraph) -> Iterator[Finding]:
+    """The model card, and whether inputs and outputs match it."""
     try:
         card = _card(graph)
     except ModelError as problem:
@@ -185,31 +186,36 @@ def check_card(graph: Contents) -> Iterator[Finding]:
             found = f"{'x'.join('N' if x is None else str(x) for x in found_shape)} {type_name(elem_type)}"
             yield Finding(REFUSED, "card", TARGETS, (name,), expected, found, remedy)
     if card.precision != graph.precision:
-        expected, remedy = f"{card.precision}, as the card says", "measure what it changes before it scores frames"
+        expected, remedy = f"{card.precision}, as on the card", "measure how scores change before using it"
         yield Finding(WARNING, "card", TARGETS, (), expected, graph.precision, remedy)
 
 
-def check_axes(graph: Contents) -> Iterator[Finding]:
-    """Axes without a size: the batch may be one, nothing else."""
-    expected, remedy = "fixed sizes; the batch alone may be free", "export it for one view size"
+def check_axes(graph: OnnxGraph) -> Iterator[Finding]:
+    """Axes of variable size: only the batch may be one."""
+    expected, remedy = "fixed sizes; only the batch may be free", "export it for one view size"
     for targets, ports in ((TARGETS, graph.inputs), ((TENSORRT,), graph.model.graph.output)):
         for port in ports:
             if None in shape_of(port)[1:]:
                 yield Finding(REFUSED, "axes", targets, (port.name,), expected, f"free axes: {_free(port)}", remedy)
     unknown = tuple(name for name, shape in graph.shapes.items() if None in shape[1:] and name in graph.computed)
     if unknown and not any(None in shape_of(port)[1:] for port in graph.inputs):
-        expected, found = "shapes that follow from the input's", "some that are known only when it runs"
-        yield Finding(WARNING, "axes", (TENSORRT,), unknown, expected, found, "make what they depend on constant")
+        expected, found = "shapes that follow from the input's", "some that are known only at run time"
+        yield Finding(
+            WARNING, "axes", (TENSORRT,), unknown, expected, found, "make the values that they depend on constant"
+        )
     if graph.batch is not None:
-        where, remedy = (graph.inputs[0].name,), "keep it for trtexec; build bundles from the file with a free batch"
+        where, remedy = (
+            (graph.inputs[0].name,),
+            "use it with trtexec only; build bundles from the file with a free batch",
+        )
         expected, found = "a free batch, as a frame has one view or several", f"always {graph.batch}"
         severity = WARNING if graph.batch == 1 else REFUSED
         yield Finding(severity, "axes", (CPU,), where, expected, found, remedy)
         yield Finding(WARNING, "axes", (TENSORRT,), where, expected, found, remedy)
 
 
-def check_half(graph: Contents) -> Iterator[Finding]:
-    """Half precision on a CPU."""
+def check_half(graph: OnnxGraph) -> Iterator[Finding]:
+    """float16 on a CPU."""
     if graph.precision == "fp16":
         found, remedy = "float16, which most CPUs compute as float32 between casts", "export fp32 for CPUs"
         yield Finding(WARNING, "precision", (CPU,), (), "float32 on a CPU", found, remedy)
@@ -220,29 +226,29 @@ SOUND_CHECKS = (
     check_restrictions,
     check_types,
     check_sizes,
-    check_quantisation,
+    check_quantization,
     check_half,
-)  # they rely on ONNX's rules
+)  # only for models that ONNX's checker accepts
 
 
-def _card(graph: Contents) -> ModelCard:
+def _card(graph: OnnxGraph) -> ModelCard:
     metadata = {entry.key: entry.value for entry in graph.model.metadata_props}
     return ModelCard.from_metadata(metadata, source="card")
 
 
-def _made_for(graph: Contents) -> tuple[str, ...]:
-    """What the card says; without it, unsigned codes are the CPU's and signed ones TensorRT's."""
-    if graph.quantisation is None:
+def _made_for(graph: OnnxGraph) -> tuple[str, ...]:
+    """The target on the card; without a card, unsigned codes stand for the CPU and signed codes for TensorRT."""
+    if graph.quantization is None:
         return TARGETS
     with suppress(ModelError):
         target = _card(graph).quantization.get("target")
         if target in TARGETS:
             return (target,)
-    return (TENSORRT,) if graph.quantisation == "signed" else (CPU,)
+    return (TENSORRT,) if graph.quantization == "signed" else (CPU,)
 
 
 def _open(model: Path | ModelProto, *, source: str) -> list[Finding]:
-    """What the runtime says to it, with the onnxruntime that is installed here."""
+    """Open it with the installed onnxruntime, as the runtime does."""
     try:
         if isinstance(model, Path):
             Session.open(model, source=source)
@@ -259,12 +265,12 @@ def _session(content: bytes) -> Any:
         return ort.open_session(content, providers=(ort.CPU,), threads=None)
     except DeviceError:
         raise
-    except Exception as problem:  # onnxruntime's own classes share no base but Exception
+    except Exception as problem:  # onnxruntime's exceptions share no other base
         raise ModelError(str(problem)) from None
 
 
 def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding for what is the same in many places, those that refuse first."""
+    """Join equal findings at several places; those that refuse the file come first."""
     places: dict[tuple[Any, ...], dict[str, None]] = {}
     for x in findings:
         key = (x.severity, x.check, x.targets, x.expected, x.found, x.remedy)
@@ -277,6 +283,6 @@ def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _free(port: ValueInfoProto) -> str:
-    """The axes without a size, by their names or places."""
+    """The axes of variable size, by name or position."""
     sizes, shape = port.type.tensor_type.shape.dim, shape_of(port)
     return ", ".join(clean(sizes[i].dim_param) or str(i) for i in range(1, len(shape)) if shape[i] is None)

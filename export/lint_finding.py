@@ -1,4 +1,4 @@
-"""A finding: what in a model does not fit a target, what would, and what to do."""
+"""A finding: what in a model does not fit a target, what is expected instead, and what to do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ REFUSED, WARNING = "refused", "warning"
 
 @dataclass(frozen=True)
 class Finding:
-    """What does not fit.
+    """Something in a model that does not fit a target.
 
     Attributes:
         severity: "refused" where onnxruntime or TensorRT would reject the file, else "warning".
-        check: what was looked at, e.g. "operators".
-        targets: for which of "cpu" and "tensorrt" it holds.
+        check: the check that found it, e.g. "operators".
+        targets: "cpu", "tensorrt" or both.
         where: names of nodes or tensors; empty for the file as a whole.
         expected, found, remedy: for people to read.
     """
@@ -33,7 +33,7 @@ class Finding:
 
 
 def foreign(node: NodeProto) -> bool:
-    """Whether an operator is none of ONNX's own."""
+    """Whether an operator is not one of ONNX's own."""
     return node.domain not in {"", "ai.onnx"}
 
 
@@ -43,10 +43,10 @@ def kind_of(node: NodeProto) -> str:
 
 
 def name_of(node: NodeProto) -> str:
-    """What a finding calls a node; the exporter may have left it without a name."""
+    """The name of a node in findings; exporters may leave nodes without one."""
     return node.name or next((name for name in node.output if name), node.op_type)
 
 
 def clean(text: str) -> str:
-    """A file's own words on one line that a terminal can show."""
+    """Text from a file as one printable line."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))

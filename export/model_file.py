@@ -1,4 +1,4 @@
-"""The model file: written beside its place, verified, and only then moved there."""
+"""The model file: exported, verified against torch, and only then moved to its place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import onnx
 
 from spade_edge.export.lint import lint
 from spade_edge.export.onnx_conversion import build_graph
+from spade_edge.export.output_file import check_output_file, replacing, write_model
 from spade_edge.export.precision import Precision, Progress
 from spade_edge.export.pyramid import TorchPyramid, build_pyramid
-from spade_edge.export.replacement import check_place, replacing, write_model
 from spade_edge.export.torch_parity import measure_parity
 from spade_edge.export.weights import load, read_weights
 from spade_edge.runtime.errors import ModelError, UsageError
@@ -24,11 +24,11 @@ from spade_edge.runtime.network.card import ModelCard
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written.
+    """A model file that has been written.
 
     Attributes:
         path: the file.
-        card: what the file says of itself; `card.parity` is how far it is from torch.
+        card: of the model; `card.parity` holds its differences from torch.
         sha256: of the file, hexadecimal.
         size: of the file, in bytes.
     """
@@ -50,28 +50,27 @@ def export_model(
     precision: Precision = Precision(),  # noqa: B008 - frozen
     progress: Progress = lambda items: items,
 ) -> ExportReport:
-    """Export a network with published or own weights.
+    """Export a network with published weights or your own.
 
     Args:
-        output: the ONNX file; one that is there is replaced, but only by a model that was verified.
+        output: the ONNX file; an existing one is replaced once the new model is verified.
         backbone: a name of `BACKBONES`.
         weights: "imagenet", or a .pth, .pt or .safetensors file with a state dict.
         levels: the pyramid, one or more of 1, 2 and 3, ascending.
-        image_level: where the image vector comes from: 3, 4 (the paper's), or None for the last of `levels`.
+        image_level: source of the global descriptor: level 3 or 4 (the paper's), or None for the last of `levels`.
         view: how a frame becomes the network's input.
         precision: the arithmetic of the network.
-        progress: wraps the steps of what takes long (int8), e.g. tqdm.
+        progress: wraps the items of the long loop of an int8 export, e.g. tqdm.
 
     Raises:
-        UsageError: an option that does not fit; the folder of `output` is missing.
+        UsageError: an option that does not fit, or the folder of `output` is missing.
         DataError: weights that are missing, unreadable or of another network.
-        ModelError: the model does not compute what torch computes, or could not be run where it is meant for. No file
-            is left.
+        ModelError: the model does not compute what torch computes, or its target could not run it. No file is left.
         DeviceError: a package is missing, or the disk is full.
     """
     output = Path(output)
-    check_place(output, option="--output")
-    pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # refuses options before any download
+    check_output_file(output, option="--output")
+    pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # checks the options before any download
     found = read_weights(weights, backbone=backbone)
     load(pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {backbone}")
     return export_pyramid(pyramid, output, view=view, weights_note=found.note, precision=precision, progress=progress)
@@ -86,28 +85,27 @@ def export_pyramid(
     precision: Precision = Precision(),  # noqa: B008 - frozen
     progress: Progress = lambda items: items,
 ) -> ExportReport:
-    """Export a pyramid with the weights it has.
+    """Export a pyramid with its present weights.
 
     Args:
-        pyramid: set to evaluation mode.
-        output: the ONNX file; one that is there is replaced, but only by a model that was verified.
+        pyramid: the network; it is put into evaluation mode.
+        output: the ONNX file; an existing one is replaced once the new model is verified.
         view: how a frame becomes the network's input.
-        weights_note: where the weights came from, for the card; JSON values.
+        weights_note: origin of the weights, for the card; JSON values.
         precision: as for `export_model`.
         progress: as for `export_model`.
 
     Raises:
-        UsageError: the folder of `output` is missing, or the views are of another size.
-        ModelError: the model does not compute what torch computes, or could not be run where it is meant for. No file
-            is left.
+        UsageError: the folder of `output` is missing, or the views have another size.
+        ModelError: the model does not compute what torch computes, or its target could not run it. No file is left.
         DeviceError: onnxruntime is missing, or the disk is full.
     """
     output = Path(output)
-    check_place(output, option="--output")
+    check_output_file(output, option="--output")
     if precision.views is not None and precision.views.shape[1:] != (*view.size, 3):
         raise UsageError(f"expected views of {(*view.size, 3)} to calibrate on, found {precision.views.shape[1:]}")
     pyramid.eval()
-    model, quantisation = precision.apply(build_graph(pyramid, view=view), progress)
+    model, quantization = precision.apply(build_graph(pyramid, view=view), progress)
     card = ModelCard(
         backbone=pyramid.backbone,
         weights=dict(weights_note),
@@ -117,7 +115,7 @@ def export_pyramid(
         view=view,
         precision=precision.name,
         parity={},
-        quantization=quantisation,
+        quantization=quantization,
     )
     with replacing(output, option="--output") as part:
         _write(part, model, card)
@@ -128,7 +126,7 @@ def export_pyramid(
 
 
 def _check_fit(part: Path, *, source: str) -> None:
-    """Refuse a file that onnxruntime or TensorRT, as it was made for, would refuse on the device."""
+    """Refuse a file that its target, onnxruntime or TensorRT, would refuse on the device."""
     report = lint(part, source=source)
     for target in report.made_for:
         for reason in report.reasons(target):

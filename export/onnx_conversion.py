@@ -25,7 +25,7 @@ def build_graph(pyramid: TorchPyramid, *, view: View) -> onnx.ModelProto:
 
     Args:
         pyramid: in evaluation mode.
-        view: fixes height and width; the batch axis stays free and is named "batch".
+        view: sets height and width; the batch axis stays free and is named "batch".
 
     Returns:
         A checked model without external data: Conv (batch norm folded in), Relu or Clip, Add, MaxPool, Transpose,
@@ -49,11 +49,11 @@ def build_graph(pyramid: TorchPyramid, *, view: View) -> onnx.ModelProto:
 
 def _traced(pyramid: TorchPyramid, view: View) -> onnx.ModelProto:
     # dynamo=False: at opset 17 the TorchScript exporter folds every batch norm and leaves only the nodes named above,
-    # on torch 2.4.1 and 2.14.1 alike. dynamo=True (torch 2.14.1) writes opset 18 whatever is asked for, as its
-    # conversion to 17 fails, turns the image vector into Shape, Range and Gather, and notes source paths in the file.
-    file: Any = io.BytesIO()  # torch's annotation knows only paths; the TorchScript exporter takes either
+    # with torch 2.4.1 and 2.14.1 alike. dynamo=True (torch 2.14.1) writes opset 18 in any case because its conversion
+    # to 17 fails, turns the global descriptor into Shape, Range and Gather, and stores source paths in the file.
+    file: Any = io.BytesIO()  # annotated as a path, but the TorchScript exporter takes files too
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the exporter is no longer the default one
+        warnings.simplefilter("ignore")  # about the exporter not being the default any more
         torch.onnx.export(
             pyramid,
             (torch.zeros(1, *view.size, 3),),
@@ -68,8 +68,8 @@ def _traced(pyramid: TorchPyramid, view: View) -> onnx.ModelProto:
 
 
 def _name_weights(graph: onnx.GraphProto) -> None:
-    """Name folded weights after their node; the exporter leaves only running numbers like `onnx::Conv_410`."""
-    # Equal tensors are stored once and reach all but their first user through an Identity.
+    """Name folded weights after their node; the exporter only numbers them, as in `onnx::Conv_410`."""
+    # Equal tensors are stored once; all nodes but the first read them through an Identity.
     names = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
     nodes = [node for node in graph.node if node.op_type != "Identity"]
     weights: dict[str, str] = {}
@@ -78,7 +78,7 @@ def _name_weights(graph: onnx.GraphProto) -> None:
         if node.op_type == "Conv":
             path = node.name.strip("/").removesuffix("/Conv")
             for name, part in zip(node.input[1:], ("weight", "bias"), strict=False):
-                weights.setdefault(name, f"{path}/{part}")  # of several users the first names it
+                weights.setdefault(name, f"{path}/{part}")  # named after the first of several nodes
     for tensor in graph.initializer:
         tensor.name = weights.get(tensor.name, tensor.name)
     for node in nodes:

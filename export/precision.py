@@ -1,4 +1,4 @@
-"""In which arithmetic the network computes."""
+"""The arithmetic of the network: fp32, fp16 or int8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from spade_edge.export.half import to_half
+from spade_edge.export.fp16 import to_fp16
 from spade_edge.export.int8 import TARGETS, to_int8
 from spade_edge.runtime.errors import UsageError
 
@@ -24,9 +24,9 @@ class Precision:
     """A choice of arithmetic.
 
     Attributes:
-        name: "fp32", "fp16" inside with float32 at both ends, or "int8", quantised for a target.
-        target: "cpu" or "tensorrt", for int8: one file cannot be fast on both.
-        views: (N, H, W, 3) float32 BGR, 0 to 255, of good parts, which int8 is calibrated on; None for the others.
+        name: "fp32"; "fp16", with float32 input and outputs; or "int8", quantized for a target.
+        target: of int8, "cpu" or "tensorrt": no single file is fast on both.
+        views: (N, H, W, 3) float32 BGR, 0 to 255, of good parts, to calibrate int8 on; None for fp32 and fp16.
     """
 
     name: str = FP32
@@ -42,9 +42,9 @@ class Precision:
             raise UsageError(f"expected views of good parts to calibrate {INT8} on, found none")
 
     def apply(self, model: onnx.ModelProto, progress: Progress) -> tuple[onnx.ModelProto, dict[str, Any]]:
-        """Turn a float32 model into this precision; gives it and how it was quantised, empty for the others."""
+        """Convert a float32 model; returns it and, for int8, how it was quantized (else empty)."""
         if self.name == FP16:
-            return to_half(model), {}
+            return to_fp16(model), {}
         if self.name == INT8 and self.views is not None:
             return to_int8(model, self.views, target=self.target, progress=progress)
         return model, {}

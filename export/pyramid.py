@@ -1,4 +1,4 @@
-"""The truncated network in torch: from frames to the levels and the image vector."""
+"""The truncated network in torch: from views to the levels and the global descriptor."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from spade_edge.runtime.network.card import DESCRIPTOR, Level
 
 
 class TorchPyramid(nn.Module):
-    """A backbone up to the last level that anything is taken from.
+    """A backbone up to the last level that is used.
 
     Args:
         backbone: the network.
         levels: numbers of the pyramid's levels, ascending, of 1 to 3.
-        image_level: the level whose global average is the image vector.
+        image_level: the level whose spatial mean is the global descriptor.
 
     Attributes:
         backbone: the network's name.
         levels: the pyramid, finest level first.
-        image_level, image_channels: where the image vector comes from, and its length.
-        outputs: names of what `forward` gives, in its order.
-        stages: the network; without its stage number, a tensor's name is the one it has in a weights file.
+        image_level, image_channels: the level that the global descriptor is taken from, and its length.
+        outputs: names of the outputs of `forward`, in order.
+        stages: the network; tensors are named as in weights files, after the number of the stage.
     """
 
     mean: torch.Tensor
@@ -54,11 +54,11 @@ class TorchPyramid(nn.Module):
             frames: (N, H, W, 3) float32 BGR, 0 to 255; H and W are multiples of 32.
 
         Returns:
-            (N, h, w, C) float32 for each level, finest first, then the image vector, (N, C) float32.
+            (N, h, w, C) float32 for each level, finest first, then the global descriptor, (N, C) float32.
         """
-        # Normalised here and not inside the first convolution: its zero padding stands for the mean colour. Channels
-        # first, as onnxruntime broadcasts over a last axis of 3 far more slowly (224x224, frame to first Relu: 1.2
-        # against 0.8 ms).
+        # Normalised here and not inside the first convolution, whose zero padding stands for the mean colour. Channels
+        # first, because onnxruntime is slower at broadcasting over a last axis of 3 (224x224, input to first Relu: 1.2
+        # instead of 0.8 ms).
         x = frames.permute(0, 3, 1, 2)  # NHWC -> NCHW
         x = (x.index_select(1, self.rgb) - self.mean) / self.std
         taken: dict[int, torch.Tensor] = {}
@@ -77,19 +77,19 @@ def build_pyramid(
     image_level: int | None = None,
     state: Mapping[str, object] | None = None,
 ) -> TorchPyramid:
-    """Cut a pyramid from a backbone.
+    """Build a pyramid from a backbone.
 
     Args:
         backbone: a name of `BACKBONES`.
         levels: one or more of 1, 2 and 3, ascending.
         image_level: 3, 4, or None for the last of `levels`.
-        state: the weights, as `torch.load` gives a state dict; None leaves torch's random ones (of the caller's seed).
+        state: a state dict, as from `torch.load`; None leaves torch's random weights (by the caller's seed).
 
     Returns:
         The pyramid in evaluation mode, on the CPU, float32.
 
     Raises:
-        UsageError: no such backbone, level or image level.
+        UsageError: an unknown backbone, level or image level.
         DataError: `state` does not fit the network.
     """
     if backbone not in BACKBONES:
@@ -97,7 +97,7 @@ def build_pyramid(
     numbers = list(levels)
     if not numbers or any(number not in (1, 2, 3) for number in numbers) or numbers != sorted(set(numbers)):
         raise UsageError(f"expected one or more of the levels 1, 2 and 3, each once and ascending, found {numbers}")
-    # The last level is accepted by number too: it is what a card says of a model that was exported without one.
+    # The last level is accepted by number too, because the card of a model exported without an image level states it.
     if image_level not in (None, 3, 4, numbers[-1]):
         raise UsageError(f"expected the image level 3, 4 or none (then it is {numbers[-1]}), found {image_level!r}")
     pyramid = TorchPyramid(BACKBONES[backbone], levels=numbers, image_level=image_level or numbers[-1])

@@ -1,4 +1,4 @@
-"""How much each convolution's features suffer from 8 bits, measured one by one, and which should not be put to it."""
+"""Quantization sensitivity: how much INT8 in one convolution changes the features, and which should stay in float."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from spade_edge.runtime.bundle.observation import rms
 from spade_edge.runtime.kernels.ort import CPU, open_session
 from spade_edge.runtime.network.card import INPUT
 
-# Convolutions stay in float, worst first, until what is left is expected to be this far off (root mean square, a share
-# of the features), or more than these shares of the weights (file size) or of the products (time) would be float.
+# Convolutions stay in float, the most sensitive first, until the others are expected to cause at most this error (root
+# mean square, as a fraction of the features'), or until more than these fractions of the weights (file size) or of the
+# products (time) would be in float.
 ENOUGH, MOST_WEIGHTS, MOST_PRODUCTS = 0.02, 0.02, 0.15
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What 8 bits in one convolution do.
+    """The effect of INT8 in one convolution.
 
     Attributes:
-        name: the convolution's node.
-        error: root mean square of what changes in the worst level, as a share of that of the level itself.
-        weights: numbers in its weights.
-        products: multiplications for a view.
+        name: of the convolution's node.
+        error: root mean square of the change in the most affected level, as a fraction of the level's own.
+        weights: number of its weights.
+        products: multiplications per view.
     """
 
     name: str
@@ -47,13 +48,13 @@ def measure_sensitivity(
     bits: int,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items,
 ) -> tuple[Sensitivity, ...]:
-    """Put one convolution after another to 8 bits, its input and its weights.
+    """Quantize the input and the weights of one convolution after another.
 
     Args:
         model: in float32.
         ranges: of activations.
         views: (N, H, W, 3) float32 BGR, 0 to 255.
-        signed: activations from -127 to 127 around 0, or from 0 to 255.
+        signed: codes of activations from -127 to 127 around 0, else from 0 to 255.
         bits: of the weights.
         progress: wraps the convolutions.
     """
@@ -69,19 +70,19 @@ def measure_sensitivity(
     return tuple(found)
 
 
-def worst(harms: Iterable[Sensitivity]) -> tuple[str, ...]:
+def kept_in_float(sensitivities: Iterable[Sensitivity]) -> tuple[str, ...]:
     """Names of the convolutions that should stay in float, in the network's order."""
-    harms = tuple(harms)
-    left = sum(harm.error**2 for harm in harms)  # errors of different layers are hardly related
-    weights, products = (limit * sum(getattr(harm, name) for harm in harms) for name, limit in _LIMITS.items())
-    chosen = set()
-    for harm in sorted(harms, key=lambda harm: harm.error, reverse=True):
-        if left <= ENOUGH**2:
+    sensitivities = tuple(sensitivities)
+    remaining = sum(one.error**2 for one in sensitivities)  # errors of different layers are hardly correlated
+    weights, products = (limit * sum(getattr(one, name) for one in sensitivities) for name, limit in _LIMITS.items())
+    kept = set()
+    for one in sorted(sensitivities, key=lambda one: one.error, reverse=True):
+        if remaining <= ENOUGH**2:
             break
-        if harm.weights <= weights and harm.products <= products:
-            weights, products, left = weights - harm.weights, products - harm.products, left - harm.error**2
-            chosen.add(harm.name)
-    return tuple(harm.name for harm in harms if harm.name in chosen)
+        if one.weights <= weights and one.products <= products:
+            weights, products, remaining = weights - one.weights, products - one.products, remaining - one.error**2
+            kept.add(one.name)
+    return tuple(one.name for one in sensitivities if one.name in kept)
 
 
 _LIMITS = {"weights": MOST_WEIGHTS, "products": MOST_PRODUCTS}
@@ -90,13 +91,13 @@ _LIMITS = {"weights": MOST_WEIGHTS, "products": MOST_PRODUCTS}
 def _with_one(
     model: onnx.ModelProto, node: onnx.NodeProto, limits: Range, *, signed: bool, bits: int
 ) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
-    """The model with the input and the weights of one convolution rounded, and those weights."""
+    """The model with the input and the weights of one convolution rounded, and its weights before."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     number = next(i for i, other in enumerate(copy.graph.node) if other.name == node.name)
     tensor = next(tensor for tensor in copy.graph.initializer if tensor.name == node.input[1])
     weights = numpy_helper.to_array(tensor)
-    own = f"{tensor.name}/rounded"  # equal weights are stored once, for several convolutions
+    own = f"{tensor.name}/rounded"  # several convolutions may share equal weights
     scale, zero = scale_of(limits, signed=signed)
     copy.graph.initializer.extend(
         [
@@ -112,7 +113,7 @@ def _with_one(
 
 
 def scale_of(limits: Range, *, signed: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Step and zero point for a range, which is widened to hold 0."""
+    """Step and zero point for a range, which is widened to include 0."""
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     if signed:
         return np.array(max(-low, high, 1e-12) / 127, np.float32), np.array(0, np.int8)
@@ -121,14 +122,14 @@ def scale_of(limits: Range, *, signed: bool) -> tuple[NDArray[np.float32], NDArr
 
 
 def _rounded(weights: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """Round to `bits`, symmetric, a scale for each output channel."""
+    """Round to `bits`, symmetrically, with a scale per output channel."""
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     step = np.where(largest == 0, 1, largest) / (2 ** (bits - 1) - 1)
     return np.asarray(np.rint(weights / step) * step, np.float32)
 
 
 def _levels(model: onnx.ModelProto, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """All outputs but the image vector, over all views."""
+    """All outputs but the global descriptor, over all views."""
     session = open_session(model.SerializeToString(), providers=(CPU,), threads=None)
     names = [output.name for output in model.graph.output][:-1]
     each = [session.run(names, {INPUT: view[np.newaxis]}) for view in views]

@@ -1,7 +1,7 @@
-"""What TensorRT's ONNX parser takes, as its published operator list says, without a GPU.
+"""What TensorRT's ONNX parser accepts, by its published operator list, without a GPU.
 
-`tensorrt_operators.json` holds the list and its source; limits beyond it stand here with where they come from. Only an
-engine that was built on the device is proof.
+`tensorrt_operators.json` holds the list and its source; further limits stand here with their sources. Only an engine
+built on the device is proof.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
-from spade_edge.export.contents import QUANTISING, Contents, input_of
 from spade_edge.export.lint_finding import REFUSED, TARGETS, WARNING, Finding, clean, foreign, kind_of, name_of
+from spade_edge.export.onnx_graph import QUANTIZING, OnnxGraph, input_of
 
 ONLY = ("tensorrt",)
 JETPACK_6 = (10, 3)  # TensorRT of JetPack 6.1 and 6.2; 6.0 has 8.6
@@ -38,7 +38,7 @@ RESIZE = {
     ),
     "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
     "keep_aspect_ratio_policy": ("stretch",),
-}  # the list; what ONNX takes where nothing is said is among these
+}  # by the list; ONNX's defaults are among these
 TYPES: Mapping[int, str] = {
     TensorProto.FLOAT: "FP32",
     TensorProto.FLOAT16: "FP16",
@@ -50,34 +50,34 @@ TYPES: Mapping[int, str] = {
     TensorProto.BOOL: "BOOL",
     TensorProto.FLOAT8E4M3FN: "FP8",
     TensorProto.INT4: "INT4",
-}  # in the list's words
+}  # as named in the list
 
 
 @cache
 def tensorrt_operators() -> Mapping[str, Any]:
-    """The list: `tensorrt` and `source` say whose; `supported` has types by operator."""
+    """The operator list: `tensorrt` is its version, `source` its origin, `supported` has types by operator."""
     text = files("spade_edge.export").joinpath("tensorrt_operators.json").read_text("utf-8")
     listed: dict[str, Any] = json.loads(text)
     return listed
 
 
-def check_domains(graph: Contents) -> Iterator[Finding]:
+def check_domains(graph: OnnxGraph) -> Iterator[Finding]:
     """Operators that are not ONNX's own."""
     local = {(function.domain, function.name) for function in graph.model.functions}
     if local:
         where = tuple(name for _, name in sorted(local))
-        expected, remedy = "no local functions: TensorRT 8 has none, lint looks into none", "inline them: onnx.inliner"
+        expected, remedy = "no local functions: TensorRT 8 has none, and lint checks none", "inline them: onnx.inliner"
         yield Finding(REFUSED, "domains", ONLY, where, expected, "functions of the model's own", remedy)
     for node in graph.nodes:
         if foreign(node) and (node.domain, node.op_type) not in local:
-            ours = ", which onnxruntime alone has" if node.domain == "com.microsoft" else ""
+            ours = ", which only onnxruntime has" if node.domain == "com.microsoft" else ""
             remedy = "export without onnxruntime's graph optimisation"
             found = kind_of(node) + ours
             yield Finding(REFUSED, "domains", ONLY, (name_of(node),), "operators of ai.onnx", found, remedy)
 
 
-def check_operators(graph: Contents) -> Iterator[Finding]:
-    """Operators that the list lacks, that are too new, or that cut a graph into parts."""
+def check_operators(graph: OnnxGraph) -> Iterator[Finding]:
+    """Operators that are not in the list, too new, or that split the graph."""
     listed = tensorrt_operators()
     trial = "build an engine on the device before relying on it"
     for node in graph.nodes:
@@ -85,26 +85,27 @@ def check_operators(graph: Contents) -> Iterator[Finding]:
         if foreign(node):
             continue
         if kind not in listed["supported"]:
-            expected, remedy = f"an operator of TensorRT {listed['tensorrt']}'s list", "replace it by listed operators"
+            expected, remedy = (
+                f"an operator of TensorRT {listed['tensorrt']}'s list",
+                "replace it with listed operators",
+            )
             yield Finding(REFUSED, "operators", ONLY, where, expected, clean(kind), remedy)
             continue
         if kind in listed["since"]:
             since = listed["since"][kind]
             severity = REFUSED if since and tuple(map(int, since.split("."))) > JETPACK_6 else WARNING
-            found = f"{kind}, " + (
-                f"new in TensorRT {since}" if since else f"of which only {listed['tensorrt']} is sure"
-            )
+            found = f"{kind}, " + (f"new in TensorRT {since}" if since else f"known to be in {listed['tensorrt']} only")
             yield Finding(severity, "operators", ONLY, where, "TensorRT 10.3 or 8.6, as on JetPack 6", found, trial)
         if kind in listed["restrictions"]:
             expected = f"{kind}: {listed['restrictions'][kind]}"
-            yield Finding(WARNING, "operators", ONLY, where, expected, "what lint does not look at", trial)
+            yield Finding(WARNING, "operators", ONLY, where, expected, "something that lint does not check", trial)
         if kind in PARTITIONING:
-            found, remedy = f"{kind}, which cuts a graph into parts", "move it out of the network"
+            found, remedy = f"{kind}, which splits the graph", "move it out of the network"
             yield Finding(WARNING, "operators", ONLY, where, "one engine for the whole graph", found, remedy)
 
 
-def check_restrictions(graph: Contents) -> Iterator[Finding]:
-    """What the list says of single operators."""
+def check_restrictions(graph: OnnxGraph) -> Iterator[Finding]:
+    """The list's restrictions of single operators."""
     for node in graph.nodes:
         if node.op_type in RESTRICTED and not foreign(node):
             attributes = {x.name: onnx.helper.get_attribute_value(x) for x in node.attribute if not x.ref_attr_name}
@@ -116,17 +117,17 @@ def check_restrictions(graph: Contents) -> Iterator[Finding]:
 Restriction = Iterator[tuple[str, str, str, str]]  # severity, expected, found, remedy
 
 
-def _axes(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _axes(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     if input_of(node, 1) and input_of(node, 1) not in graph.constants:
         yield REFUSED, "constant axes", "computed ones", "export with constant axes"
 
 
-def _constant(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _constant(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     if attributes.keys() & {"sparse_value", "value_string", "value_strings"}:
         yield REFUSED, "a dense tensor of numbers", "something else", "store it as a tensor"
 
 
-def _pool(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _pool(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     rank = len(graph.shapes.get(input_of(node, 0), ()))
     if node.op_type != "LpPool" and rank not in {0, 4, 5}:
         yield REFUSED, "2 or 3 spatial dimensions", str(rank - 2), "add a dimension of size 1"
@@ -136,37 +137,37 @@ def _pool(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Re
         yield REFUSED, "no indices", "the output Indices", "drop that output"
 
 
-def _normalization(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _normalization(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     if any(node.output[1:]):
-        yield REFUSED, "the first output alone", "more of them", "drop those outputs"
+        yield REFUSED, "only the first output", "further ones", "drop those outputs"
 
 
-def _scatter(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _scatter(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     if _text(attributes.get("reduction", "none")) != "none":
-        yield REFUSED, "no reduction", _text(attributes["reduction"]), "reduce in a step of its own"
+        yield REFUSED, "no reduction", _text(attributes["reduction"]), "reduce in a separate step"
 
 
-def _resize(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _resize(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     if attributes.get("antialias"):
-        remedy = "resample outside of the network, or by products with constant matrices"
+        remedy = "resample outside the network, or multiply by constant matrices"
         yield REFUSED, "no antialiasing", "antialias 1", remedy
     for name, allowed in RESIZE.items():
         if name in attributes and _text(attributes[name]) not in allowed:
-            yield REFUSED, f"{name} {', '.join(allowed)}", _text(attributes[name]), "resize in one of these ways"
+            yield REFUSED, f"{name} {', '.join(allowed)}", _text(attributes[name]), "use one of these"
 
 
-def _top_k(graph: Contents, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
+def _top_k(graph: OnnxGraph, node: NodeProto, attributes: Mapping[str, Any]) -> Restriction:
     k = np.array(attributes["k"]) if "k" in attributes else graph.values(input_of(node, 1))
     if attributes.get("sorted", 1) == 0:
-        yield REFUSED, "sorted results", "sorted 0", "let it sort"
+        yield REFUSED, "sorted results", "sorted 0", "set sorted to 1"
     if k is None:
-        yield WARNING, f"K under {TOP_K}", "a K that is known only when it runs", "make K a constant"
+        yield WARNING, f"K under {TOP_K}", "a K known only at run time", "make K a constant"
     elif np.any(k >= TOP_K):
-        yield REFUSED, f"K under {TOP_K}", str(int(k.max())), "look for fewer"
+        yield REFUSED, f"K under {TOP_K}", str(int(k.max())), "use a smaller K"
 
 
 REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
-RESTRICTED: Mapping[str, Callable[[Contents, NodeProto, Mapping[str, Any]], Restriction]] = {
+RESTRICTED: Mapping[str, Callable[[OnnxGraph, NodeProto, Mapping[str, Any]], Restriction]] = {
     **dict.fromkeys(("CumSum", "Squeeze", "Unsqueeze", *(f"Reduce{how}" for how in REDUCTIONS)), _axes),
     **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pool),
     "Constant": _constant,
@@ -177,8 +178,8 @@ RESTRICTED: Mapping[str, Callable[[Contents, NodeProto, Mapping[str, Any]], Rest
 }
 
 
-def check_types(graph: Contents) -> Iterator[Finding]:
-    """Element types: 64 bits, and what an operator is not listed for."""
+def check_types(graph: OnnxGraph) -> Iterator[Finding]:
+    """Element types: 64-bit ones, and those that an operator is not listed for."""
     doubles = [name for name, kind in graph.types.items() if kind == TensorProto.DOUBLE]
     doubles += [x.name for x in graph.tensors if x.data_type == TensorProto.DOUBLE and x.name not in graph.types]
     if doubles:
@@ -189,52 +190,52 @@ def check_types(graph: Contents) -> Iterator[Finding]:
     for name, tensor in graph.constants.items():
         values = graph.values(name) if tensor.data_type == TensorProto.INT64 else None
         if values is not None and values.size and (values.min() < INT32.min or values.max() > INT32.max):
-            expected, remedy = "whole numbers of 32 bits", "use smaller ones: TensorRT 8 clamps them"
-            yield Finding(WARNING, "types", ONLY, (name,), expected, "int64 out of their range", remedy)
+            expected, remedy = "values of int32", "use smaller ones: TensorRT 8 clamps them"
+            yield Finding(WARNING, "types", ONLY, (name,), expected, "int64 out of that range", remedy)
     wide = tuple(x for x, kind in graph.types.items() if kind == TensorProto.INT64 and x in graph.computed)
     if wide:
-        expected, remedy = "int32 where whole numbers are computed", "make them constants: TensorRT 8 casts them"
+        expected, remedy = "int32 for computed integers", "make them constants: TensorRT 8 casts them"
         yield Finding(WARNING, "types", ONLY, wide, expected, "int64", remedy)
     supported = tensorrt_operators()["supported"]
     for node in graph.nodes:
-        if foreign(node) or node.op_type in QUANTISING or not supported.get(node.op_type):
+        if foreign(node) or node.op_type in QUANTIZING or not supported.get(node.op_type):
             continue
         ports = (*node.input[:1], *(node.output[:1] if node.op_type == "Cast" else ()))
         for kind in {graph.types[port] for port in ports if port in graph.types} - {TensorProto.DOUBLE}:
             if TYPES.get(kind) not in supported[node.op_type]:
                 expected = f"{node.op_type} of {', '.join(supported[node.op_type])}"
-                found, remedy = type_name(kind), "cast it to one of these before"
+                found, remedy = type_name(kind), "cast it to one of these first"
                 yield Finding(REFUSED, "types", ONLY, (name_of(node),), expected, found, remedy)
 
 
-def check_sizes(graph: Contents) -> Iterator[Finding]:
-    """Tensors that are too large, at the batch that was asked about."""
+def check_sizes(graph: OnnxGraph) -> Iterator[Finding]:
+    """Tensors that are too large at the given batch."""
     for name, shape in graph.shapes.items():
         sizes = [size for size in shape if size is not None]
         if len(sizes) == len(shape) and prod(sizes) > LARGEST_TENSOR:
-            expected, remedy = "at most 2147483647 elements a tensor", "use a smaller view, or fewer at once"
+            expected, remedy = "at most 2147483647 elements per tensor", "use a smaller view or a smaller batch"
             yield Finding(REFUSED, "sizes", ONLY, (name,), expected, "x".join(map(str, sizes)), remedy)
 
 
-def check_quantisation(graph: Contents) -> Iterator[Finding]:
-    """Q/DQ pairs. The parser asserts zero points of 0, as many as scales, and scales over 0; UINT8 it rejects."""
+def check_quantization(graph: OnnxGraph) -> Iterator[Finding]:
+    """Q/DQ pairs. The parser requires zero points of 0, as many as scales, and scales over 0; it rejects UINT8."""
     remedy = "export with --precision int8 --target tensorrt"
     weights = {x.output[0] for x in graph.nodes if x.op_type == "QuantizeLinear" and input_of(x, 0) in graph.constants}
     weights |= graph.constants.keys()
     for node in graph.nodes:
-        if node.op_type not in QUANTISING or foreign(node):
+        if node.op_type not in QUANTIZING or foreign(node):
             continue
         where, zero_point = (name_of(node),), input_of(node, 2)
         codes, scale, zero = graph.code_type(node), graph.values(input_of(node, 1)), graph.values(zero_point)
         faults: list[tuple[str, str]] = []
         if codes == TensorProto.INT32:
-            faults.append(("no quantised bias: TensorRT dequantises int8 alone", "int32"))
+            faults.append(("no quantized bias: TensorRT dequantizes only int8", "int32"))
         elif codes != TensorProto.INT8:
             faults.append(
-                ("int8 codes", type_name(codes) + ("" if zero_point else ", as no zero point says otherwise"))
+                ("int8 codes", type_name(codes) + ("" if zero_point else ", the default without a zero point"))
             )
         elif not zero_point:
-            expected = "a zero point, which TensorRT 8 asks for"
+            expected = "a zero point, which TensorRT 8 requires"
             yield Finding(WARNING, "quantisation", ONLY, where, expected, "none", remedy)
         if zero is not None and np.any(zero):
             faults.append(("zero points of 0", "others"))
@@ -247,12 +248,12 @@ def check_quantisation(graph: Contents) -> Iterator[Finding]:
         for expected, found in faults:
             yield Finding(REFUSED, "quantisation", ONLY, where, expected, found, remedy)
         if scale is not None and not np.all((scale > 0) & np.isfinite(scale)):
-            again = "calibrate again, with images that show something"
+            again = "calibrate again with images that show parts"
             yield Finding(REFUSED, "quantisation", TARGETS, where, "finite scales over 0", "another one", again)
 
 
 def type_name(elem_type: int) -> str:
-    """An element type in NumPy's words."""
+    """The NumPy name of an element type."""
     try:
         return str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
     except (KeyError, ValueError, TypeError):

@@ -15,29 +15,29 @@ from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.session import Session
 
-# By precision, what is taken and how much of it is allowed. float32 models stay near 1e-6 and float16 ones near 1e-3:
-# what is near these is a broken graph. With 8 bits single numbers jump, and the whole is what counts.
+# The measure and its limit by precision. float32 models differ by about 1e-6 and float16 models by about 1e-3: a graph
+# near these limits is broken. In int8 single values jump, so the root mean square counts.
 TOLERANCES = {"fp32": ("relative", 1e-3), "fp16": ("relative", 2e-2), "int8": ("rms", 0.15)}
 
 
 def measure_parity(
     path: Path, pyramid: TorchPyramid, *, source: str, views: NDArray[np.float32] | None = None
 ) -> dict[str, Any]:
-    """Run a model file on the CPU, in the session that scores frames, against the network in torch.
+    """Compare a model file, run on the CPU in the session that scores frames, with the network in torch.
 
     Args:
         path: the ONNX file, with its card.
         pyramid: what it was exported from, in evaluation mode.
-        source: what the messages call the model.
-        views: (N, H, W, 3) float32 BGR, 0 to 255, that an int8 model was calibrated on; the first three are looked at.
-            None for two of noise and a smooth one.
+        source: what messages call the model.
+        views: (N, H, W, 3) float32 BGR, 0 to 255, that an int8 model was calibrated on; the first three are used.
+            None for two views of noise and a smooth one.
 
     Returns:
         For each output {"absolute": max|a − b|, "relative": max|a − b| / max|b|, "rms": rms(a − b) / rms(b)}, where a
-        is the model's output, b torch's, each view alone and all as one batch. And "versions", by package.
+        is the model's output and b torch's, over each view alone and all as one batch; and "versions" by package.
 
     Raises:
-        ModelError: features of another shape, not finite, or all zero; or over `TOLERANCES`.
+        ModelError: features have another shape, are not finite or all zero, or differ by more than `TOLERANCES`.
         DeviceError: onnxruntime is missing.
     """
     session = Session.open(path)
@@ -54,14 +54,14 @@ def measure_parity(
         absolute = max(float(np.abs(a - b).max()) for a, b in pairs)
         largest = max(float(np.abs(b).max()) for _, b in pairs)
         if largest == 0:
-            raise ModelError(f"{source}: expected features in {name}, found nothing but zeros; check the weights")
+            raise ModelError(f"{source}: expected features in {name}, found only zeros; check the weights")
         squared = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
         whole = sum(float(np.square(b, dtype=np.float64).sum()) for _, b in pairs)
         found = {"absolute": absolute, "relative": absolute / largest, "rms": (squared / whole) ** 0.5}
         if not found[measure] <= tolerance:  # NaN too
-            share = "of its largest value" if measure == "relative" else "of its own, root mean square"
+            fraction = "of its largest value" if measure == "relative" else "of its root mean square"
             raise ModelError(
-                f"{source}: expected {name} within {tolerance:g} of torch, found {found[measure]:.2g} {share}; "
+                f"{source}: expected {name} within {tolerance:g} of torch, found {found[measure]:.2g} {fraction}; "
                 f"nothing was written; {_REMEDIES[session.card.precision]}"
             )
         parity[name] = {key: _rounded(value) for key, value in found.items()}
@@ -91,7 +91,7 @@ def _session(session: Session, frames: NDArray[np.float32]) -> list[list[NDArray
 
 
 def _versions() -> dict[str, str]:
-    import onnxruntime  # the session has it by now
+    import onnxruntime  # installed, as a session is open
 
     return {"torch": str(torch.__version__), "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
 
@@ -103,5 +103,5 @@ def _rounded(value: float) -> float:
 _REMEDIES = {
     "fp32": "try another version of torch or onnxruntime",
     "fp16": "these weights do not fit half precision; use --precision fp32",
-    "int8": "calibrate on more and other good images, or use --precision fp16 or fp32",
+    "int8": "calibrate on more or other good images, or use --precision fp16 or fp32",
 }

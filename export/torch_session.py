@@ -1,4 +1,4 @@
-"""The network in torch, in the place of the session that scores frames: the start of the way to the device."""
+"""The float32 network in torch, in place of the onnxruntime session: the reference of the parity check."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class TorchSession:
     Attributes:
         card: as given.
         provider: "torch".
-        shares: all nodes on torch.
-        passed_over: nothing.
+        node_fractions: all nodes run on torch.
+        passed_over: empty.
 
     Raises:
         DataError: weights that are missing, unreadable or of another network.
-        ModelError: other weights than the model's.
+        ModelError: the weights are not those of the model.
     """
 
     def __init__(self, card: ModelCard, *, weights: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Weights: where they come from, and whether they fit."""
+"""Weights: reading them, and checking that they fit the network."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def read_weights(source: str | Path, *, backbone: str) -> Weights:
 
 
 def load(stages: nn.Module, tensors: Mapping[str, object], *, source: str) -> None:
-    """Copy weights into the truncated network, converted to float32; what it does not need is passed over.
+    """Copy weights into the truncated network as float32; tensors that it does not use are ignored.
 
     Raises:
-        DataError: a tensor is missing, of another shape, not of floating point, or not finite.
+        DataError: a tensor is missing, has another shape, or is not floating point or not finite.
     """
-    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}  # left by nn.DataParallel
+    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}  # added by nn.DataParallel
     slots = {
         name.split(".", 1)[1]: slot  # the first part is the stage's number
         for name, slot in stages.state_dict().items()
@@ -81,8 +81,8 @@ def load(stages: nn.Module, tensors: Mapping[str, object], *, source: str) -> No
             raise DataError(f"{source}: expected a tensor for {name!r}, found {type(tensor).__name__}")
         if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
             raise DataError(
-                f"{source}: expected {name!r} dense and of floating point, found {tensor.dtype}, {tensor.layout}, on "
-                f"{tensor.device}; save the weights of the network as it was before it was quantised or pruned"
+                f"{source}: expected {name!r} to be dense and floating-point, found {tensor.dtype}, {tensor.layout}, "
+                f"on {tensor.device}; save the weights of the network as it was before it was quantized or pruned"
             )
         if tensor.shape != slot.shape:
             raise DataError(
@@ -102,7 +102,7 @@ def _downloaded(backbone: str) -> Weights:
     name = PurePosixPath(urlparse(weights.url).path).name
     cached = Path(torch.hub.get_dir(), "checkpoints", name)  # where torch.hub.load_state_dict_from_url looks first
     try:
-        # torch.hub prints "Downloading" to stdout, which belongs to the data.
+        # torch.hub prints "Downloading" to stdout, which is reserved for results.
         with contextlib.redirect_stdout(sys.stderr), _patience(seconds=60):
             tensors = weights.get_state_dict(
                 progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
@@ -123,7 +123,7 @@ def _downloaded(backbone: str) -> Weights:
 
 @contextlib.contextmanager
 def _patience(*, seconds: float) -> Iterator[None]:
-    # torch.hub sets no timeout, and behind a firewall that drops packets it would hang without a word.
+    # torch.hub sets no timeout: behind a firewall that drops packets it would hang.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -161,13 +161,13 @@ def _read(path: Path) -> Mapping[str, object]:
             value = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise
-    except Exception as problem:  # a damaged or hostile file makes the parsers raise nearly anything
+    except Exception as problem:  # on damaged or hostile files the parsers raise almost anything
         raise _unreadable(path, problem, remedy="save it with torch.save(model.state_dict(), path)") from None
     return _unwrapped(value, source=f"--weights {path}")
 
 
 def _unwrapped(value: Any, *, source: str) -> Mapping[str, object]:
-    for wrapper in ("state_dict", "model"):  # as training scripts wrap it
+    for wrapper in ("state_dict", "model"):  # as training scripts save it
         if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
             value = value[wrapper]
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

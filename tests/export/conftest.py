@@ -80,7 +80,7 @@ def oracle() -> Callable[[nn.Module, Views], Mapping[str, Views]]:
 
 @pytest.fixture(scope="session")
 def exported(resnet18: nn.Module, small: View, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
-    """resnet18 at 64x64, levels 1 to 3, image vector of level 4."""
+    """resnet18 at 64x64, levels 1 to 3, global descriptor of level 4."""
     pyramid = build_pyramid("resnet18", image_level=4, state=resnet18.state_dict())
     path = tmp_path_factory.mktemp("exported") / "resnet18.onnx"
     return export_pyramid(pyramid, path, view=small, weights_note={"source": "random"})

@@ -178,9 +178,9 @@ def pairs(
 ) -> ModelProto:
     """A Q/DQ pair behind the Relu."""
     attributes = {} if axis is None else {"axis": axis}
-    quantise = helper.make_node("QuantizeLinear", [activation, "scale", "zero"], ["q"], "quantise", **attributes)
+    quantize = helper.make_node("QuantizeLinear", [activation, "scale", "zero"], ["q"], "quantize", **attributes)
     back = helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"], "back", **attributes)
-    return little(quantise, back, scale=np.array(scale, np.float32), zero=np.array(zero, code))
+    return little(quantize, back, scale=np.array(scale, np.float32), zero=np.array(zero, code))
 
 
 def bias_in_int32() -> ModelProto:
@@ -190,20 +190,20 @@ def bias_in_int32() -> ModelProto:
 
 def computed_scale() -> ModelProto:
     mean = helper.make_node("ReduceMax", ["z"], ["scale"], "largest", keepdims=0)
-    quantise = helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["q"], "quantise")
-    return little(mean, quantise, zero=np.array(0, np.int8))
+    quantize = helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["q"], "quantize")
+    return little(mean, quantize, zero=np.array(0, np.int8))
 
 
 def computed_zero_point() -> ModelProto:
     cast = helper.make_node("Cast", ["largest"], ["zero"], "cast", to=TensorProto.INT8)
     largest = helper.make_node("ReduceMax", ["z"], ["largest"], "largest", keepdims=0)
-    quantise = helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["q"], "quantise")
-    return little(largest, cast, quantise, scale=np.array(0.1, np.float32))
+    quantize = helper.make_node("QuantizeLinear", ["z", "scale", "zero"], ["q"], "quantize")
+    return little(largest, cast, quantize, scale=np.array(0.1, np.float32))
 
 
 def without_zero_point() -> ModelProto:
-    quantise = helper.make_node("QuantizeLinear", ["z", "scale"], ["q"], "quantise")
-    return little(quantise, scale=np.array(0.1, np.float32))
+    quantize = helper.make_node("QuantizeLinear", ["z", "scale"], ["q"], "quantize")
+    return little(quantize, scale=np.array(0.1, np.float32))
 
 
 def resized(**attributes: Any) -> ModelProto:
@@ -331,25 +331,25 @@ REFUSED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str,
         lambda: little(node("Tile", "z many"), many=int64(1, 1, 4096, 4096)),
         [("sizes", TENSORRT, "e", "4x4x16384x16384")],
     ),
-    "unsigned codes": (lambda: pairs(code=np.uint8), [("quantisation", TENSORRT, "quantise", "uint8")]),
+    "unsigned codes": (lambda: pairs(code=np.uint8), [("quantisation", TENSORRT, "quantize", "uint8")]),
     "unsigned codes off 0": (
         lambda: pairs(code=np.uint8, zero=128),
-        [("quantisation", TENSORRT, "quantise", "uint8"), ("quantisation", TENSORRT, "quantise", "others")],
+        [("quantisation", TENSORRT, "quantize", "uint8"), ("quantisation", TENSORRT, "quantize", "others")],
     ),
-    "signed codes off 0": (lambda: pairs(zero=-3), [("quantisation", TENSORRT, "quantise", "others")]),
-    "codes without a zero point": (without_zero_point, [("quantisation", TENSORRT, "quantise", "uint8, as no zero")]),
-    "a quantised bias": (bias_in_int32, [("quantisation", TENSORRT, "back", "int32")]),
-    "a computed scale": (computed_scale, [("quantisation", TENSORRT, "quantise", "computed")]),
+    "signed codes off 0": (lambda: pairs(zero=-3), [("quantisation", TENSORRT, "quantize", "others")]),
+    "codes without a zero point": (without_zero_point, [("quantisation", TENSORRT, "quantize", "uint8, the default")]),
+    "a quantized bias": (bias_in_int32, [("quantisation", TENSORRT, "back", "int32")]),
+    "a computed scale": (computed_scale, [("quantisation", TENSORRT, "quantize", "computed")]),
     "a computed zero point": (
         computed_zero_point,
-        [("types", TENSORRT, "cast", "int8"), ("quantisation", TENSORRT, "quantise", "computed")],
+        [("types", TENSORRT, "cast", "int8"), ("quantisation", TENSORRT, "quantize", "computed")],
     ),
     "a scale for each channel of an activation": (
         lambda: pairs(zero=[0] * 4, scale=SCALES, axis=1),
-        [("quantisation", TENSORRT, "quantise", "4")],
+        [("quantisation", TENSORRT, "quantize", "4")],
     ),
-    "a scale of 0": (lambda: pairs(scale=0), [("quantisation", BOTH, "quantise", "another")]),
-    "a scale that is no number": (lambda: pairs(scale=np.nan), [("quantisation", BOTH, "quantise", "another")]),
+    "a scale of 0": (lambda: pairs(scale=0), [("quantisation", BOTH, "quantize", "another")]),
+    "a scale that is no number": (lambda: pairs(scale=np.nan), [("quantisation", BOTH, "quantize", "another")]),
     "an operator that ONNX does not know": (
         lambda: little(node("Frobnicate", "z")),
         [("validity", BOTH, "", "Frobnicate"), ("operators", TENSORRT, "extra", "Frobnicate")],
@@ -419,7 +419,7 @@ def half() -> ModelProto:
 WARNED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str, ...], str]]]] = {
     "nothing": (little, []),
     "small int64 constants, Gather": (lambda: little(node("Gather", "z at", axis=1), at=int64(2, 1, 0)), []),
-    "a weight that is dequantised by channel": (
+    "a weight that is dequantized by channel": (
         lambda: little(
             node("DequantizeLinear", "codes scale zero", axis=0),
             codes=np.ones((4, 3), np.int8),
@@ -428,7 +428,7 @@ WARNED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str, 
         ),
         [("card", BOTH, "int8")],
     ),
-    "a weight that is quantised and dequantised by channel": (
+    "a weight that is quantized and dequantized by channel": (
         lambda: little(
             node("QuantizeLinear", "w scale zero", "q", name="before", axis=0),
             node("DequantizeLinear", "q scale zero", axis=0),
@@ -439,7 +439,7 @@ WARNED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str, 
         [("card", BOTH, "int8")],
     ),
     "symmetric pairs": (pairs, [("card", BOTH, "int8")]),
-    "codes that are dequantised without a zero point": (
+    "codes that are dequantized without a zero point": (
         lambda: little(
             node("DequantizeLinear", "codes scale"), codes=np.ones(4, np.int8), scale=np.array(0.1, np.float32)
         ),
@@ -456,11 +456,11 @@ WARNED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str, 
     "int64 that is computed": (lambda: little(node("ArgMax", "z", axis=1)), [("types", TENSORRT, "int64")]),
     "a K that is computed": (
         lambda: little(node("Shape", "z", "k", name="before", start=1, end=2), node("TopK", "z k", "a b", axis=1)),
-        [("axes", TENSORRT, "when it runs"), ("restrictions", TENSORRT, "when it runs"), ("types", TENSORRT, "int64")],
+        [("axes", TENSORRT, "run time"), ("restrictions", TENSORRT, "run time"), ("types", TENSORRT, "int64")],
     ),
     "NonZero": (
         lambda: little(node("NonZero", "z")),
-        [("axes", TENSORRT, "when it runs"), ("operators", TENSORRT, "NonZero"), ("types", TENSORRT, "int64")],
+        [("axes", TENSORRT, "run time"), ("operators", TENSORRT, "NonZero"), ("types", TENSORRT, "int64")],
     ),
     "scalars in Constant nodes": (
         lambda: little(
@@ -476,12 +476,12 @@ WARNED: Mapping[str, tuple[Callable[[], ModelProto], list[tuple[str, tuple[str, 
         lambda: little(node("Hardmax", "z")),
         [
             ("operators", TENSORRT, "Hardmax, new in TensorRT 9.2"),
-            ("operators", TENSORRT, "what lint does not look at"),
+            ("operators", TENSORRT, "lint does not check"),
         ],
     ),
     "an operator of which the first version is not known": (
         lambda: changed(opset(18), node("Mish", "z")),
-        [("operators", TENSORRT, "Mish, of which only 10.6 is sure")],
+        [("operators", TENSORRT, "Mish, known to be in 10.6 only")],
     ),
     "a batch of 1": (
         lambda: dimension(input_of, 0, 1),
@@ -515,7 +515,7 @@ def test_an_exported_model_fits_both(exported: ExportReport) -> None:
     assert dict(report.operators) == Counter(x.op_type for x in model.graph.node)
     assert (report.source, report.size) == (str(exported.path), exported.size)
     assert (report.ir_version, report.opset) == (8, 17)
-    assert (report.precision, report.quantisation, report.made_for, report.batch) == ("fp32", None, BOTH, None)
+    assert (report.precision, report.quantization, report.made_for, report.batch) == ("fp32", None, BOTH, None)
     content = lint(model, source=str(exported.path))
     assert (content.findings, content.operators) == (report.findings, report.operators)
 
@@ -573,7 +573,7 @@ def test_names_cannot_write_on_a_terminal() -> None:
     assert finding.where == ("a?[31m b?",)
 
 
-def test_a_card_names_the_target_of_a_quantised_model() -> None:
+def test_a_card_names_the_target_of_a_quantized_model() -> None:
     def claim(target: str) -> ModelProto:
         card = CARD.to_json() | {"precision": "int8", "quantisation": {"target": target}}
         model = pairs()
@@ -589,11 +589,11 @@ def test_a_card_names_the_target_of_a_quantised_model() -> None:
 
 
 @pytest.fixture(scope="module")
-def quantised(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The little network as onnxruntime's own tool quantises it."""
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The little network as onnxruntime's own tool quantizes it."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    folder = tmp_path_factory.mktemp("quantised")
+    folder = tmp_path_factory.mktemp("quantized")
     onnx.save(little(), str(folder / "float.onnx"))
 
     class Views(CalibrationDataReader):  # type: ignore[misc]  # untyped
@@ -627,28 +627,28 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return make
 
 
-def test_what_onnxruntime_quantises_for_the_cpu(quantised: Callable[..., Path]) -> None:
-    report = lint(quantised(signed=False))
-    assert (report.precision, report.quantisation, report.made_for) == ("int8", "unsigned", ("cpu",))
+def test_what_onnxruntime_quantizes_for_the_cpu(quantized: Callable[..., Path]) -> None:
+    report = lint(quantized(signed=False))
+    assert (report.precision, report.quantization, report.made_for) == ("int8", "unsigned", ("cpu",))
     assert report.fit("cpu") and not report.fit("tensorrt")
     assert {x.check for x in report.reasons("tensorrt")} == {"quantisation"}
     assert any("uint8" in x.found for x in report.reasons("tensorrt"))
 
 
-def test_what_onnxruntime_quantises_symmetrically_fits_tensorrt_without_its_int32_bias(
-    quantised: Callable[..., Path],
+def test_what_onnxruntime_quantizes_symmetrically_fits_tensorrt_without_its_int32_bias(
+    quantized: Callable[..., Path],
 ) -> None:
-    report = lint(quantised(signed=True))
-    assert (report.quantisation, report.made_for) == ("signed", TENSORRT)
+    report = lint(quantized(signed=True))
+    assert (report.quantization, report.made_for) == ("signed", TENSORRT)
     assert [x.found for x in report.reasons("tensorrt")] == ["int32"] and report.fit("cpu")
-    report = lint(quantised(signed=True, QuantizeBias=False))
+    report = lint(quantized(signed=True, QuantizeBias=False))
     assert report.fit("tensorrt") and report.fit("cpu")
-    assert report.quantisation == "signed"
+    assert report.quantization == "signed"
 
 
-def test_integer_operators_are_for_the_cpu(quantised: Callable[..., Path]) -> None:
-    report = lint(quantised(signed=False, form="QOperator"))
-    assert (report.quantisation, report.made_for) == ("operators", ("cpu",))
+def test_integer_operators_are_for_the_cpu(quantized: Callable[..., Path]) -> None:
+    report = lint(quantized(signed=False, form="QOperator"))
+    assert (report.quantization, report.made_for) == ("operators", ("cpu",))
     assert report.fit("cpu") and "QLinearConv" in {x.found for x in report.reasons("tensorrt")}
 
 

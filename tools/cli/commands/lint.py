@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         choices=tuple(TARGETS),
-        help="what it must be fit for (default: both; for a quantised file what it was quantised for)",
+        help="what it must be fit for (default: both; for a quantized file what it was quantized for)",
     )
     parser.add_argument("--static", type=path, metavar="FILE", help="if it is fit, write it there with a fixed batch")
     parser.add_argument("--batch", type=positive, metavar="N", help="views at once, for --static; else for sizes (4)")

@@ -1,4 +1,4 @@
-"""Writing a model so that nobody ever sees half of one: beside its place, and moved there when it has proved itself."""
+"""Writing a model file: beside its place, and moved there once verified, so that nobody ever sees half of one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import onnx
 from spade_edge.runtime.errors import DeviceError, UsageError
 
 
-def check_place(output: Path, *, option: str) -> None:
-    """Refuse a place that cannot hold a file.
+def check_output_file(output: Path, *, option: str) -> None:
+    """Refuse a path that no file can be written to.
 
     Args:
         output: the file that will be written.
-        option: that named it, for messages.
+        option: of the command line, for messages.
 
     Raises:
-        UsageError: its folder is missing, or it is a folder or device.
+        UsageError: its folder is missing, or the path is a folder or device.
     """
     if not output.parent.is_dir():
         raise UsageError(f"{option} {output}: expected a folder that exists, found no {output.parent}; create it first")
@@ -31,10 +31,10 @@ def check_place(output: Path, *, option: str) -> None:
 
 @contextmanager
 def replacing(output: Path, *, option: str) -> Iterator[Path]:
-    """A file beside `output` that takes its place if all goes well, and is gone if not.
+    """A file beside `output` that replaces it at the end of the block, or is removed if the block fails.
 
     Raises:
-        DeviceError: it cannot be written: the disk is full.
+        DeviceError: it cannot be written, e.g. because the disk is full.
     """
     part = output.with_name(f".{output.name}.{secrets.token_hex(4)}.part")
     try:
@@ -50,7 +50,7 @@ def replacing(output: Path, *, option: str) -> Iterator[Path]:
 
 
 def write_model(path: Path, model: onnx.ModelProto) -> bytes:
-    """Write a model through to the disk; gives the file's content, the same bytes every time."""
+    """Write a model and flush it to disk; returns the content of the file, the same bytes for the same model."""
     content = model.SerializeToString(deterministic=True)
     with path.open("wb") as file:
         file.write(content)

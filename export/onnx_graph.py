@@ -1,4 +1,4 @@
-"""What an ONNX file holds: nodes, constants, types and shapes of its tensors, read without running it.
+"""The graph of an ONNX file: nodes, constants, and types and shapes of its tensors, without running it.
 
 References to other files are never followed, and weights take no part in shape inference.
 """
@@ -22,28 +22,28 @@ from spade_edge.runtime.errors import ModelError
 LARGEST_FILE = 2**31 - 1  # bytes of one protobuf message
 SMALL = 1024  # elements of an initializer whose values shape inference may need
 
-QUANTISING = ("QuantizeLinear", "DequantizeLinear")
+QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
 INTEGER_OPERATORS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 
 Shape = tuple[int | None, ...]  # None for a free axis
 
 
-class Contents:
-    """A model with what questions about it need.
+class OnnxGraph:
+    """A model, indexed for checks.
 
     Args:
-        model: left as it is.
-        batch: the size of the first axis of the inputs where it is free.
+        model: not changed.
+        batch: size of the first axis of the inputs where it is free.
 
     Attributes:
         model: the model; a copy with its nodes in order if they are not.
-        ordered: whether every node stands after those that it needs, as ONNX asks for.
-        nodes: those of the graph, each followed by those of the graphs inside it; local functions are not entered.
-        graphs: the graph, and those inside of its nodes.
-        inputs: what has to be fed.
+        ordered: whether every node comes after those that it depends on, as ONNX requires.
+        nodes: of the graph, each followed by the nodes of its subgraphs; local functions are not entered.
+        graphs: the graph and the subgraphs of its nodes.
+        inputs: those that must be fed.
         opset: of ai.onnx.
-        problem: what ONNX's checker and shape inference say against it, None for nothing.
-        types, shapes: element types (TensorProto's numbers) and shapes by tensor, as far as they are known.
+        problem: the complaint of ONNX's checker or shape inference; None if there is none.
+        types, shapes: element types (TensorProto's numbers) and shapes by tensor, where known.
     """
 
     def __init__(self, model: ModelProto, *, batch: int) -> None:
@@ -58,7 +58,7 @@ class Contents:
         self.types: dict[str, int] = {name: tensor.data_type for name, tensor in self.constants.items()}
         self.shapes: dict[str, Shape] = {name: tuple(tensor.dims) for name, tensor in self.constants.items()}
         self.problem: str | None = None
-        if not self.external:  # else the checker would look for those files
+        if not self.external:  # the checker would open those files
             try:
                 onnx.checker.check_model(model)
                 self._infer(batch)
@@ -75,7 +75,7 @@ class Contents:
 
     @cached_property
     def constants(self) -> Mapping[str, TensorProto]:
-        """Initializers and what Constant nodes give, by name."""
+        """Initializers and outputs of Constant nodes, by name."""
         found = {tensor.name: tensor for graph in self.graphs for tensor in graph.initializer}
         for node in self.nodes:
             for tensor in map(_tensor, node.attribute if node.op_type == "Constant" else ()):
@@ -85,7 +85,7 @@ class Contents:
 
     @cached_property
     def tensors(self) -> tuple[TensorProto, ...]:
-        """Every tensor that the file stores, wherever it stands."""
+        """Every tensor that is stored in the file, wherever it stands."""
         found = [tensor for graph in self.graphs for tensor in graph.initializer]
         for graph in self.graphs:
             found += [part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)]
@@ -96,7 +96,7 @@ class Contents:
 
     @property
     def readable(self) -> bool:
-        """Whether all names are texts: protobuf gives bytes for what is not UTF-8, or fails."""
+        """Whether all names are text: for other than UTF-8, protobuf returns bytes or fails."""
         try:
             return all(isinstance(name, str) for name in self._names())
         except UnicodeDecodeError:
@@ -120,41 +120,41 @@ class Contents:
 
     @cached_property
     def computed(self) -> frozenset[str]:
-        """Names of tensors that are no constants."""
+        """Names of tensors that are not constants."""
         return frozenset(name for node in self.nodes for name in node.output if name and name not in self.constants)
 
     def values(self, name: str) -> NDArray[Any] | None:
-        """The values of a constant of a sound model; None for what is computed."""
+        """The values of a constant of a sound model; None for a computed tensor."""
         tensor = self.constants.get(name)
         return None if tensor is None else onnx.numpy_helper.to_array(tensor)
 
     @cached_property
-    def quantisation(self) -> str | None:
-        """None; "signed" or "unsigned" for the codes of Q/DQ pairs; "operators" for integer arithmetic written out."""
+    def quantization(self) -> str | None:
+        """None; "signed" or "unsigned" for the codes of Q/DQ pairs; "operators" for integer operators."""
         if any(node.op_type in INTEGER_OPERATORS for node in self.nodes):
             return "operators"
-        codes = {self.code_type(node) for node in self.nodes if node.op_type in QUANTISING}
+        codes = {self.code_type(node) for node in self.nodes if node.op_type in QUANTIZING}
         if not codes:
             return None
         return "unsigned" if TensorProto.UINT8 in codes else "signed"
 
     @property
     def precision(self) -> str:
-        """The card's word for it: "fp32", "fp16" or "int8"."""
-        if self.quantisation is not None:
+        """The precision of the graph in the card's terms: "fp32", "fp16" or "int8"."""
+        if self.quantization is not None:
             return "int8"
         half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in self.constants.values())
         return "fp16" if half else "fp32"
 
     def code_type(self, node: NodeProto) -> int:
-        """The element type of the codes that a QuantizeLinear makes or a DequantizeLinear takes."""
+        """The element type of the codes that a QuantizeLinear returns or a DequantizeLinear takes."""
         if node.op_type == "DequantizeLinear" and input_of(node, 0) in self.types:
             return self.types[input_of(node, 0)]
-        return self.types.get(input_of(node, 2), TensorProto.UINT8)  # ONNX: without a zero point, it is 0 of uint8
+        return self.types.get(input_of(node, 2), TensorProto.UINT8)  # ONNX: a missing zero point is 0 of uint8
 
     @property
     def sound(self) -> bool:
-        """Whether the checker has seen all of it and says nothing against it."""
+        """Whether the checker has seen all of it and found no problem."""
         return self.problem is None and not self.external
 
     @property
@@ -172,7 +172,7 @@ def read_model(path: Path, *, source: str) -> ModelProto:
         source: what messages call it.
 
     Raises:
-        ModelError: there is no such file, it is too large, or it is no ONNX model.
+        ModelError: there is no such file, it is too large, or it is not an ONNX model.
     """
     if not path.is_file():
         raise ModelError(f"{source}: expected a model file, found none; 'spade-edge export' writes one")
@@ -184,7 +184,7 @@ def read_model(path: Path, *, source: str) -> ModelProto:
         )
     try:
         model = onnx.load_model_from_string(path.read_bytes())
-    except Exception:  # protobuf's own class, whose words say no more
+    except Exception:  # protobuf's own class, whose message adds nothing
         raise ModelError(
             f"{source}: expected an ONNX model, found a damaged file or one of another kind; export it again"
         ) from None
@@ -194,7 +194,7 @@ def read_model(path: Path, *, source: str) -> ModelProto:
 
 
 def infer_shapes(model: ModelProto, *, batch: int) -> ModelProto:
-    """The graph without its weights, a free batch axis set to `batch`, with every shape that follows from that.
+    """The graph without its weights, a free batch axis set to `batch`, and every shape that follows from it.
 
     Raises:
         onnx.shape_inference.InferenceError: types or shapes contradict each other.
@@ -213,30 +213,30 @@ def infer_shapes(model: ModelProto, *, batch: int) -> ModelProto:
             bare.graph.initializer.append(tensor)
         else:
             bare.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    for port in model.graph.output:  # without the shapes that the file claims
+    for port in model.graph.output:  # without the shapes stated in the file
         bare.graph.output.add(name=port.name).type.tensor_type.elem_type = port.type.tensor_type.elem_type
     return onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
 
 
 def fix_batch(port: ValueInfoProto, batch: int) -> None:
-    """Give the first axis of an input or output a size, if it has none."""
+    """Set the first axis of an input or output to a size, if it has none."""
     axes = port.type.tensor_type.shape.dim
     if axes and axes[0].dim_value < 1:
         axes[0].dim_value = batch
 
 
 def shape_of(port: ValueInfoProto) -> Shape:
-    """What an input, an output or a tensor's note says."""
+    """The shape stated for an input, an output or a tensor."""
     return tuple(x.dim_value if x.dim_value > 0 else None for x in port.type.tensor_type.shape.dim)
 
 
 def input_of(node: NodeProto, place: int) -> str:
-    """The name of an input, empty where it is left out."""
+    """The name of an input; empty where it is omitted."""
     return node.input[place] if place < len(node.input) else ""
 
 
 def _order(graph: GraphProto) -> list[int]:
-    """The places of the nodes in an order in which they can be computed; as they stand, if there is none."""
+    """The positions of the nodes in an order in which they can be computed; unchanged, if there is none."""
     maker = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     needed = [{maker.get(name, -1) for inner in _nodes([node]) for name in inner.input} for node in graph.node]
     as_it_stands = list(range(len(needed)))
@@ -244,7 +244,7 @@ def _order(graph: GraphProto) -> list[int]:
         return as_it_stands
     try:
         return list(TopologicalSorter({i: needed[i] - {-1} for i in as_it_stands}).static_order())
-    except CycleError:  # the checker will say so
+    except CycleError:  # the checker will report it
         return as_it_stands
 
 
@@ -271,7 +271,7 @@ def _graphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def _tensor(attribute: AttributeProto) -> TensorProto | None:
-    """The value of a Constant node, in whichever form it is written."""
+    """The value of a Constant node, in any of its forms."""
     match attribute.name:
         case "value":
             return attribute.t

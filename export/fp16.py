@@ -1,4 +1,4 @@
-"""The pyramid in half precision: for GPUs, whose float16 is twice as fast and takes half the memory."""
+"""The pyramid in half precision: on GPUs float16 is up to twice as fast and takes half the memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from spade_edge.runtime.errors import ModelError
 LARGEST = 65504.0  # of float16
 
 
-def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn the network to float16; input and outputs stay float32.
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert the network to float16; input and outputs stay float32.
 
-    The colours are normalised in float32, and the image vector, a mean over a whole level, is taken in float32. Sums of
-    squares and distances are none of the network's: the runtime takes them in float32 whatever the model.
+    Colours are normalised in float32, and the global descriptor, a mean over a whole level, is computed in float32. The
+    runtime computes sums of squares and distances in float32 for every model.
 
-    onnxruntime.transformers.float16 does this too, but the order of its nodes is not the one that ONNX asks for, and it
-    turns the input to float16 and back.
+    onnxruntime.transformers.float16 does this too, but leaves the nodes in an order that ONNX does not allow, and casts
+    the input to float16 and back.
 
     Args:
-        model: in float32; it is left as it is.
+        model: in float32; it is not changed.
 
     Raises:
         ModelError: a weight is too large for float16.
