@@ -23,11 +23,11 @@ from statistics import median
 import numpy as np
 
 from spade_edge.runtime import DataError, DeviceError, Scorer
-from spade_edge.tools.benchmark.durations import Durations
-from spade_edge.tools.sources.cameras.acquisition import NEWEST, Acquisition
-from spade_edge.tools.sources.cameras.device import Grab
-from spade_edge.tools.sources.cameras.frozen import frozen
+from spade_edge.tools.scoring.durations import Durations
+from spade_edge.tools.sources.acquisition import NEWEST, Acquisition
+from spade_edge.tools.sources.cameras.camera import Grab
 from spade_edge.tools.sources.cameras.reopening import reopening
+from spade_edge.tools.sources.freeze import mark_frozen
 
 STALL = 0.1  # seconds that are reported
 ALIKE = 5  # frames that count as frozen
@@ -130,7 +130,7 @@ def soak(bundle: Path, *, frames: int, seed: int, say: Callable[[str], None] = l
         since.clear()
 
     ending = ""
-    with Acquisition(frozen(shots, limit=ALIKE), keep=NEWEST, stall=STALL, ended=ended) as acquired:
+    with Acquisition(mark_frozen(shots, limit=ALIKE), keep=NEWEST, stall=STALL, ended=ended) as acquired:
         try:
             for shot in acquired:
                 if not isinstance(shot.name, int):

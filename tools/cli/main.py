@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import signal
 import sys
@@ -99,6 +100,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; gives the exit code."""
     _settle_streams()
+    _log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     chosen = parser().parse_args(arguments)
@@ -151,6 +153,11 @@ def _settle_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _log_to_stderr() -> None:
+    """Show the warnings of the library as plain lines, for example that a camera has stopped."""
+    logging.getLogger("spade_edge").handlers = [logging.StreamHandler(sys.stderr)]
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -42,7 +42,7 @@ def about_onnxruntime() -> dict[str, Any]:
 
 def about_opencv() -> dict[str, Any]:
     """Its version, and which ways to video it was built with."""
-    from spade_edge.tools.sources.cameras.opencv import opencv
+    from spade_edge.tools.sources.opencv import opencv
 
     cv2 = opencv()
     return {"version": str(cv2.__version__), "build": str(cv2.getBuildInformation())}

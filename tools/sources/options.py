@@ -1,4 +1,4 @@
-"""What the command line may say about a source; None where it says nothing."""
+"""How to read a source."""
 
 from __future__ import annotations
 
@@ -12,16 +12,23 @@ FROZEN = 5
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to read a source.
+class SourceOptions:
+    """How to read a source. None leaves the choice to the source; an option that does not fit it is refused.
 
     Attributes:
-        reopen: how often to try to get a stopped source back; math.inf for ever.
-        stall: seconds without a frame that are reported; 0 for never.
-        frozen: identical frames that count as a frozen camera; 0 for never.
-        raw: (height, width, channels) of headerless frames on stdin.
-        linescan: lines of a strip.
-        line_overlap: lines that a strip has in common with the one before.
+        reopen: for cameras and watched folders: how often to try to open one that has stopped, 0.5 to 30 s apart;
+            math.inf never gives up. Default 10.
+        stall: for live sources: seconds without a frame after which one shot reports it; 0 for never. Default 5 for
+            cameras and watched folders, 0 for stdin.
+        frozen: for live sources: how many frames, identical bit for bit, count as a frozen camera; from 2, or 0 for
+            never. Default 5 for cameras and watched folders, 0 for stdin.
+        raw: for stdin: (height, width, channels) of frames without headers, 3 channels in the order BGR or 1 of grey.
+            By default, stdin is read as PGM and PPM images.
+        linescan: frames are blocks of lines; assemble strips of so many lines from them.
+        line_overlap: lines that a strip shares with the one before; fewer than `linescan`. Default 0.
+
+    Raises:
+        UsageError: the options contradict each other.
     """
 
     reopen: float | None = None
@@ -33,7 +40,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.frozen == 1:
-            raise UsageError("--frozen 1: expected 0 for never or at least 2 identical frames")
+            raise UsageError("--frozen 1: expected 0 for never, or at least 2 identical frames")
         if self.line_overlap is not None and self.linescan is None:
             raise UsageError("--line-overlap: expected --linescan LINES beside it, found none")
         if self.linescan is not None and self.line_overlap is not None and self.line_overlap >= self.linescan:
@@ -43,24 +50,24 @@ class Options:
 
     @property
     def tries(self) -> float:
-        """`reopen`, or what cameras and watched folders get."""
+        """`reopen`, or the default of cameras and watched folders."""
         return REOPEN if self.reopen is None else self.reopen
 
     @property
     def silence(self) -> float:
-        """`stall`, or what cameras and watched folders get."""
+        """`stall`, or the default of cameras and watched folders."""
         return STALL if self.stall is None else self.stall
 
     @property
     def alike(self) -> int:
-        """`frozen`, or what cameras and watched folders get."""
+        """`frozen`, or the default of cameras and watched folders."""
         return FROZEN if self.frozen is None else self.frozen
 
     def refuse(self, *names: str, source: str, instead: str) -> None:
         """Refuse options that were given and do not fit the source.
 
         Raises:
-            UsageError: one of them was.
+            UsageError: one of these options was given.
         """
         for name in names:
             if getattr(self, name) is not None:

@@ -1,4 +1,4 @@
-"""One frame of a source, or why there is none."""
+"""One frame of a source, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One frame of a source, a frame that is missing, or news of the source itself.
+    """One frame of a source, a frame that could not be read, or news of the source itself.
 
     Attributes:
-        name: path relative to the source, with forward slashes, or a running number from 0; None for news: the source
+        name: path relative to the source with forward slashes, or a running number from 0; None for news: the source
             has stopped or is silent.
         frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey; None where there is none.
-        fault: why not; empty where there is one.
-        time: seconds since 1970, UTC, when the frame was taken or read.
-        part: the camera's number of the trigger or the part, if it gives one.
-        dropped: frames of a live source left out between the shot before and this one.
+        fault: why there is no frame; empty where there is one.
+        time: when the frame was taken or read, in seconds since 1970, UTC.
+        part: number of the trigger or of the part, if the camera gives one.
+        dropped: frames of a live source that were left out between the previous shot and this one.
     """
 
     name: str | int | None
@@ -32,5 +32,5 @@ class Shot:
 
     @property
     def news(self) -> bool:
-        """Whether this is about the source, not about one of its frames."""
+        """Whether this shot is about the source, and not about one of its frames."""
         return self.name is None

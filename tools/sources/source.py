@@ -1,51 +1,60 @@
-"""What a SOURCE argument stands for, and how its parts are put together.
+"""Opens a source, and puts its parts together.
 
-    files, stdin    frames ─────────────→ strips ─┬──────────→ acquisition (all)
-    watched folder  watch ──────────────→ strips ─→ frozen ──→ acquisition (all)
-    camera          connect → reopening → strips ─→ frozen ──→ acquisition (newest)
+    files           frames ─────────────→ strips ────────────→ acquisition (all)
+    stdin           frames ─────────────→ strips → freeze ───→ acquisition (all)
+    watched folder  frames ─────────────→ strips → freeze ───→ acquisition (all)
+    camera          connect → reopening → strips → freeze ───→ acquisition (newest)
 
-Strips only with --linescan, and before anything may be left out: a strip has no gap.
+Strips are made only with the option `linescan`, and before any frame may be dropped: a strip has no gap.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 from spade_edge.runtime import UsageError
-from spade_edge.tools.sources.cameras.acquisition import ALL, NEWEST, Acquisition
-from spade_edge.tools.sources.cameras.camera import connector, is_camera, label_of
-from spade_edge.tools.sources.cameras.device import Connect
-from spade_edge.tools.sources.cameras.frozen import frozen
-from spade_edge.tools.sources.cameras.linescan import strips
+from spade_edge.tools.sources.acquisition import ALL, NEWEST, Acquisition
+from spade_edge.tools.sources.cameras.camera import Camera, Connect
+from spade_edge.tools.sources.cameras.opencv_camera import connector, is_camera, label_of
 from spade_edge.tools.sources.cameras.reopening import reopening
-from spade_edge.tools.sources.files.files import find_files
+from spade_edge.tools.sources.files.recording import open_recording
 from spade_edge.tools.sources.files.stream import pnm_frames, raw_frames
-from spade_edge.tools.sources.files.watch import Watch
-from spade_edge.tools.sources.options import Options
+from spade_edge.tools.sources.files.watched_folder import WatchedFolder
+from spade_edge.tools.sources.freeze import mark_frozen
+from spade_edge.tools.sources.linescan import strips
+from spade_edge.tools.sources.options import SourceOptions
 from spade_edge.tools.sources.shot import Shot
+
+log = logging.getLogger(__name__)
 
 STDIN, WATCH, GENICAM = "-", "watch:", "genicam:"
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Shots from wherever; they can be gone through once, straight or beside other work.
+    """An open source. It can be read once, in one of two ways.
+
+        for shot in source:                     # reads each frame when it is asked for; nothing is dropped
+            ...
+        with source.acquire() as shots:         # a thread reads ahead; a camera drops frames not taken in time
+            for shot in shots:
+                ...
 
     Attributes:
-        shots: one after the other.
-        folder: where its files lie, if they are files.
-        nested: whether all that lies below the folder belongs to the source.
-        names: of all its frames, where they are known beforehand.
-        live: whether frames are left out if they are not taken in time.
-        endless: whether it goes on until somebody ends it.
-        stall: seconds without a frame that are reported; 0 for never.
-        ended: set it to end the source.
+        shots: an iterable of `Shot`, in the order in which the frames come.
+        folder: the folder of the files; None if the source is not made of files.
+        nested: whether everything below the folder belongs to the source.
+        names: names of all frames, where they are known beforehand; else empty.
+        live: whether `acquire` drops frames that are not taken in time: true for cameras.
+        endless: whether the source goes on until it is ended: true for cameras, watched folders and stdin.
+        stall: seconds without a frame after which `acquire` reports it; 0 for never.
+        ended: set this event to end the source.
     """
 
     shots: Iterable[Shot]
@@ -58,42 +67,64 @@ class Source:
     ended: Event = field(default_factory=Event)
 
     def __iter__(self) -> Iterator[Shot]:
-        """Read each shot when it is asked for."""
+        """Read each shot when it is asked for.
+
+        Raises:
+            DataError: a video cannot be opened, or a stream has no frames.
+            DeviceError: a camera cannot be opened, or does not come back.
+        """
         return iter(self.shots)
 
     def acquire(self) -> Acquisition:
-        """Read shots in a thread of their own, beside the work on them."""
+        """Read shots in a separate thread, so that neither the camera nor the work on frames waits for the other.
+
+        Returns:
+            a context manager and an iterator of `Shot`. Its `dropped` counts the frames left out so far, and `end()`
+            ends it. It raises what iterating over the source would raise.
+        """
         return Acquisition(self.shots, keep=NEWEST if self.live else ALL, stall=self.stall, ended=self.ended)
 
 
-def open_source(source: str | Path, *, options: Options | None = None) -> Source:
-    """Find out what a SOURCE stands for; a camera is opened when its first frame is asked for.
+def open_source(source: str | Path | Camera | Connect, *, options: SourceOptions | None = None) -> Source:
+    """Open files, a watched folder, stdin or a camera. A camera is opened when its first frame is asked for.
 
     Args:
-        source: as on the command line, see `spade-edge score --help`; a Path is always a file or folder.
-        options: how to read it; None for the defaults.
+        source: one of
+            - a text as on the command line (`spade-edge score --help`): a file or folder, `watch:DIR`, `-` for stdin,
+              `0` or `/dev/video0`, `rtsp://…`, `csi://0`, a GStreamer pipeline, `genicam:SERIAL`;
+            - a `Path`, which is always a file or folder;
+            - an open camera of your own: an object with `read` and `close`, see `Camera`. The source ends when the
+              camera stops;
+            - a function or class that opens a camera of your own. It is called again whenever the camera has stopped.
+        options: how to read the source; None for the defaults.
+
+    Returns:
+        the source, an iterable of `Shot`. Frames are (H, W, 3) uint8 BGR or (H, W) uint8 grey; 16-bit files are
+        reduced to 8 bits. A frame that cannot be read is a shot with a fault, and the source goes on.
 
     Raises:
-        DataError: nothing is there, or a folder without images.
-        DeviceError: this machine lacks what a camera needs.
-        UsageError: the options do not fit it, or it is of no known kind.
+        DataError: the file or folder does not exist, or contains no images.
+        DeviceError: this machine lacks a package or driver that the camera needs.
+        UsageError: the source is of an unknown kind, or an option does not fit it.
     """
-    options = options or Options()
+    options = options or SourceOptions()
     if isinstance(source, Path):
         return _files(source, options)
+    if not isinstance(source, str):
+        return _own_camera(source, options)
     if source == STDIN:
         return _stdin(options)
     options.refuse("raw", source=source, instead=f"the source {STDIN}")
     if source == WATCH:
         raise UsageError(f"{WATCH}: expected a folder, as in {WATCH}incoming, found none")
     if source.startswith(WATCH):
-        return _watch(Path(source.removeprefix(WATCH)), options)
+        return _watched_folder(Path(source.removeprefix(WATCH)), options)
     if source.startswith(GENICAM):
         from spade_edge.tools.sources.cameras import genicam
 
-        return _camera(lambda: genicam.connect(source), source, options)
+        return _camera(lambda: genicam.connect(source), label=source, tries=options.tries, options=options)
     if is_camera(source):
-        return _camera(connector(source), label_of(source), options)
+        return _camera(connector(source), label=label_of(source), tries=options.tries, options=options)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         raise UsageError(
             f"{source}: expected rtsp://, http://, udp://, tcp:// or csi://, found another kind of address"
@@ -101,51 +132,63 @@ def open_source(source: str | Path, *, options: Options | None = None) -> Source
     return _files(Path(source), options)
 
 
-def _files(path: Path, options: Options) -> Source:
+def _files(path: Path, options: SourceOptions) -> Source:
     options.refuse("raw", source=str(path), instead=f"the source {STDIN}")
     options.refuse("reopen", "stall", "frozen", source=str(path), instead="a camera or a watched folder")
-    files = find_files(path)
-    names = files.names() if options.linescan is None else ()
-    return Source(_assembled(files, options), folder=files.folder, nested=files.nested, names=names)
+    recording = open_recording(path)
+    names = recording.names() if options.linescan is None else ()
+    return Source(_assembled(recording, options), folder=recording.folder, nested=recording.nested, names=names)
 
 
-def _stdin(options: Options) -> Source:
+def _stdin(options: SourceOptions) -> Source:
     options.refuse("reopen", source="stdin", instead="a camera or a watched folder")
     if os.isatty(0):
         raise UsageError("-: expected frames on stdin, found a terminal; pipe them in")
-    # Without a buffer: a thread that still waits in one would keep Python from ending.
+    # Unbuffered: a thread that still waits in a buffered read would keep Python from exiting.
     stream = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115  (for the rest of the process)
     if options.raw is None:
         frames = pnm_frames(stream)
     else:
         height, width, channels = options.raw
         frames = raw_frames(stream, height=height, width=width, channels=channels)
-    # Nobody knows who writes on the other side: silence and repetition are no faults unless the user says so.
+    # The writer of a stream is unknown: silence and repeated frames are faults only if the user says so.
     shots = _checked(_assembled(frames, options), options.frozen or 0)
     return Source(shots, endless=True, stall=options.stall or 0.0)
 
 
-def _watch(folder: Path, options: Options) -> Source:
+def _watched_folder(folder: Path, options: SourceOptions) -> Source:
     ended = Event()
-    watch = Watch(folder, tries=options.tries, pause=ended.wait)
-    if watch.left_out:
-        print(f"{WATCH}{folder}: left out {watch.left_out} images that were there before", file=sys.stderr, flush=True)
-    shots = _checked(_assembled(watch, options), options.alike)
+    watched = WatchedFolder(folder, tries=options.tries, pause=ended.wait)
+    if watched.left_out:
+        log.warning("%s%s: left out %d images that were there before", WATCH, folder, watched.left_out)
+    shots = _checked(_assembled(watched, options), options.alike)
     return Source(shots, folder=folder, nested=True, endless=True, stall=options.silence, ended=ended)
 
 
-def _camera(connect: Connect, label: str, options: Options) -> Source:
+def _own_camera(camera: Camera | Connect, options: SourceOptions) -> Source:
+    kind = camera if isinstance(camera, type) else type(camera)
+    label = getattr(camera, "__name__", kind.__name__)
+    options.refuse("raw", source=label, instead=f"the source {STDIN}")
+    if not isinstance(camera, type) and hasattr(camera, "read") and hasattr(camera, "close"):
+        options.refuse("reopen", source=f"an open {label}", instead="a function that opens the camera")
+        return _camera(lambda: camera, label=label, tries=0, options=options)
+    if callable(camera):
+        return _camera(camera, label=label, tries=options.tries, options=options)
+    raise UsageError(f"expected a path, an address, or a camera with the methods read and close, found {label}")
+
+
+def _camera(connect: Connect, *, label: str, tries: float, options: SourceOptions) -> Source:
     ended = Event()
-    frames = reopening(connect, label=label, tries=options.tries, pause=ended.wait)
+    frames = reopening(connect, label=label, tries=tries, pause=ended.wait)
     shots = _checked(_assembled(frames, options), options.alike)
     return Source(shots, live=True, endless=True, stall=options.silence, ended=ended)
 
 
-def _assembled(shots: Iterable[Shot], options: Options) -> Iterable[Shot]:
+def _assembled(shots: Iterable[Shot], options: SourceOptions) -> Iterable[Shot]:
     if options.linescan is None:
         return shots
     return strips(shots, lines=options.linescan, overlap=options.line_overlap or 0)
 
 
 def _checked(shots: Iterable[Shot], limit: int) -> Iterable[Shot]:
-    return frozen(shots, limit=limit) if limit else shots
+    return mark_frozen(shots, limit=limit) if limit else shots

@@ -37,7 +37,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.drawing.nearest import nearest_patch
     from spade_edge.tools.drawing.overlay import overlay
     from spade_edge.tools.report import ReportEntry, ReportHeader, shrink, write_report
-    from spade_edge.tools.sources.files.files import find_files
+    from spade_edge.tools.sources.files.recording import open_recording
 
     folder: Path = chosen.output
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -58,7 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
     scorer = Scorer.open(built.path)
     manifest = scorer.bundle.manifest
     entries, times = [], []
-    for shot in progress(find_files(parts / "test"), "scoring"):
+    for shot in progress(open_recording(parts / "test"), "scoring"):
         result = scorer(shot.frame)
         times.append(result.milliseconds)
         entries.append(

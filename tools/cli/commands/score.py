@@ -35,13 +35,13 @@ from spade_edge.runtime import FrameError, FrameResult, Scorer, SpadeError, Usag
 from spade_edge.runtime.matching.config import EXACT
 from spade_edge.runtime.network.provider import CPU, CUDA, EXECUTION_PROVIDERS, TENSORRT
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
-from spade_edge.tools.benchmark.durations import Durations
+from spade_edge.tools.scoring.durations import Durations
 from spade_edge.tools.cli.arguments import add_provider, lines, natural, path, raw, seconds, source, threads, tries
 from spade_edge.tools.cli.interruption import Interruption
 from spade_edge.tools.cli.opening import open_scorer, runs_on
 from spade_edge.tools.cli.output_folder import prepare
 from spade_edge.tools.drawing.pictures import Folders, Pictures
-from spade_edge.tools.sources import Options, Shot, Source, open_source
+from spade_edge.tools.sources import Shot, Source, SourceOptions, open_source
 from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
 
 
@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     names = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap")
-    opened = open_source(chosen.source, options=Options(**{name: getattr(chosen, name) for name in names}))
+    opened = open_source(chosen.source, options=SourceOptions(**{name: getattr(chosen, name) for name in names}))
     folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
     _check_folders(folders, opened)
     scorer = open_scorer(chosen)

@@ -1,133 +1,55 @@
-"""Cameras through OpenCV: V4L2, network streams, and GStreamer pipelines, of which a Jetson's CSI camera is one."""
+"""What a camera must offer to be a source: two methods."""
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-from spade_edge.runtime import DeviceError, UsageError
-from spade_edge.tools.sources.cameras.device import Connect, Grab
-from spade_edge.tools.sources.cameras.opencv import opencv
-
-STREAMS = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
-OPENS_WITHIN, READS_WITHIN = 10_000, 5_000  # milliseconds, where OpenCV lets us say so
-PIPE = " ! "  # what tells a GStreamer pipeline
-TO_BGR = "videoconvert ! video/x-raw, format=BGR"
-APPSINK = "appsink drop=true max-buffers=1 sync=false"  # the newest frame, not the oldest
-CSI = "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM), format=NV12 ! nvvidconv ! video/x-raw, format=BGRx"
+import numpy as np
+from numpy.typing import NDArray
 
 
-class Camera:
-    """An open camera.
+@dataclass(frozen=True, eq=False)
+class Grab:
+    """A frame with what the camera knows about it.
 
-    Args:
-        capture: an open cv2.VideoCapture.
-        label: the camera's name, for messages.
+    Attributes:
+        frame: (H, W, 3) uint8 BGR, or (H, W) uint8 grey. It is copied: the camera may reuse its memory.
+        part: number of the trigger or of the part; None if the camera does not know it.
+        time: when the frame was taken, in seconds since 1970, UTC; None means now.
     """
 
-    def __init__(self, capture: Any, *, label: str) -> None:
-        self.capture = capture
-        self.label = label
+    frame: NDArray[np.uint8]
+    part: str | None = None
+    time: float | None = None
 
-    def read(self) -> Grab:
-        """The next frame, (H, W, 3) uint8 BGR.
+
+class Camera(Protocol):
+    """An open camera: any object with these two methods. Both are called from the same thread.
+
+    class MyCamera:
+        def read(self):
+            return self.driver.next_image()     # (H, W, 3) uint8 BGR, or (H, W) uint8 grey
+
+        def close(self):
+            self.driver.stop()
+    """
+
+    def read(self) -> Grab | NDArray[np.uint8] | None:
+        """Wait for the next frame, for a few seconds at most: the source cannot be ended meanwhile.
+
+        Returns:
+            the frame, (H, W, 3) uint8 BGR or (H, W) uint8 grey, or a `Grab` that adds a part number or a time;
+            None if the camera is well, but has not been triggered yet.
 
         Raises:
-            DeviceError: none came.
+            DeviceError: the camera has stopped, or delivers no frame in time. It has to be opened again.
+            DataError: only this frame is damaged.
         """
-        taken, frame = self.capture.read()
-        if not taken:
-            raise DeviceError(f"{self.label}: expected a frame, found none")
-        return Grab(frame)
 
     def close(self) -> None:
-        """Let go of the camera."""
-        self.capture.release()
+        """Release the camera. Must not raise, and may be called twice."""
 
 
-def is_camera(source: str) -> bool:
-    """Whether a SOURCE is one of those that this module opens."""
-    return (
-        (source.isascii() and source.isdecimal())
-        or source.startswith(("/dev/video", "/dev/v4l/", "csi://"))
-        or PIPE in source
-        or source.partition("://")[0].lower() in STREAMS
-    )
-
-
-def label_of(source: str) -> str:
-    """A camera's name for messages and logs: without user, password and query."""
-    if source.isdecimal():
-        return f"camera {source}"
-    if PIPE in source:
-        return f"pipeline {source.partition(PIPE)[0].strip()}"
-    if source.partition("://")[0].lower() in STREAMS:
-        address = urlsplit(source)
-        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-    return source
-
-
-def connector(source: str) -> Connect:
-    """How to open a camera, ready to be called again and again.
-
-    Raises:
-        DeviceError: this OpenCV can never open it.
-        UsageError: the address is not complete.
-    """
-    cv2 = opencv()
-    label, parameters = label_of(source), []
-    target: str | int = source
-    if source.startswith("csi://") or PIPE in source:
-        target, backend = _pipeline(source), cv2.CAP_GSTREAMER
-        if not re.search(r"GStreamer: +YES", cv2.getBuildInformation()):
-            raise DeviceError(
-                f"{label}: expected OpenCV with GStreamer, found {cv2.__version__} without it, as all from PyPI are; "
-                f"use the system's (on a Jetson JetPack's, elsewhere apt install python3-opencv), or pipe frames in: "
-                f"gst-launch-1.0 -q … ! {TO_BGR} ! fdsink | spade-edge score --raw WIDTHxHEIGHT … -"
-            )
-    elif "://" in source:
-        backend = cv2.CAP_ANY
-        if cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends():
-            backend = cv2.CAP_FFMPEG
-            parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPENS_WITHIN, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READS_WITHIN]
-    else:
-        target = int(source) if source.isdecimal() else source
-        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
-
-    def connect() -> Camera:
-        capture = cv2.VideoCapture(target, backend, parameters)
-        if not capture.isOpened():
-            raise DeviceError(f"{label}: expected a camera that opens, found {_obstacle(source)}")
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # frames waiting in a long queue would be old ones
-        return Camera(capture, label=label)
-
-    return connect
-
-
-def _pipeline(source: str) -> str:
-    """The GStreamer pipeline of a SOURCE, ending where OpenCV takes frames."""
-    if source.startswith("csi://"):
-        sensor = source.removeprefix("csi://")
-        if not (sensor.isascii() and sensor.isdecimal()):
-            raise UsageError(f"{source}: expected the sensor's number as in csi://0, found {sensor!r}")
-        source = CSI.format(sensor)
-    return source if "appsink" in source else f"{source} ! {TO_BGR} ! {APPSINK}"
-
-
-def _obstacle(source: str) -> str:
-    """Why a camera did not open, as far as can be told."""
-    if PIPE in source or source.startswith("csi://"):
-        return "a pipeline that does not start; try it with gst-launch-1.0"
-    if "://" in source:
-        return f"no stream within {OPENS_WITHIN / 1000:.0f} s; check address, password and network"
-    path = Path(f"/dev/video{source}" if source.isdecimal() else source)
-    if sys.platform == "linux" and not path.exists():
-        others = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))
-        return f"no {path}; " + (f"there are {others}" if others else "is it plugged in?")
-    if sys.platform == "linux" and not os.access(path, os.R_OK | os.W_OK):
-        return f"{path}, which this user may not open; add the user to the group video"
-    return "one that does not; does another program use it?"
+Connect = Callable[[], Camera]  # opens the camera; raises DeviceError, with the camera's name, if it cannot

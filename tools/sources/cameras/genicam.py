@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, DeviceError, SpadeError
-from spade_edge.tools.sources.cameras.device import Grab
-from spade_edge.tools.sources.cameras.opencv import opencv
+from spade_edge.tools.sources.cameras.camera import Grab
+from spade_edge.tools.sources.opencv import opencv
 
 PRODUCERS = "GENICAM_GENTL64_PATH"  # the GenTL standard's name
 TIMEOUT = 2.0  # seconds without a frame after which a camera counts as stopped

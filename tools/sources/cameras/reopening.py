@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from spade_edge.runtime import DataError, DeviceError
-from spade_edge.tools.sources.cameras.device import Connect, Device
-from spade_edge.tools.sources.cameras.outage import Outage, Pause
+from spade_edge.runtime import DataError, DeviceError, UsageError
+from spade_edge.tools.sources.cameras.camera import Camera, Connect, Grab
+from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
 
 
@@ -22,37 +22,38 @@ def reopening(
     pause: Pause,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Shot]:
-    """Every frame of a camera, numbered as it is grabbed, so that a number never comes twice.
+    """Every frame of a camera, numbered from 0; a number never repeats, even after the camera was opened again.
 
     A damaged frame is a fault. A stop is one shot of news, however often opening fails until the next frame.
 
     Args:
         connect: opens the camera.
         label: the camera's name, for messages.
-        tries: how often to open it again; math.inf for ever, which then goes for the first opening, too.
-        pause: waits between tries; gives true if the source shall end.
-        clock: gives seconds.
+        tries: how often to open it again; math.inf never gives up, not even if the first opening fails.
+        pause: waits so many seconds; returns true if the source is to end.
+        clock: returns seconds.
 
     Raises:
         DeviceError: the camera cannot be opened, or does not come back.
+        UsageError: the camera returns something that is not a frame.
     """
     outage = Outage(label, tries=tries, pause=pause, clock=clock)
-    device: Device | None = None
+    camera: Camera | None = None
     patient = tries == math.inf
     number = 0
     try:
         while True:
             try:
-                if device is None:
-                    device = connect()
+                if camera is None:
+                    camera = connect()
                     patient = True
-                shot = _read(device, number)
+                shot = _read(camera, number, label)
             except DeviceError as problem:
                 if not patient:
                     raise
-                if device is not None:
-                    device.close()
-                    device = None
+                if camera is not None:
+                    camera.close()
+                    camera = None
                 news = outage.news(problem)
                 if news is not None:
                     yield news
@@ -67,17 +68,21 @@ def reopening(
             yield shot
             number += 1
     finally:
-        if device is not None:
-            device.close()
+        if camera is not None:
+            camera.close()
 
 
-def _read(device: Device, number: int) -> Shot | None:
-    """A frame under its number, whole or damaged; None if there is none yet."""
+def _read(camera: Camera, number: int, label: str) -> Shot | None:
+    """The next frame under its number, whole or damaged; None if the camera has not been triggered yet."""
     try:
-        grab = device.read()
+        grab = camera.read()
     except DataError as problem:
         return Shot(number, None, str(problem))
     if grab is None:
         return None
-    # The camera may use its memory again for the next frame.
+    if isinstance(grab, np.ndarray):
+        grab = Grab(grab)
+    if not isinstance(grab, Grab):
+        raise UsageError(f"{label}: expected read() to return a frame, a Grab or None, found {type(grab).__name__}")
+    # Copied, because the camera may reuse its memory for the next frame.
     return Shot(number, np.array(grab.frame), time=grab.time or time.time(), part=grab.part)

@@ -1,1 +1,1 @@
-"""Sources that are files: folders, videos, watched folders and byte streams."""
+"""Sources that are files: images, videos, stacks, watched folders and byte streams."""

@@ -1,10 +1,10 @@
-"""PGM and PPM, the binary kinds with 8 bits: a short text header, then the pixels.
+"""Reads binary PGM and PPM with 8 bits: a short text header, then the pixels.
 
     P5 or P6      grey, or RGB
-    # comment     as many as you like; "# part 4711" names the part
+    # comment     any number of them; "# part 4711" names the part
     640 480 255   width, height, largest value
 
-One blank or line end follows, and then the pixels row by row.
+One white-space character follows, and then the pixels row by row.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from spade_edge.galleries.images import LARGEST
 from spade_edge.runtime import DataError
 from spade_edge.runtime.geometry.view import LARGEST_SIDE
 
-LONGEST = 4096  # bytes of a header with its comments
+LONGEST = 4096  # bytes of a header, comments included
 
-# A header as far as it has come: whatever is still to follow is optional, and group 5 is there at its end.
+# Matches every beginning of a header. Group 5 matches only when the header is complete.
 _GAP = rb"(?:\s|#[^\r\n]*(?:[\r\n]|\Z))+"
 _BEGUN = re.compile(
     rb"P(?:([56])(?:GAP(?:(\d{1,6})(?:GAP(?:(\d{1,6})(?:GAP(?:(\d{1,6})(\s)?)?)?)?)?)?)?)?".replace(b"GAP", _GAP)
@@ -32,12 +32,12 @@ _PART = re.compile(rb"#\s*part\s+([^\r\n]+)")
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the pixels.
+    """The header of an image.
 
     Attributes:
         width, height: in pixels.
         channels: 1 for grey, 3 for RGB.
-        part: from a comment "# part ID"; None without one.
+        part: from a comment "# part ID"; None without such a comment.
     """
 
     width: int
@@ -47,27 +47,27 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes of pixels that follow."""
+        """Number of bytes of pixels that follow."""
         return self.width * self.height * self.channels
 
     def frame(self, pixels: bytearray) -> NDArray[np.uint8]:
-        """The frame that `size` bytes of pixels make: (H, W, 3) uint8 BGR or (H, W) uint8 grey."""
+        """The frame of `size` bytes of pixels: (H, W, 3) uint8 BGR or (H, W) uint8 grey."""
         image = np.frombuffer(pixels, np.uint8).reshape(self.height, self.width, self.channels)
         return image[:, :, 0] if self.channels == 1 else np.ascontiguousarray(image[:, :, ::-1])
 
 
 def read_header(read: Callable[[int], bytes | None]) -> Header | None:
-    """Read a header and nothing beyond it.
+    """Read a header, and no byte beyond it.
 
     Args:
-        read: gives the next so many bytes, fewer only at the end, as a file's `read` does.
+        read: returns so many bytes, fewer only at the end, as a file's `read` does.
 
     Returns:
-        the header; None where there is not a single byte.
+        the header; None at the end of the stream.
 
     Raises:
         EOFError: the bytes end within the header.
-        DataError: this is no header, or one of a kind that is not read here.
+        DataError: the bytes are not a header, or one of a format that is not supported.
     """
     taken, match = bytearray(), None
     while match is None or match[5] is None:
@@ -84,7 +84,7 @@ def read_header(read: Callable[[int], bytes | None]) -> Header | None:
             )
     width, height, largest = (int(match[group]) for group in (2, 3, 4))
     if largest != 255:
-        raise DataError(f"expected PGM or PPM of 8 bits, largest value 255, found {largest}; send gray or rgb24")
+        raise DataError(f"expected PGM or PPM with 8 bits and largest value 255, found {largest}; send gray or rgb24")
     if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
         raise DataError(f"expected sides from 1 to {LARGEST_SIDE} in a PGM or PPM header, found {width}x{height}")
     part = _PART.search(taken)

@@ -1,4 +1,4 @@
-"""Frames out of a stream of bytes, stdin for one. None of them is ever lost.
+"""Frames from a stream of bytes, such as stdin. No frame is dropped.
 
 ffmpeg -i rtsp://… -f image2pipe -c:v ppm - | spade-edge score --bundle part.spade -
 capture-tool --bgr | spade-edge score --bundle part.spade --raw 1920x1080 -
@@ -15,7 +15,7 @@ from spade_edge.runtime import DataError
 from spade_edge.tools.sources.files.pnm import read_header
 from spade_edge.tools.sources.shot import Shot
 
-EMPTY = "expected frames on stdin, found its end at once; does the program before the pipe work?"
+EMPTY = "expected frames on stdin, found an empty stream; does the program that writes to the pipe work?"
 
 
 class Stream(Protocol):
@@ -27,12 +27,12 @@ class Stream(Protocol):
 
 
 def raw_frames(stream: Stream, *, height: int, width: int, channels: int) -> Iterator[Shot]:
-    """Frames without headers, one after the other, row by row.
+    """Read frames without headers, row by row.
 
     Args:
-        stream: where the bytes come from.
-        height: of each frame.
-        width: of each frame.
+        stream: the source of the bytes.
+        height: of each frame, in pixels.
+        width: of each frame, in pixels.
         channels: 1 for grey, 3 for BGR.
 
     Raises:
@@ -57,10 +57,10 @@ def raw_frames(stream: Stream, *, height: int, width: int, channels: int) -> Ite
 
 
 def pnm_frames(stream: Stream) -> Iterator[Shot]:
-    """Binary PGM and PPM images, one after the other; sizes may differ.
+    """Read binary PGM and PPM images; their sizes may differ.
 
     Raises:
-        DataError: the stream is empty, or something else stands where a header should: no frame can be found after it.
+        DataError: the stream is empty, or has something else in place of a header: no later frame can be found.
     """
     number = 0
     while True:
@@ -84,7 +84,7 @@ def pnm_frames(stream: Stream) -> Iterator[Shot]:
 
 
 def _fill(stream: Stream, buffer: bytearray) -> int:
-    """Read until the buffer is full or the stream ends; gives the number of bytes read."""
+    """Read until the buffer is full or the stream ends; returns the number of bytes read."""
     found, rest = 0, memoryview(buffer)
     while found < len(buffer):
         count = stream.readinto(rest[found:])

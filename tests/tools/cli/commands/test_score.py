@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
 from spade_edge.runtime import DataError, DeviceError, Scorer
-from spade_edge.tools.benchmark.durations import Durations
+from spade_edge.tools.scoring.durations import Durations
 from spade_edge.tools.cli.main import main
 from spade_edge.tools.drawing import pictures as pictures_module
 from spade_edge.tools.drawing.pictures import Folders, Pictures
 from spade_edge.tools.sources import source as source_module
-from spade_edge.tools.sources.cameras.device import Grab
+from spade_edge.tools.sources.cameras.camera import Grab
 
 Frames = Callable[..., NDArray[np.uint8]]
 LONG = 60  # seconds; no test waits so long unless something is wrong
@@ -83,7 +83,7 @@ def test_a_camera_that_goes_for_good_ends_with_the_summary_and_one_line(
     assert lines[3]["verdict"] == "cannot_judge" and lines[3]["reason"] == "stopped: camera 0: unplugged"
     assert err[0] == "stopped: camera 0: unplugged"
     assert err[1].startswith("3 frames: ") and "1 stops or stalls; p50" in err[1] and "0 dropped" in err[1]
-    assert err[2].startswith("spade-edge: camera 0: unplugged; gave up after 0 tries") and len(err) == 3
+    assert err[2:] == ["spade-edge: camera 0: unplugged"]
     for folder, suffix in (("maps", "npy"), ("pictures", "png"), ("why", "png")):
         assert sorted(path.name for path in (tmp_path / folder).iterdir()) == [f"000000.{suffix}", f"000002.{suffix}"]
     assert cv2.imread(str(tmp_path / "why" / "000002.png")).shape[2] == 3

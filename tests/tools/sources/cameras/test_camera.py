@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import DataError, DeviceError, UsageError
 from spade_edge.tools.sources import Shot, open_source
-from spade_edge.tools.sources.cameras import camera
-from spade_edge.tools.sources.cameras.device import Grab
-from spade_edge.tools.sources.cameras.frozen import frozen
+from spade_edge.tools.sources.cameras import opencv_camera
+from spade_edge.tools.sources.cameras.camera import Grab
 from spade_edge.tools.sources.cameras.reopening import reopening
+from spade_edge.tools.sources.freeze import mark_frozen
 
 Step = Any  # a frame, a Grab, None or an exception
 
@@ -82,7 +82,7 @@ def taken(shots: Iterator[Shot]) -> tuple[list[Shot], DeviceError]:
     return found, end.value
 
 
-def test_numbers_go_on_when_a_camera_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_go_on_when_a_camera_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     time = Time()
     cameras = Scripted([picture(0), picture(1)], DeviceError("cam: busy"), [picture(2)])
     shots, end = taken(opened(cameras, time))
@@ -92,7 +92,7 @@ def test_numbers_go_on_when_a_camera_comes_back(capsys: pytest.CaptureFixture[st
     assert time.pauses == [0.5, 1.0, 0.5, 1.0]
     assert cameras.closed == 2
     assert "cam: nothing there" in str(end) and "2 tries" in str(end) and "--reopen forever" in str(end)
-    assert capsys.readouterr().err.splitlines() == [
+    assert caplog.messages == [
         "stopped: cam: unplugged; opening it again",
         "cam: back after 1.5 s",
         "stopped: cam: unplugged; opening it again",
@@ -184,14 +184,14 @@ def stills(*values: int | str | None) -> Iterator[Shot]:
 
 
 def test_identical_frames_are_faults_from_the_limit_on_until_one_differs() -> None:
-    shots = list(frozen(stills(1, 1, 2, 2, 2, 2, 3, 3), limit=3))
+    shots = list(mark_frozen(stills(1, 1, 2, 2, 2, 2, 3, 3), limit=3))
     assert [shot.frame is None for shot in shots] == [False] * 4 + [True, True] + [False] * 2
     assert shots[4].fault == "3 identical frames: the camera is frozen" and shots[4].name == 4
     assert shots[5].fault.startswith("4 identical frames")
 
 
 def test_faults_and_news_between_do_not_thaw_a_camera() -> None:
-    shots = list(frozen(stills(5, "damaged", 5, None, 5), limit=3))
+    shots = list(mark_frozen(stills(5, "damaged", 5, None, 5), limit=3))
     assert [shot.fault for shot in shots] == ["", "damaged", "", "stopped", "3 identical frames: the camera is frozen"]
 
 
@@ -199,24 +199,26 @@ def test_one_bit_or_another_shape_is_a_difference() -> None:
     one = picture(1)
     one[3, 4, 2] ^= 1
     frames = [picture(1), one, picture(1), picture(1)[:, :, 0], picture(1)[:3]]
-    assert all(shot.frame is not None for shot in frozen((Shot(i, frame) for i, frame in enumerate(frames)), limit=2))
+    assert all(
+        shot.frame is not None for shot in mark_frozen((Shot(i, frame) for i, frame in enumerate(frames)), limit=2)
+    )
 
 
 @pytest.mark.parametrize("source", ["csi://0", "videotestsrc ! videoconvert"])
 def test_gstreamer_that_is_missing_is_named_with_what_to_do(source: str) -> None:
     if "GStreamer:                   YES" in cv2.getBuildInformation():
         pytest.skip("this OpenCV has it")
-    with pytest.raises(DeviceError, match="expected OpenCV with GStreamer, found .* without it.*--raw"):
+    with pytest.raises(DeviceError, match="expected OpenCV with GStreamer"):
         open_source(source)
 
 
 def test_pipelines_end_where_opencv_takes_frames() -> None:
-    assert camera._pipeline("a ! b").startswith("a ! b ! videoconvert ! ")
-    assert camera._pipeline("a ! b").count("appsink") == 1
-    assert camera._pipeline("a ! appsink name=mine") == "a ! appsink name=mine"
-    assert camera._pipeline("csi://2").startswith("nvarguscamerasrc sensor-id=2 ! ")
+    assert opencv_camera._pipeline("a ! b").startswith("a ! b ! videoconvert ! ")
+    assert opencv_camera._pipeline("a ! b").count("appsink") == 1
+    assert opencv_camera._pipeline("a ! appsink name=mine") == "a ! appsink name=mine"
+    assert opencv_camera._pipeline("csi://2").startswith("nvarguscamerasrc sensor-id=2 ! ")
     with pytest.raises(UsageError, match="csi://0"):
-        camera._pipeline("csi://left")
+        opencv_camera._pipeline("csi://left")
 
 
 @pytest.mark.parametrize("source", ["77", "/dev/video77"])
@@ -251,7 +253,7 @@ def test_opencv_reads_frames_until_there_are_no_more(tmp_path: Path) -> None:
     for value in (10, 200):
         writer.write(np.full((48, 64, 3), value, np.uint8))
     writer.release()
-    device = camera.Camera(cv2.VideoCapture(str(path)), label="clip")
+    device = opencv_camera.OpenCVCamera(cv2.VideoCapture(str(path)), label="clip")
     for value in (10, 200):
         frame = device.read().frame
         assert frame.shape == (48, 64, 3) and abs(int(frame.mean()) - value) < 5
@@ -275,12 +277,3 @@ def test_genicam_is_left_to_its_own_module(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == [] and source.live and source.endless
     assert next(iter(source)).name == 0
     assert asked == ["genicam:4711"]
-
-
-def test_digits_are_a_camera_and_a_folder_needs_its_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "0").mkdir()
-    cv2.imwrite(str(tmp_path / "0" / "a.png"), picture(0))
-    monkeypatch.chdir(tmp_path)
-    assert open_source("0").live
-    assert not open_source("./0").live and open_source("./0").names == ("a.png",)
-    assert open_source(Path("0")).names == ("a.png",)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.tools.sources import Options, open_source
+from spade_edge.tools.sources import SourceOptions, open_source
 from spade_edge.tools.sources.files.stream import pnm_frames, raw_frames
 
 
@@ -64,7 +64,7 @@ def test_a_stream_cut_off_in_the_pixels_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("stream", "says"),
     [
-        (b"", "its end at once"),
+        (b"", "an empty stream"),
         (b"\x89PNG\r\n\x1a\n", r"found b'\\x89'"),
         (b"P4 1 1 255\n", "expected the header of a PGM or PPM"),
         (b"P5 1 1 65535\n", "8 bits"),
@@ -87,7 +87,7 @@ def test_a_hostile_stream_is_one_clear_error(stream: bytes, says: str) -> None:
 
 
 def test_an_empty_raw_stream_is_an_error() -> None:
-    with pytest.raises(DataError, match="its end at once"):
+    with pytest.raises(DataError, match="an empty stream"):
         list(raw_frames(io.BytesIO(b""), height=1, width=1, channels=1))
 
 
@@ -111,4 +111,4 @@ def test_a_pipe_that_gives_its_bytes_in_drops() -> None:
 def test_a_terminal_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda _: True)
     with pytest.raises(UsageError, match="found a terminal"):
-        open_source("-", options=Options(raw=(1, 1, 1)))
+        open_source("-", options=SourceOptions(raw=(1, 1, 1)))

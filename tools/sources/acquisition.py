@@ -1,10 +1,10 @@
-"""A source that is read by a thread of its own, so that neither camera nor scoring waits for the other."""
+"""Reads a source in a separate thread, so that neither the camera nor the scoring waits for the other."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from threading import Condition, Event, Thread
 
@@ -12,13 +12,13 @@ from spade_edge.tools.sources.shot import Shot
 
 NEWEST, ALL = "newest", "all"
 AHEAD = 2  # shots read ahead where all are kept
-FAULTS = 1000  # unread faults and news kept beside the newest frame
-SLICE = 0.25  # seconds between two looks at `ended`: a signal's handler sets it, and must not take a lock
-PATIENCE = 2.0  # seconds that a read in progress gets at the end
+FAULTS = 1000  # unread faults and news that are kept beside the newest frame
+SLICE = 0.25  # seconds between two checks of `ended`, which a signal handler sets and so cannot notify waiters
+PATIENCE = 2.0  # seconds that a read in progress is given at the end
 
 
 class Acquisition:
-    """The shots of a source, read beside the work that is done on them.
+    """The shots of a source, read in a thread while others are being processed.
 
         with Acquisition(shots, keep=NEWEST, stall=5) as acquired:
             for shot in acquired:
@@ -26,41 +26,54 @@ class Acquisition:
 
     Args:
         shots: read by the thread, and closed by it.
-        keep: "newest" for a live camera: a frame that nobody has taken when the next one comes is left out and counted,
-            while faults and news are kept; "all" reads a little ahead and loses none.
-        stall: seconds without a shot after which one of news says so, once until the next frame; 0 for never. While
-            a stop is known, silence is no stall.
-        ended: set it to end the source; whatever waits inside `shots` should listen to it.
+        keep: "newest" for a live camera: a frame that has not been taken when the next one comes is dropped and
+            counted, while faults and news are kept; "all" reads a few shots ahead and drops none.
+        stall: seconds without a shot after which a shot of news reports it, once until the next frame; 0 for never.
+            Silence after a reported stop is not a stall.
+        ended: set this event to end the source; waits inside `shots` should end with it, too.
+        patience: seconds that a read in progress is given at the end, before it is abandoned.
+        clock: returns seconds.
 
     Attributes:
-        dropped: frames left out so far.
+        dropped: number of frames dropped so far.
     """
 
-    def __init__(self, shots: Iterable[Shot], *, keep: str, stall: float = 0.0, ended: Event | None = None) -> None:
+    def __init__(
+        self,
+        shots: Iterable[Shot],
+        *,
+        keep: str,
+        stall: float = 0.0,
+        ended: Event | None = None,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.keep = keep
         self.stall = stall
+        self.patience = patience
+        self.clock = clock
         self.ended = ended or Event()
         self.dropped = 0
         self._shots = iter(shots)
         self._waiting: deque[Shot] = deque()
         self._changed = Condition()
-        self._arrived = time.monotonic()  # when the latest shot came
-        self._told = False  # whether it has been said that nothing comes
+        self._arrived = self.clock()  # when the latest shot came
+        self._told = False  # whether the silence has been reported
         self._finished = False
         self._failure: BaseException | None = None
-        self._thread = Thread(target=self._read, name="acquisition", daemon=True)  # a hanging read must not keep us
+        self._thread = Thread(target=self._read, name="acquisition", daemon=True)  # a read that hangs must not block
 
     def __enter__(self) -> Acquisition:
-        self._arrived = time.monotonic()
+        self._arrived = self.clock()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        self._thread.join(PATIENCE)
+        self._thread.join(self.patience)
 
     def end(self) -> None:
-        """Let the iteration end before its next shot; a signal's handler may call this."""
+        """End the iteration before its next shot. A signal handler may call this."""
         self.ended.set()
 
     def __iter__(self) -> Iterator[Shot]:
@@ -82,17 +95,17 @@ class Acquisition:
         raise StopIteration
 
     def _read(self) -> None:
-        """What the thread does."""
+        """Read all shots; this is what the thread runs."""
         try:
             for shot in self._shots:
                 self._put(shot)
                 if self.ended.is_set():
                     break
         except BaseException as problem:
-            self._failure = problem  # for whoever iterates
+            self._failure = problem  # raised by __next__
         finally:
             close = getattr(self._shots, "close", None)
-            if close is not None:  # here, so that the thread that used a camera also closes it
+            if close is not None:  # in the thread that has used the camera
                 close()
             with self._changed:
                 self._finished = True
@@ -100,19 +113,19 @@ class Acquisition:
 
     def _put(self, shot: Shot) -> None:
         with self._changed:
-            if self._stalled():  # nobody was waiting, so nobody has noticed
+            if self._stalled():  # nobody was waiting in __next__, so nobody has reported it
                 self._waiting.append(self._silence())
             while self.keep == ALL and len(self._waiting) >= AHEAD and not self.ended.is_set():
                 self._changed.wait(SLICE)
             self._waiting.append(shot)
             if self.keep == NEWEST:
                 self._thin_out()
-            self._arrived = time.monotonic()
+            self._arrived = self.clock()
             self._told = shot.news
             self._changed.notify_all()
 
     def _thin_out(self) -> None:
-        """Leave out what is older than the newest frame, and the oldest of a flood of faults."""
+        """Drop frames older than the newest one, and the oldest shot where too many faults wait."""
         frames = [place for place, shot in enumerate(self._waiting) if shot.frame is not None]
         for place in frames[:-1] or [0] * (len(self._waiting) > FAULTS):
             old, after = self._waiting[place], self._waiting[place + 1]
@@ -121,7 +134,7 @@ class Acquisition:
             self.dropped += not old.news
 
     def _stalled(self) -> bool:
-        return self.stall > 0 and not self._told and time.monotonic() - self._arrived >= self.stall
+        return self.stall > 0 and not self._told and self.clock() - self._arrived >= self.stall
 
     def _silence(self) -> Shot:
         self._told = True

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import DeviceError
 from spade_edge.tools.sources import Shot, open_source
-from spade_edge.tools.sources.cameras.acquisition import ALL, Acquisition
-from spade_edge.tools.sources.files.watch import GIVEN_UP, QUIET, Watch
-from spade_edge.tools.sources.files.whole import whole
+from spade_edge.tools.sources.acquisition import ALL, Acquisition
+from spade_edge.tools.sources.files.completeness import is_complete
+from spade_edge.tools.sources.files.watched_folder import GIVEN_UP, QUIET, WatchedFolder
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 
@@ -44,7 +44,7 @@ class Looks:
         self.now = 0.0
         self.pauses: list[float] = []
         self.acts = list(acts)
-        self.watch = Watch(folder, tries=tries, pause=self.pause, clock=lambda: self.now)
+        self.watch = WatchedFolder(folder, tries=tries, pause=self.pause, clock=lambda: self.now)
 
     def pause(self, seconds: float) -> bool:
         self.pauses.append(seconds)
@@ -70,7 +70,7 @@ def names(shots: Iterator[Shot] | list[Shot]) -> list[tuple[str | int | None, bo
     return [(shot.name, shot.frame is not None) for shot in shots]
 
 
-def test_only_what_appears_later_is_a_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_appears_later_is_a_frame(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old.png").write_bytes(encoded(".png"))
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "old.bmp").write_bytes(encoded(".bmp"))
@@ -86,7 +86,7 @@ def test_only_what_appears_later_is_a_frame(tmp_path: Path, capsys: pytest.Captu
     assert looks.watch.left_out == 2
     assert sorted(names(looks.watch)) == [("b.png", True), ("sub/deep/a.pgm", True)]
     open_source(f"watch:{tmp_path}")
-    assert "left out 4 images that were there before" in capsys.readouterr().err
+    assert "left out 4 images that were there before" in caplog.text
 
 
 def test_files_come_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_a_fault_once_and_a_frame_when_it_is_written_again(tmp
     looks = Looks(tmp_path, lambda: path.write_bytes(raw[:9]))
     looks.acts += [looks.wait(3), looks.wait(3), lambda: path.write_bytes(raw), nothing, looks.wait(9)]
     assert names(looks.watch) == [("p.png", False), ("p.png", True)]
-    assert whole(damaged, ".png")
+    assert is_complete(damaged, ".png")
 
 
 def test_a_file_that_is_written_again_is_a_new_frame(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_names_that_are_gone_are_forgotten(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_vanishes_is_one_stop_and_what_was_known_stays_known(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, aside = tmp_path / "share", tmp_path / "aside"
     folder.mkdir()
@@ -203,7 +203,7 @@ def test_a_folder_that_vanishes_is_one_stop_and_what_was_known_stays_known(
     assert news.name is None and f"stopped: {folder}: expected a folder that can be read" in news.fault
     assert (new.name, new.fault) == ("new.npy", "")
     assert looks.pauses == [0.05, 0.5, 1.0, 0.05, 0.05]
-    assert f"watch:{folder}: back after 1.5 s" in capsys.readouterr().err
+    assert f"watch:{folder}: back after 1.5 s" in caplog.text
 
 
 def test_a_folder_that_stays_away_ends_the_run(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_looking_takes_at_most_a_tenth_of_the_time(tmp_path: Path, monkeypatch: 
         looks.now += 0.2
         return {}
 
-    monkeypatch.setattr(looks.watch, "_look", slow)
+    monkeypatch.setattr(looks.watch, "_scan", slow)
     list(looks.watch)
     assert looks.pauses == [pytest.approx(2.0)] * 3
 
@@ -262,7 +262,7 @@ def test_a_link_to_a_folder_above_ends_somewhere(tmp_path: Path) -> None:
 def test_a_camera_that_writes_while_somebody_reads(tmp_path: Path) -> None:
     """Real time, a real thread, small pieces: every file comes once and whole."""
     ended = threading.Event()
-    watch = Watch(tmp_path, tries=0, pause=ended.wait)
+    watch = WatchedFolder(tmp_path, tries=0, pause=ended.wait)
     wanted = {f"{number}{suffix}" for number in range(4) for suffix in (".png", ".jpg", ".pgm", ".npy", ".bmp")}
 
     def write() -> None:
@@ -291,18 +291,18 @@ def test_every_beginning_of_a_file_is_told_from_the_whole() -> None:
     for suffix in (".png", ".jpg", ".ppm", ".npy"):
         raw = encoded(suffix)
         cuts = [*range(1, 200), *range(200, len(raw), 97), len(raw) - 1]
-        told = {whole(raw[:cut], suffix) for cut in cuts}
-        assert True not in told and whole(raw, suffix) is True, suffix
-        assert whole(raw + b"some cameras append a little", suffix) is True
-        assert whole(b"", suffix) is False
-        assert whole(b"something else", suffix) is None
-    assert whole(encoded(".bmp"), ".bmp") is None
-    assert whole(b"P5 2 1 65535\n\0\0\0\0", ".pgm") is None  # the quiet time decides
+        told = {is_complete(raw[:cut], suffix) for cut in cuts}
+        assert True not in told and is_complete(raw, suffix) is True, suffix
+        assert is_complete(raw + b"some cameras append a little", suffix) is True
+        assert is_complete(b"", suffix) is False
+        assert is_complete(b"something else", suffix) is None
+    assert is_complete(encoded(".bmp"), ".bmp") is None
+    assert is_complete(b"P5 2 1 65535\n\0\0\0\0", ".pgm") is None  # the quiet time decides
 
 
 def test_a_small_picture_inside_a_jpeg_is_not_its_end() -> None:
     inner, raw = encoded(".jpg", IMAGE[:8, :8]), encoded(".jpg")
     exif = b"\xff\xe1" + (len(inner) + 2).to_bytes(2, "big") + inner
     photo = raw[:2] + exif + raw[2:]
-    assert whole(photo[: 2 + len(exif)], ".jpg") is False
-    assert whole(photo[:-1], ".jpg") is False and whole(photo, ".jpg") is True
+    assert is_complete(photo[: 2 + len(exif)], ".jpg") is False
+    assert is_complete(photo[:-1], ".jpg") is False and is_complete(photo, ".jpg") is True

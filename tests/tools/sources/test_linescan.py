@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spade_edge.tools.sources import Shot
-from spade_edge.tools.sources.cameras.linescan import strips
+from spade_edge.tools.sources.linescan import strips
 
 
 def lines_of(count: int, *, channels: tuple[int, ...] = (3,), width: int = 7) -> NDArray[np.uint8]:
@@ -98,9 +98,9 @@ def test_what_is_no_frame_is_a_fault() -> None:
 
 
 def test_memory_stays_what_two_strips_take() -> None:
-    from spade_edge.tools.sources.cameras.linescan import Lines
+    from spade_edge.tools.sources.linescan import LineBuffer
 
-    latest = Lines(lines_of(1), lines=100)
+    latest = LineBuffer(lines_of(1), lines=100)
     for _ in range(1000):
         latest.add(lines_of(1))
     assert len(latest.rows) == 200 and len(latest) == 100

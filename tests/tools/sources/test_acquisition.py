@@ -12,7 +12,7 @@ import pytest
 
 from spade_edge.runtime import DeviceError
 from spade_edge.tools.sources import Shot
-from spade_edge.tools.sources.cameras.acquisition import AHEAD, ALL, FAULTS, NEWEST, Acquisition
+from spade_edge.tools.sources.acquisition import AHEAD, ALL, FAULTS, NEWEST, Acquisition
 
 LONG = 20.0  # seconds; no test waits so long unless something is wrong
 
@@ -192,12 +192,9 @@ def test_a_thread_that_waits_for_room_ends_too(keep: str) -> None:
     assert closed.wait(LONG)
 
 
-def test_a_read_that_hangs_does_not_keep_whoever_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spade_edge.tools.sources.cameras import acquisition
-
-    monkeypatch.setattr(acquisition, "PATIENCE", 0.1)
+def test_a_read_that_hangs_does_not_keep_whoever_leaves() -> None:
     fed = Fed()
-    with Acquisition(fed, keep=NEWEST) as shots:
+    with Acquisition(fed, keep=NEWEST, patience=0.1) as shots:
         thread = shots._thread
     assert thread.is_alive() and thread.daemon
     fed.put(None)

@@ -1,4 +1,4 @@
-"""Files as a source: images, a video, or a stack of frames in one .npy. None of their frames is ever lost."""
+"""Recorded frames: image files, a video, or a stack of frames in one .npy file. No frame is dropped."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.images import SUFFIXES, find_images, read_image
 from spade_edge.runtime import DataError
-from spade_edge.tools.sources.cameras.opencv import opencv
+from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot
 
 VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv")
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageFiles:
     """Image files, in the order of their names.
 
     Attributes:
-        folder: what names are relative to.
+        folder: the folder that names are relative to.
         paths: the files.
-        nested: whether all that lies below the folder belongs to the source.
+        nested: whether everything below the folder belongs to the source.
     """
 
     folder: Path
@@ -85,7 +85,7 @@ class Video:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Frames one after the other in a .npy file.
+    """The frames of a .npy file.
 
     Attributes:
         path: the file.
@@ -108,19 +108,19 @@ class Stack:
 
     def __iter__(self) -> Iterator[Shot]:
         for number, frame in enumerate(self.frames):
-            # Sixteen bits become eight as in a single image.
+            # 16 bits are reduced to 8 as in a single image file.
             yield Shot(number, (np.array(frame) if frame.dtype == np.uint8 else frame // 257).astype(np.uint8))
 
     @classmethod
     def of(cls, path: Path) -> Stack | None:
-        """The stack in a .npy file; None if the file holds a single image or is no .npy at all.
+        """The stack in a .npy file; None if the file holds a single image, or is not a .npy file.
 
         Raises:
-            DataError: the array is of more than one frame, but not of a kind that can be scored.
+            DataError: the array has more than one frame, but a shape or dtype that cannot be scored.
         """
         try:
             frames = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception:  # a hostile header can make numpy raise anything; reading the image will say what is wrong
+        except Exception:  # numpy can raise anything on a bad header; reading the image reports it
             return None
         if not isinstance(frames, np.ndarray) or frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4):
             return None
@@ -132,27 +132,27 @@ class Stack:
             found = f"{'x'.join(map(str, frames.shape))} {frames.dtype}"
             raise DataError(f"{path}: expected uint8 or uint16 of shape (N, H, W) or (N, H, W, 3), found {found}")
         if 0 in frames.shape:
-            raise DataError(f"{path}: expected frames, found none: the array is of shape {frames.shape}")
+            raise DataError(f"{path}: expected frames, found an empty array of shape {frames.shape}")
         return cls(path, frames)
 
 
-def find_files(path: Path) -> Images | Video | Stack:
-    """What lies at a path.
+def open_recording(path: Path) -> ImageFiles | Video | Stack:
+    """Open the frames at a path: a folder of images, an image, a video or a stack.
 
     Raises:
-        DataError: nothing is there, a folder without images, or a file of another kind.
+        DataError: nothing is there, the folder has no images, or the file is of another kind.
     """
     if path.is_dir():
-        return Images(path, find_images(path), nested=True)
+        return ImageFiles(path, find_images(path), nested=True)
     if not path.is_file():
-        found = "something else" if os.path.lexists(path) else "nothing"
+        found = "another kind of file" if os.path.lexists(path) else "nothing"
         raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
     suffix = path.suffix.lower()
     if suffix in VIDEO:
         return Video(path)
     if suffix in SUFFIXES:
         stack = Stack.of(path) if suffix == ".npy" else None
-        return stack or Images(path.parent, (path,), nested=False)
+        return stack or ImageFiles(path.parent, (path,), nested=False)
     raise DataError(
         f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
         f"found {path.suffix or 'no suffix'}"

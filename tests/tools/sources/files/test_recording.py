@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.tools.sources import Options, open_source
+from spade_edge.tools.sources import SourceOptions, open_source
 
 
 def saved(path: Path, array: object) -> Path:
@@ -101,7 +101,7 @@ def test_lines_out_of_files(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).integers(0, 256, (30, 8, 3), np.uint8)
     for number in range(3):
         np.save(tmp_path / f"{number}.npy", rows[10 * number : 10 * number + 10])
-    source = open_source(tmp_path, options=Options(linescan=16, line_overlap=2))
+    source = open_source(tmp_path, options=SourceOptions(linescan=16, line_overlap=2))
     shots = list(source)
     assert [shot.name for shot in shots] == [0, 1] and source.names == () and source.folder == tmp_path
     assert np.array_equal([shot.frame for shot in shots], [rows[:16], rows[14:30]])
@@ -123,20 +123,20 @@ def test_lines_out_of_files(tmp_path: Path) -> None:
 def test_options_that_do_not_fit(source: str, options: dict[str, object], says: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((8, 9), np.uint8))
     with pytest.raises(UsageError, match=says):
-        open_source(source.format(folder=tmp_path), options=Options(**options))  # type: ignore[arg-type]
+        open_source(source.format(folder=tmp_path), options=SourceOptions(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"line_overlap": 3}, "expected --linescan LINES beside it"),
-        ({"linescan": 8, "line_overlap": 8}, "expected fewer lines than the 8"),
-        ({"frozen": 1}, "expected 0 for never or at least 2"),
+        ({"line_overlap": 3}, "--linescan"),
+        ({"linescan": 8, "line_overlap": 8}, "fewer lines than the 8"),
+        ({"frozen": 1}, "--frozen 1"),
     ],
 )
 def test_options_that_contradict_each_other(options: dict[str, int], says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        Options(**options)  # type: ignore[arg-type]
+        SourceOptions(**options)  # type: ignore[arg-type]
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

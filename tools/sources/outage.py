@@ -1,8 +1,8 @@
-"""The time in which a source has stopped: reported once, and ended by trying again, ever more slowly."""
+"""The time during which a source has stopped. It is reported once; the waits between tries grow."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable
 
@@ -11,17 +11,19 @@ from spade_edge.tools.sources.shot import Shot
 
 SHORTEST, LONGEST = 0.5, 30.0  # seconds between two tries
 
-Pause = Callable[[float], object]  # waits so many seconds; gives true if the source shall end
+log = logging.getLogger(__name__)
+
+Pause = Callable[[float], object]  # waits so many seconds; returns true if the source is to end
 
 
 class Outage:
-    """Counts the tries to get a stopped source back, and says on stderr when it stops and when it is back.
+    """Counts the tries to get a stopped source back, and logs when it stops and when it is back.
 
     Args:
         label: the source's name.
-        tries: how often to try before giving up; math.inf for ever.
+        tries: how often to try before giving up; math.inf for never.
         pause: waits between tries.
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, label: str, *, tries: float, pause: Pause, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,30 +35,32 @@ class Outage:
         self._began = 0.0
 
     def news(self, problem: DeviceError) -> Shot | None:
-        """What to pass on when the source does not deliver: a shot the first time, nothing as long as that lasts."""
+        """The shot that reports the stop; None if it has been reported already."""
         if self.failures:
             return None
         self._began = self.clock()
         text = f"stopped: {problem}" + ("; opening it again" if self.tries else "")
-        print(text, file=sys.stderr, flush=True)
+        log.warning(text)
         return Shot(None, None, text)
 
     def wait(self, problem: DeviceError) -> object:
-        """Let time pass before the next try; true if the source shall end instead.
+        """Wait before the next try; true if the source is to end instead.
 
         Raises:
-            DeviceError: that was the last one.
+            DeviceError: no try is left.
         """
+        if not self.tries:
+            raise problem
         self.failures += 1
         if self.failures > self.tries:
             raise DeviceError(
                 f"{problem}; gave up after {self.tries:.0f} tries to open it again: check cable, power and address, "
-                f"or say --reopen forever"
+                f"or use --reopen forever"
             )
         return self.pause(min(LONGEST, SHORTEST * 2.0 ** min(self.failures - 1, 10)))
 
     def over(self) -> None:
-        """The source delivers."""
+        """Note that the source delivers again."""
         if self.failures:
             self.failures = 0
-            print(f"{self.label}: back after {self.clock() - self._began:.1f} s", file=sys.stderr, flush=True)
+            log.warning("%s: back after %.1f s", self.label, self.clock() - self._began)

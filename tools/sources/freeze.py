@@ -1,4 +1,4 @@
-"""A frozen camera goes on delivering the same picture: identical bit for bit, which no living sensor ever does."""
+"""Detects a frozen camera: its frames are identical bit for bit, which the noise of a working sensor rules out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from spade_edge.tools.sources.shot import Shot
 
 
-def frozen(shots: Iterable[Shot], *, limit: int) -> Iterator[Shot]:
-    """Turn frames into faults from the one on that is the `limit`th of identical ones, until a differing one comes.
+def mark_frozen(shots: Iterable[Shot], *, limit: int) -> Iterator[Shot]:
+    """Turn frames into faults from the `limit`th identical frame on, until a different one comes.
 
     Args:
-        shots: of one source; their frames must not change afterwards. Faults and news between are passed on.
-        limit: from 2.
+        shots: of one source; their frames must not change afterwards. Faults and news are passed on.
+        limit: how many identical frames count as frozen, from 2.
     """
     last, alike = None, 0
     for shot in shots:
@@ -32,5 +32,5 @@ def frozen(shots: Iterable[Shot], *, limit: int) -> Iterator[Shot]:
 
 
 def _identical(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Whether two frames agree in everything; the first row tells most apart."""
+    """Whether two frames are equal; comparing the first row is enough for most that are not."""
     return np.array_equal(one[:1], other[:1]) and np.array_equal(one, other)

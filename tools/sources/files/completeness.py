@@ -1,4 +1,4 @@
-"""Whether a file that somebody may still be writing is all there, told by its own end or size."""
+"""Whether an image file that may still be being written is complete, judged by its end mark or its stated size."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from spade_edge.tools.sources.files.pnm import read_header
 PNG, JPEG, NUMPY = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\x93NUMPY"
 
 
-def whole(raw: bytes, suffix: str) -> bool | None:
-    """Whether these bytes are a whole image file.
+def is_complete(raw: bytes, suffix: str) -> bool | None:
+    """Whether these bytes are a complete image file.
 
     Args:
-        raw: all that the file holds so far.
-        suffix: of its name, in lower case.
+        raw: everything that the file holds so far.
+        suffix: of the file name, in lower case.
 
     Returns:
-        None where the kind of file does not say, or the file is not of the kind that its name says.
+        None where this kind of file has no end mark or size, or where its content does not match its suffix.
     """
     for suffixes, starts, judge in _KINDS:
         if suffix in suffixes:
@@ -31,7 +31,7 @@ def whole(raw: bytes, suffix: str) -> bool | None:
 
 
 def _png(raw: bytes) -> bool:
-    """GraphSearch from chunk to chunk: length, kind, data, checksum."""
+    """Step from chunk to chunk (length, kind, data, checksum) to the last one, IEND."""
     at = len(PNG)
     while at + 12 <= len(raw):
         length = int.from_bytes(raw[at : at + 4], "big")
@@ -43,7 +43,7 @@ def _png(raw: bytes) -> bool:
 
 
 def _jpeg(raw: bytes) -> bool:
-    """GraphSearch over the headers, of which one may hold a whole small JPEG, and look for the end mark after them."""
+    """Skip the headers, one of which may contain a whole thumbnail JPEG, and look for the end mark behind them."""
     at = len(JPEG)
     while at + 4 <= len(raw) and raw[at] == 0xFF:
         marker = raw[at + 1]
@@ -51,7 +51,7 @@ def _jpeg(raw: bytes) -> bool:
             at += 1
             continue
         at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
-        if marker == 0xDA:  # start of scan: what follows is coded so that it holds no end mark
+        if marker == 0xDA:  # start of scan: the coded data that follows cannot contain an end mark
             return raw.find(b"\xff\xd9", at) >= 0
     return False
 
@@ -62,7 +62,7 @@ def _pnm(raw: bytes) -> bool | None:
         header = read_header(stream.read)
     except EOFError:
         return False
-    except DataError:  # a text kind, or one of 16 bits
+    except DataError:  # a text format, or 16 bits
         return None
     return header is not None and len(raw) - stream.tell() >= header.size
 
@@ -73,7 +73,7 @@ def _npy(raw: bytes) -> bool | None:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except Exception:  # cut off, or hostile: a header can make numpy raise anything
+    except Exception:  # truncated or hostile: numpy can raise anything on a bad header
         return None
     return len(raw) - stream.tell() >= int(np.prod(shape, dtype=object)) * dtype.itemsize
 
@@ -84,4 +84,4 @@ _KINDS = (
     ((".pgm", ".ppm"), (b"P5", b"P6"), _pnm),
     ((".npy",), (NUMPY,), _npy),
 )
-TELLING = tuple(suffix for suffixes, _, _ in _KINDS for suffix in suffixes)
+JUDGED = tuple(suffix for suffixes, _, _ in _KINDS for suffix in suffixes)

@@ -1,4 +1,4 @@
-"""Strips out of a line-scan camera's blocks of lines."""
+"""Assembles strips from the blocks of lines of a line-scan camera."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from spade_edge.runtime.geometry.view import checked
 from spade_edge.tools.sources.shot import Shot
 
 
-class Lines:
-    """The latest lines, in memory that does not grow.
+class LineBuffer:
+    """The latest lines, in memory of a fixed size.
 
     Args:
         block: the first lines, (n, W) or (n, W, 3) uint8.
@@ -22,7 +22,7 @@ class Lines:
     """
 
     def __init__(self, block: NDArray[np.uint8], *, lines: int) -> None:
-        # Twice as many rows as are kept: only when all are full do the kept ones move to the front.
+        # Twice as many rows as are kept, so that lines move to the front only when all rows are full.
         self.rows = np.empty((2 * lines, *block.shape[1:]), np.uint8)
         self.lines = lines
         self.end = 0
@@ -31,11 +31,11 @@ class Lines:
         return min(self.end, self.lines)
 
     def fits(self, block: NDArray[np.uint8]) -> bool:
-        """Whether the block has the width and the channels of the lines before."""
+        """Whether the block has the width and the channels of the lines in the buffer."""
         return block.shape[1:] == self.rows.shape[1:]
 
     def add(self, block: NDArray[np.uint8]) -> None:
-        """Take at most as many lines as are kept."""
+        """Append lines, at most as many as the buffer keeps."""
         if self.end + len(block) > len(self.rows):
             kept = len(self)
             self.rows[:kept] = self.rows[self.end - kept : self.end]
@@ -44,23 +44,23 @@ class Lines:
         self.end += len(block)
 
     def strip(self) -> NDArray[np.uint8]:
-        """The lines that are kept, in memory of their own."""
+        """A copy of the lines that are kept."""
         return self.rows[self.end - len(self) : self.end].copy()
 
 
 def strips(shots: Iterable[Shot], *, lines: int, overlap: int = 0) -> Iterator[Shot]:
-    """Assemble blocks of lines into strips, under running numbers; time and part are those of a strip's last block.
+    """Assemble blocks of lines into numbered strips, each with the time and part of its last block.
 
-    A fault or news in between is passed on, and the lines before it are forgotten: a strip has no gap inside. A change
-    of width is a fault, too. What is left at the end gives a last strip that reaches back further than `overlap`.
+    A fault or news is passed on, and the lines before it are discarded, because a strip has no gap. A change of width
+    is a fault, too. Lines left at the end give a last strip that overlaps the one before by more than `overlap`.
 
     Args:
         shots: their frames are blocks of one or more lines, (n, W) or (n, W, 3) uint8.
-        lines: of a strip.
-        overlap: lines at the start of a strip that the one before ended with; fewer than `lines`.
+        lines: number of lines of a strip.
+        overlap: lines that a strip shares with the one before; fewer than `lines`.
     """
     number = 0
-    latest: Lines | None = None
+    latest: LineBuffer | None = None
     due = fresh = 0  # lines from one strip to the next, and how many of them have come
     shot = None
     for shot in shots:
@@ -81,7 +81,7 @@ def strips(shots: Iterable[Shot], *, lines: int, overlap: int = 0) -> Iterator[S
             number += 1
             latest = None
         if latest is None:
-            latest, due, fresh = Lines(block, lines=lines), lines, 0
+            latest, due, fresh = LineBuffer(block, lines=lines), lines, 0
         while len(block):
             next_lines, block = block[: due - fresh], block[due - fresh :]
             latest.add(next_lines)

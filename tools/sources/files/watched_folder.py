@@ -1,4 +1,4 @@
-"""A folder that a camera writes into: every image file that appears is a frame, as soon as it is whole."""
+"""A folder that a camera writes to. Every image file that appears is a frame as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 
 from spade_edge.galleries.images import SUFFIXES, read_image
 from spade_edge.runtime import DataError, DeviceError
-from spade_edge.tools.sources.cameras.outage import Outage, Pause
-from spade_edge.tools.sources.files.whole import TELLING, whole
+from spade_edge.tools.sources.files.completeness import JUDGED, is_complete
+from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
 
-PERIOD = 0.05  # seconds between two looks; more where looking takes long
-QUIET = 0.25  # seconds without a change after which a file without an end mark of its own counts as whole
-GIVEN_UP = 2.0  # seconds without a change after which a file that cannot be read is a fault
+PERIOD = 0.05  # seconds between two scans of the folder; more where a scan takes long
+QUIET = 0.25  # seconds without a change after which a file without an end mark counts as complete
+GIVEN_UP = 2.0  # seconds without a change after which an unreadable file is a fault
 
-State = tuple[int, int]  # nanoseconds of the last change, and size; a file with another state has been written again
+State = tuple[int, int]  # nanoseconds of the last change, size; with another state, a file was rewritten
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A file that has appeared or changed.
+    """A file that has appeared or changed, and has not been read yet.
 
     Attributes:
-        state: when it was last seen.
-        since: the clock's seconds when this state was seen first.
-        due: when to look into it.
+        state: at the latest scan.
+        since: when this state was first seen, in seconds of the clock.
+        due: when to try to read it.
     """
 
     state: State
@@ -37,20 +37,20 @@ class Unread:
     due: float
 
 
-class Watch:
-    """The files that appear in a folder and below it after this object was made. None of them is ever lost.
+class WatchedFolder:
+    """The files that appear in a folder, or below it, after this object was created. No file is dropped.
 
-    Hidden names and other suffixes are ignored. A file that is written again is a new frame; one that is deleted before
-    it could be read is nothing. If the folder vanishes, an unmounted share say, that is one shot of news.
+    Hidden files and other suffixes are ignored. A file that is rewritten is a new frame. A file that is deleted before
+    it could be read is ignored. A folder that disappears, such as an unmounted share, is one shot of news.
 
     Args:
-        folder: to look into.
-        tries: how often to look for a folder that has vanished; math.inf for ever.
-        pause: waits; gives true if the source shall end.
-        clock: gives seconds.
+        folder: the folder to watch.
+        tries: how often to look for a folder that has disappeared; math.inf never gives up.
+        pause: waits so many seconds; returns true if the source is to end.
+        clock: returns seconds.
 
     Raises:
-        DataError: the folder is not there, or cannot be read.
+        DataError: the folder does not exist, or cannot be read.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class Watch:
         self._disk: int | None = None
         self._unread: dict[str, Unread] = {}
         try:
-            self._known = self._look()
+            self._known = self._scan()
         except DeviceError as problem:
             raise DataError(str(problem)) from None
-        self.left_out = len(self._known)  # files that were there before
+        self.left_out = len(self._known)  # files that existed before
 
     def __iter__(self) -> Iterator[Shot]:
         while True:
             began = self.clock()
             try:
-                found = self._look()
+                found = self._scan()
             except DeviceError as problem:
                 news = self._outage.news(problem)
                 if news is not None:
@@ -82,18 +82,18 @@ class Watch:
                 if self._outage.wait(problem):
                     return
                 continue
-            looking = self.clock() - began
+            scanning = self.clock() - began
             self._outage.over()
             self._compare(found)
             yield from self._due_shots()
-            if self.pause(max(PERIOD, 10 * looking)):
+            if self.pause(max(PERIOD, 10 * scanning)):
                 return
 
-    def _look(self) -> dict[str, State]:
-        """The image files that are there now.
+    def _scan(self) -> dict[str, State]:
+        """The image files in the folder now.
 
         Raises:
-            DeviceError: the folder is not there, or cannot be read.
+            DeviceError: the folder does not exist, or cannot be read.
         """
         found: dict[str, State] = {}
         try:
@@ -106,13 +106,13 @@ class Watch:
             raise DeviceError(
                 f"{problem.filename}: expected a folder that can be read, found: {problem.strerror}; is it mounted?"
             ) from None
-        if self._disk not in (None, disk) and not found:  # the empty folder that a share was mounted on
+        if self._disk not in (None, disk) and not found:  # the empty mount point of a share
             raise DeviceError(f"{self.folder}: expected the disk that was there, found an empty folder; is it mounted?")
         self._disk = disk
         return found
 
     def _compare(self, found: dict[str, State]) -> None:
-        """Note what is new, and forget what is gone."""
+        """Note new and changed files, and forget deleted ones."""
         now = self.clock()
         self._known = {name: state for name, state in self._known.items() if name in found}
         self._unread = {name: unread for name, unread in self._unread.items() if name in found}
@@ -121,26 +121,26 @@ class Watch:
                 self._unread[name] = Unread(state, since=now, due=now)
 
     def _due_shots(self) -> Iterator[Shot]:
-        """Read what may be whole by now, the oldest first."""
+        """Read the files that may be complete by now, the oldest first."""
         now = self.clock()
         due = sorted((unread.state, name) for name, unread in self._unread.items() if unread.due <= now)
         for state, name in due:
             shot = self._read(name, self._unread[name], age=now - self._unread[name].since)
-            if shot is not None and _state(self.folder / name) == state:  # else it was deleted or written to meanwhile
+            if shot is not None and _state(self.folder / name) == state:  # else it was deleted or changed meanwhile
                 del self._unread[name]
                 self._known[name] = state
                 yield shot
 
     def _read(self, name: str, unread: Unread, *, age: float) -> Shot | None:
-        """A file's shot; None if it is not whole, and then says when to look again."""
+        """The shot of a file; None, and a later due time, if the file is not complete."""
         path = self.folder / name
         patient = age < GIVEN_UP
-        told = _told_whole(path) if patient else True
-        if told is None and age < QUIET:
+        complete = _complete(path) if patient else True
+        if complete is None and age < QUIET:
             self._unread[name] = replace(unread, due=unread.since + QUIET)
             return None
         try:
-            if told is not False:
+            if complete is not False:
                 return Shot(name, read_image(path))
         except DataError as problem:
             if not patient:
@@ -150,7 +150,7 @@ class Watch:
 
 
 def _images(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What bears the name of an image in a folder and below; links are followed, hidden names are left out."""
+    """Everything named like an image in a folder and below it. Links are followed, hidden names are left out."""
     places, seen = [(folder, "")], set()
     while places:
         place, above = places.pop()
@@ -170,11 +170,11 @@ def _images(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                         yield name, entry
         except FileNotFoundError:
             if place == folder:
-                raise  # only a folder further down may go as it likes
+                raise  # a subfolder may be deleted at any time
 
 
 def _state(path: Path | os.DirEntry[str]) -> State | None:
-    """Of a regular file; None if there is none."""
+    """State of a regular file; None if there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -182,12 +182,12 @@ def _state(path: Path | os.DirEntry[str]) -> State | None:
     return (status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
-def _told_whole(path: Path) -> bool | None:
-    """Whether a file is whole; None if it does not say."""
+def _complete(path: Path) -> bool | None:
+    """Whether a file is complete; None if its content does not say."""
     suffix = path.suffix.lower()
-    if suffix not in TELLING:
+    if suffix not in JUDGED:
         return None
     try:
-        return whole(path.read_bytes(), suffix)
-    except OSError:  # gone, or not to be read yet
+        return is_complete(path.read_bytes(), suffix)
+    except OSError:  # deleted, or not readable yet
         return False
