@@ -50,7 +50,7 @@ def _section(title: str, command: ArgumentParser) -> str:
         if rows:
             heading = (group.title or "").rstrip(":")
             parts.append(f"**{_literal(heading[:1].upper() + heading[1:])}**")
-            parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+            parts.append("\n".join(["| | meaning |", "|---|---|", *rows]))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
