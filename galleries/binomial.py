@@ -1,4 +1,4 @@
-"""How sure a rate is that was counted: quantiles of the beta distribution, and the interval of Clopper and Pearson."""
+"""The confidence interval of a counted rate (Clopper and Pearson), and quantiles of the beta distribution."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ CONFIDENCE = 0.95
 
 
 def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The rates that a binomial test would not refuse, for `count` of `of` > 0: an interval that is never too short.
+    """The interval of rates that a binomial test does not reject for `count` of `of` > 0; it is never too short.
 
-    Clopper & Pearson 1934: its ends are where either tail, the observed count in it, holds half of what is left to
-    chance.
+    Clopper & Pearson 1934: at either end, the tail that includes the observed count has half of the remaining
+    probability.
     """
     tail = (1 - confidence) / 2
     low = 0.0 if count == 0 else beta_quantile(count, of - count + 1, tail)
@@ -21,22 +21,22 @@ def clopper_pearson(count: int, of: int, *, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
-def beta_quantile(first: int, second: int, share: float) -> float:
-    """The x below which a Beta(first, second) distribution holds `share`; both whole, from 1. Found by halving."""
+def beta_quantile(first: int, second: int, probability: float) -> float:
+    """Quantile of a Beta(first, second) distribution with integer parameters from 1, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if beta_share(first, second, middle) < share else (low, middle)
+        low, high = (middle, high) if beta_probability(first, second, middle) < probability else (low, middle)
     return (low + high) / 2
 
 
-def beta_share(first: int, second: int, x: float) -> float:
-    """P(Beta(first, second) ≤ x): that of `first + second - 1` tosses at least `first` come up."""
+def beta_probability(first: int, second: int, x: float) -> float:
+    """P(Beta(first, second) ≤ x), which is P(at least `first` successes in `first + second - 1` trials)."""
     if not 0 < x < 1:
         return float(x >= 1)
-    tosses = first + second - 1
-    # Logarithms of the binomial coefficients: large counts overflow anything else.
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tosses + 1)))])
-    some = np.arange(first, tosses + 1)
-    coefficients = logs[tosses] - logs[some] - logs[tosses - some]
-    return float(np.exp(coefficients + some * math.log(x) + (tosses - some) * math.log1p(-x)).sum())
+    trials = first + second - 1
+    # Logarithms of the binomial coefficients, which overflow for large counts.
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
+    some = np.arange(first, trials + 1)
+    coefficients = logs[trials] - logs[some] - logs[trials - some]
+    return float(np.exp(coefficients + some * math.log(x) + (trials - some) * math.log1p(-x)).sum())

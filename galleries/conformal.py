@@ -1,12 +1,12 @@
 """From scores of good images to a threshold with a stated false-reject rate.
 
-Split-free conformal prediction (Vovk et al. 2005; the leave-one-out form is the jackknife of Barber et al. 2021): if
-the frames of the line and the n good images are exchangeable, the share of good frames over the k-th smallest of n
-leave-one-out scores is at most (n + 1 - k) / (n + 1). For distances to the nearest of a set this holds with
-leave-one-out scores as they are: a larger gallery can only bring distances down, so a good image scored against all
-others and the new frame would score no higher than it does against the others alone. For scores over an expected map,
-for approximate search and for the K nearest images only, it is measured, not proved: docs/architecture.md. The tail
-beyond the largest score is taken as exponential; heavier ones reject more than is said.
+Full conformal prediction (Vovk et al. 2005; in leave-one-out form the jackknife of Barber et al. 2021): if the frames
+of the line and the n good images are exchangeable, at most a fraction (n + 1 - k) / (n + 1) of good frames scores over
+the k-th smallest of n leave-one-out scores. For distances to the nearest item of a gallery this holds without
+correction: a larger gallery can only reduce distances, so with the new frame added to the gallery no good image would
+score higher than its leave-one-out score. For scores over a baseline, for approximate search, and where only the K
+nearest images count, it is measured, not proved: docs/architecture.md. Beyond the largest score the tail is assumed to
+be exponential; with a heavier tail more good frames are rejected than stated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,19 +22,19 @@ from spade_edge.galleries.binomial import CONFIDENCE, beta_quantile, clopper_pea
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.threshold import CERTIFIED, EXTRAPOLATED
 
-FEWEST = 10  # scores from which a tail is extrapolated
-TAIL = 0.2  # share of the scores that make the tail
+FEWEST = 10  # scores needed to extrapolate a tail
+TAIL = 0.2  # fraction of the scores that form the tail
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A threshold and what is known of it.
+    """A threshold and its false-reject rate.
 
     Attributes:
         value: scores above it are rejected.
-        rate: of good frames that are; at most this if certified, expected if extrapolated.
+        rate: fraction of good frames that are rejected: an upper bound if certified, an estimate if extrapolated.
         basis: "certified", by counting, or "extrapolated", beyond the largest score.
-        interval: 95 % interval of the rate that these very images give.
+        interval: 95 % confidence interval of the rate, given these images.
     """
 
     value: float
@@ -43,17 +44,17 @@ class Limit:
 
 
 def lowest_rate(count: int) -> float:
-    """The lowest false-reject rate that so many good images can certify."""
+    """The lowest false-reject rate that this number of good images can certify."""
     return 1 / (count + 1)
 
 
 def images_needed(rate: float) -> int:
-    """Good images that certify a rate."""
+    """The number of good images that is needed to certify a rate."""
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
 def check_rate(rate: float | None, count: int) -> None:
-    """Refuse a rate that so many images cannot even hint at, before they are put to work.
+    """Refuse a rate that is too low for this number of images, before the long work starts.
 
     Raises:
         UsageError: as for `limit`.
@@ -66,10 +67,10 @@ def limit(scores: Sequence[float], *, rate: float | None = None) -> Limit:
 
     Args:
         scores: leave-one-out scores of good images.
-        rate: over 0, under 1; None for the lowest that these can certify.
+        rate: over 0 and under 1; None for the lowest that these images can certify.
 
     Raises:
-        UsageError: a rate out of range, or one that so few images cannot even hint at.
+        UsageError: a rate out of range, or too low to be extrapolated from so few images.
     """
     ordered = np.sort(np.asarray(scores, np.float64))
     count = len(ordered)
@@ -95,14 +96,14 @@ def limit(scores: Sequence[float], *, rate: float | None = None) -> Limit:
 
 
 def rate_of(scores: Sequence[float], value: float) -> tuple[float, tuple[float, float]]:
-    """The rate that a threshold set by hand stands for, and its 95 % interval, by counting."""
+    """The rate of a manual threshold and its 95 % confidence interval, by counting."""
     count = len(scores)
     over = int(np.count_nonzero(np.asarray(scores) > value))
     return (over + 1) / (count + 1), clopper_pearson(over, count)
 
 
 def _extrapolated(ordered: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> Limit:
-    """Take the largest scores' excess over the others as exponentially distributed, and follow that to the rate."""
+    """Fit an exponential distribution to the excess of the largest scores, and extrapolate it to the rate."""
     count = len(ordered)
     tail = max(5, int(TAIL * count))
     start = float(ordered[count - tail - 1])
@@ -113,21 +114,22 @@ def _extrapolated(ordered: np.ndarray[tuple[int], np.dtype[np.float64]], rate: f
         return tail / count * math.exp(-(value - start) / true_mean) if true_mean > 0 else 0.0
 
     # 2 * tail * mean / (true mean) has a χ² distribution of 2 * tail degrees of freedom.
-    low, high = (2 * tail * mean / _chi_squared(2 * tail, share) for share in (1 - _SIDE, _SIDE))
+    low, high = (2 * tail * mean / _chi_squared(2 * tail, probability) for probability in (1 - _SIDE, _SIDE))
     return Limit(value=value, rate=rate, basis=EXTRAPOLATED, interval=(rate_if(low), rate_if(high)))
 
 
 _SIDE = (1 - CONFIDENCE) / 2
-_NORMAL = 1.959963984540054  # its quantile at 1 - _SIDE
+_NORMAL = 1.959963984540054  # quantile of the normal distribution at 1 - _SIDE
 
 
-def _chi_squared(degrees: int, share: float) -> float:
-    """Quantile, by Wilson and Hilferty; better than 1 % from 10 degrees of freedom."""
-    normal = _NORMAL if share > 0.5 else -_NORMAL
+def _chi_squared(degrees: int, probability: float) -> float:
+    """Quantile by Wilson and Hilferty at _SIDE or 1 - _SIDE; better than 1 % from 10 degrees of freedom."""
+    normal = _NORMAL if probability > 0.5 else -_NORMAL
     spread = 2 / (9 * degrees)
     return degrees * float(1 - spread + normal * math.sqrt(spread)) ** 3
 
 
+@lru_cache(maxsize=64)  # the same for every threshold of a number of images
 def _beta_interval(over: int, under: int) -> tuple[float, float]:
-    """Of a Beta(over, under) distribution: the rate over the `under`-th of `over + under - 1` ordered scores."""
+    """Interval of the rate over the `under`-th of `over + under - 1` ordered scores, which is Beta(over, under)."""
     return beta_quantile(over, under, _SIDE), beta_quantile(over, under, 1 - _SIDE)

@@ -1,4 +1,4 @@
-"""Good images that show the same part in the same place twice: each would vouch for the other."""
+"""Near-duplicates among the good images: two images of the same part in the same place, which match each other."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-ALIKE = (
-    0.03  # of the usual difference of two good images: the same picture but for noise, compression or a little light
-)
-MOST = 0.25  # share of the images that one may be like
-COLUMNS = 4096  # numbers of each picture that are looked at together
+ALIKE = 0.03  # of the usual difference of two good images; less is due to noise, compression or a little light
+MOST = 0.25  # fraction of the images that one image may resemble
+COLUMNS = 4096  # values of each thumbnail that are processed together
 
 
 def near_duplicates(thumbnails: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
     """Find pairs of images whose thumbnails differ far less than those of two good images usually do.
 
-    The mean squared difference of pixels, each thumbnail taken at the same brightness, is held against its median over
-    all pairs. On six public sets two different images came down to .09 of that; a copy with noise (σ = 3), JPEG
-    compression or 2 % more light stayed below .01; images of a part that was moved are no duplicates. What more than a
-    quarter of all images are like is no picture that was taken twice, but a kind of part, or all there is to see: then
-    none is a duplicate.
+    The mean squared difference of pixels, at equal brightness, is compared with its median over all pairs. On six
+    public sets the smallest value for two different images was 0.09 of the median; for copies with noise (σ = 3), JPEG
+    compression or 2 % more light it stayed below 0.01. Images of a part that was moved are not duplicates. An image
+    that resembles more than a quarter of all images shows a common kind of part, or nothing that varies; it is then no
+    duplicate.
 
     Args:
-        thumbnails: (views * count, h, w, 3), entries of the gallery, view by view.
+        thumbnails: (views * count, h, w, 3) uint8, of the gallery items, view by view.
         count: N, images.
 
     Returns:
@@ -32,7 +30,7 @@ def near_duplicates(thumbnails: NDArray[np.uint8], count: int) -> NDArray[np.boo
     """
     pixels = thumbnails.reshape(len(thumbnails) // count, count, -1)
     products = np.zeros((count, count), np.float64)
-    # A part in a fixture under wavering light would else seem to repeat itself whenever the light does.
+    # Without this, images of a fixed part under varying light would seem duplicates whenever the light is the same.
     brightness = (128 / np.maximum(pixels.mean(axis=(0, 2)), 1)).astype(np.float32)[:, np.newaxis]
     for view in pixels:
         for start in range(0, view.shape[1], COLUMNS):

@@ -1,4 +1,4 @@
-"""Golden frames: made from one good image, scored once by the machine that builds, and kept in the bundle."""
+"""Golden frames: made from a good image, scored by the machine that builds the bundle, and stored in it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.network.card import ModelCard
 
 COUNT = 2
-NOISE = 3  # grey levels, standard deviation: more than a camera's, so that no embedding is one of the gallery's
-DAMAGE = 6  # the damaged square is a sixth of the view's shorter side
+NOISE = 3  # standard deviation in grey levels: more than a camera's, so that no embedding equals one in the gallery
+DAMAGE = 6  # the side of the damaged square is a sixth of the view's shorter side
 
 
 def golden_frames(image: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
-    """A good frame with noise, and the same with a square whose grey levels are off by half of all.
+    """A good frame with noise, and the same frame with a square whose grey levels are shifted by 128.
 
     Args:
-        image: (H, W, 3) uint8 BGR or (H, W) grey, a good image. Where frames may have any size, every so many of its
-            rows and columns are kept, as many as leave twice the view: a bundle need not hold a 20-megapixel frame.
-        canvas: where the views lie.
+        image: (H, W, 3) uint8 BGR or (H, W) grey, a good image. Where frames may have any size, it is subsampled to
+            about twice the size of the view, so that the bundle need not hold a frame of 20 megapixels.
+        canvas: the layout of the views.
 
     Returns:
         (2, h, w, 3) or (2, h, w) uint8.
@@ -33,23 +33,23 @@ def golden_frames(image: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]
     noise = np.random.default_rng(0).normal(0, NOISE, kept.shape)
     noisy = np.clip(np.rint(kept + noise), 0, 255).astype(np.uint8)
     damaged = noisy.copy()
-    # The middle of the view whose features are kept.
+    # In the middle of the view whose features are stored.
     x, y, width, height = canvas.boxes[len(canvas.boxes) // 2]
     down, across = (have / want for have, want in zip(kept.shape[:2], canvas.reference, strict=True))
     top, left, high, wide = int(y * down), int(x * across), int(height * down), int(width * across)
     side = max(1, min(high, wide) // DAMAGE)
     first, second = top + (high - side) // 2, left + (wide - side) // 2
     square = damaged[first : first + side, second : second + side]
-    square += 128  # wraps around: no grey level comes out like itself
+    square += 128  # wraps around, so every grey level changes
     return np.stack([noisy, damaged])
 
 
 def add_golden(stage: Staging, scorer: Scorer, image: NDArray[np.uint8]) -> tuple[Judged, ...]:
-    """Score golden frames with the finished bundle and write them into it.
+    """Score golden frames with the finished bundle and add them to it.
 
     Args:
         stage: the bundle.
-        scorer: of it, as a device opens it.
+        scorer: of the bundle, opened as on a device.
         image: a good image.
     """
     frames = golden_frames(image, scorer.canvas)
@@ -63,7 +63,7 @@ def add_golden(stage: Staging, scorer: Scorer, image: NDArray[np.uint8]) -> tupl
 
 
 def golden_bytes(card: ModelCard, canvas: Canvas, shape: tuple[int, ...]) -> int:
-    """Size of golden frames made of an image of (H, W) or (H, W, 3)."""
+    """Size in bytes of golden frames made from an image of shape (H, W) or (H, W, 3)."""
     step = _step(shape[:2], canvas)
     frame = -(-shape[0] // step) * -(-shape[1] // step) * int(np.prod(shape[2:]))
     features = SAMPLES**2 * sum(level.channels for level in card.levels)

@@ -1,4 +1,4 @@
-"""Image files as frames. The only module that decodes them; OpenCV is needed for all but .npy, .pgm and .ppm."""
+"""Image files as frames. No other module decodes them. OpenCV is needed for all but .npy and 8-bit .pgm and .ppm."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WITHOUT_OPENCV = (".npy", ".pgm", ".ppm")
 WITH_OPENCV = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SUFFIXES = WITH_OPENCV + WITHOUT_OPENCV
 LARGEST = 2 << 30  # bytes
-TAIL = 1024  # bytes at the end of a file in which its end mark must stand; some cameras append a little
+TAIL = 1024  # bytes at the end of a file that must contain its end marker; some cameras append data
 
 
 def find_images(folder: Path) -> tuple[Path, ...]:
-    """All image files below a folder, in the order of their names; links are followed, hidden names are left out.
+    """All image files in a folder and its subfolders, sorted by name; links are followed, hidden files are left out.
 
     Raises:
-        DataError: the folder does not exist, it or one below it cannot be read, or there is no image.
+        DataError: the folder does not exist, it or a subfolder cannot be read, or it holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of images, found {'a file' if folder.exists() else 'nothing'}")
@@ -50,18 +50,18 @@ def find_images(folder: Path) -> tuple[Path, ...]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Read an image file as a frame.
 
-    Sixteen-bit images are divided by 257, so 65535 becomes 255; an alpha channel is dropped; EXIF rotation is ignored,
-    as a camera on the line has none. A file that ends early is refused; damage inside a JPEG can go unnoticed.
+    16-bit images are divided by 257, so 65535 becomes 255. An alpha channel is dropped. EXIF rotation is ignored,
+    because the frames of a line camera have none. Truncated files are refused; damage inside a JPEG can go unnoticed.
 
     Returns:
         (H, W, 3) uint8 BGR or (H, W) uint8 grey.
 
     Raises:
-        DataError: the file is missing, empty, damaged or of another kind.
-        DeviceError: the kind of file needs OpenCV, which is not installed.
+        DataError: the file is missing, empty, damaged or of an unknown format.
+        DeviceError: the format needs OpenCV, which is not installed.
     """
     try:
-        if path.exists() and not path.is_file():  # reading a pipe or device could last forever
+        if path.exists() and not path.is_file():  # reading a pipe or device might never end
             raise DataError(f"{path}: expected an image file, found a folder, pipe or device")
         size = path.stat().st_size
         if not 0 < size <= LARGEST:
@@ -91,9 +91,11 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
     for start, end in ((b"\x89PNG", b"IEND"), (b"\xff\xd8", b"\xff\xd9")):
-        # Decoders fill the missing part of a JPEG with grey and go on.
+        # Decoders fill the missing part of a truncated JPEG with grey.
         if raw.startswith(start) and end not in raw[-TAIL:]:
-            raise DataError(f"{path}: expected a whole image, found {len(raw)} bytes without its end; is it cut off?")
+            raise DataError(
+                f"{path}: expected a whole image, found {len(raw)} bytes without an end marker; is it truncated?"
+            )
     try:
         import cv2
     except ModuleNotFoundError:
@@ -135,7 +137,7 @@ def _as_frame(image: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
     if image.dtype == np.uint16:
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise DataError(f"{path}: expected 8 or 16 bits a channel, {found}")
+        raise DataError(f"{path}: expected 8 or 16 bits per channel, {found}")
     if image.ndim == 3 and image.shape[2] in (2, 4):  # the last channel is transparency
         image = image[:, :, 0] if image.shape[2] == 2 else image[:, :, :3]
     if image.ndim == 3 and image.shape[2] == 1:

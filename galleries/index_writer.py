@@ -1,4 +1,4 @@
-"""HNSW indexes by hnswlib. The only module that imports it."""
+"""Building HNSW indexes with hnswlib. No other module imports it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from spade_edge.runtime import BundleError, DeviceError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.matching.hnsw import Index
 
-LINKS = 12  # M of the paper: links of a node in the upper layers, twice as many in the lowest
-EF_CONSTRUCTION = 60  # more takes longer and finds nothing better; measured in docs/architecture.md
+LINKS = 12  # M of Malkov & Yashunin: links of a node in the upper layers; in the lowest layer twice as many
+EF_CONSTRUCTION = 60  # more takes longer without better results; measured in docs/architecture.md
 SEED = 100
 
 
 def write_index(keys: NDArray[np.uint8], path: Path) -> None:
     """Build an index over keys (n, D) uint8, labelled 0 to n - 1, and write it in hnswlib's file format.
 
-    hnswlib keeps float32; whole numbers stay whole in it. One thread adds the keys in order, so the same keys give the
+    hnswlib stores float32, which represents uint8 exactly. One thread adds the keys in order, so the same keys give the
     same file.
 
     Raises:
@@ -56,11 +56,11 @@ def write_indexes(stage: Staging, keys: NDArray[np.uint8], count: int, *, progre
 class HnswlibSearch:
     """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, searches=[HnswlibSearch(path)])`.
 
-    It is faster than the runtime's own walk, where hnswlib can be installed.
+    It is faster than the runtime's own graph search, but hnswlib must be installed.
 
     Args:
         bundle: the bundle folder, built with the default --projection.
-        threads: of hnswlib; None for one a core.
+        threads: of hnswlib; None for one per core.
 
     Raises:
         BundleError: no index in the bundle, or a damaged one.
@@ -94,7 +94,7 @@ class HnswlibSearch:
             labels, distances = self._index.knn_query(
                 queries.astype(np.float32), k=known, filter=permitted, num_threads=threads
             )
-        except RuntimeError as problem:  # its walk ended before it met as many
+        except RuntimeError as problem:  # its search ended before it found as many
             raise BundleError(
                 f"expected hnswlib to find {known} cells for each cell of a frame, found fewer ({problem}); "
                 "raise --ef when building, or leave the search to the runtime"
@@ -111,12 +111,12 @@ def _hnswlib() -> Any:
         import hnswlib
     except ModuleNotFoundError:
         raise DeviceError(
-            "expected hnswlib, found none: pip install 'spade-edge[galleries]' (it compiles: a C++ compiler and "
-            "Python's headers are needed)"
+            "expected hnswlib, found none: pip install 'spade-edge[galleries]' (it is compiled: a C++ compiler "
+            "and Python's headers are needed)"
         ) from None
     return hnswlib
 
 
 def index_bytes(count: int, dimensions: int) -> int:
-    """Size of the file, to within a percent: a record a key, and one node in M has links in an upper layer too."""
+    """Size of the file to within a percent: a record per key, and links in an upper layer for one node in M."""
     return count * (4 + 4 * 2 * LINKS + 4 * dimensions + 8 + 4) + count * 4 * (LINKS + 1) // (LINKS - 1)

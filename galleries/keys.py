@@ -1,9 +1,10 @@
-"""Fitting the coding: steps from the range of good features, and the key that a cell is found by.
+"""Fitting the coding: quantization steps from the range of good features, and the keys that cells are searched by.
 
-A key has 64 numbers for the 7,168 features of a cell. What it keeps are the principal directions of the good cells,
-seen in quarters: the mean of a cell counts in full, how its four quarters differ from that mean counts a third. The
-mean alone finds a cell of a fine texture at any phase, so that few positions in it fit; quarters in full insist on the
-phase and give away distance. No distance is ever taken from a key, so nothing that a defect shows is lost here.
+A key has 64 numbers for the 7,168 features of a cell: the projection on the principal directions of the good cells.
+Cells are described by quarters: the mean of the cell has full weight, the differences of its four quarters from that
+mean about a third. With the mean alone, a cell of a fine texture matches at any phase, and few of its positions fit;
+with quarters at full weight the phase dominates and cells at a smaller distance are missed. Keys only select
+candidates: distances are computed from the codes, so no detail of a defect is lost here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from spade_edge.runtime.network.pyramid import Pyramid, by_cell
 
 DIMENSIONS = 64
 DETAIL = 0.35  # weight of the quarters' differences from their mean; measured in docs/architecture.md
-MARGIN = 0.25  # of the range of the good features, above it or half on each side; beyond, the end of the range is coded
+MARGIN = 0.25  # of the range of good features, added above it or half at each end; values beyond are clipped
 ROUNDS = 4  # of subspace iteration
 SEED = 0
 
@@ -30,20 +31,20 @@ def fit_coding(pyramids: Sequence[Pyramid], card: ModelCard, *, dimensions: int 
     Args:
         pyramids: features of at least one view.
         card: of the model they come from.
-        dimensions: D, of a key; fewer where there are not as many cells or features.
+        dimensions: D, of a key; fewer if there are fewer cells or features.
     """
     lowest, steps = [], []
     for i in range(len(card.levels)):
         low = min(float(p.levels[i].min()) for p in pyramids)
         high = max(float(p.levels[i].max()) for p in pyramids)
         margin = MARGIN * (high - low)
-        lowest.append(0.0 if low >= 0 else low - margin / 2)  # after a ReLU nothing is ever below 0
-        steps.append((high + margin - lowest[-1] or 1.0) / LARGEST)  # 1: a level that says nothing of good images
+        lowest.append(0.0 if low >= 0 else low - margin / 2)  # features after a ReLU are never negative
+        steps.append((high + margin - lowest[-1] or 1.0) / LARGEST)  # 1 for a level that is constant on good images
     seen = np.concatenate([_quarters(p, card) for p in pyramids])  # (cells, G)
     directions = _principal(seen, min(dimensions, *seen.shape))
-    # Turned at random, so that every number of a key varies as much: one step then serves all.
-    turn, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((directions.shape[1],) * 2))
-    directions = directions @ turn
+    # A random rotation gives every dimension of a key the same spread, so that one step suits all.
+    rotation, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((directions.shape[1],) * 2))
+    directions = directions @ rotation
     keys = (seen - seen.mean(axis=0)) @ directions
     half = LARGEST // 2 + 1
     directions *= (half - 1) / max(float(np.abs(keys).max()) * (1 + MARGIN), 1e-12)
@@ -66,12 +67,12 @@ def _principal(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     for _ in range(ROUNDS):
         basis, _ = np.linalg.qr(centred.T @ (centred @ basis.astype(np.float32)))
     small = centred @ basis.astype(np.float32)
-    _, turn = np.linalg.eigh(small.T @ small)  # ascending
-    return np.asarray(basis @ turn[:, ::-1][:, :count], np.float32)
+    _, rotation = np.linalg.eigh(small.T @ small)  # ascending
+    return np.asarray(basis @ rotation[:, ::-1][:, :count], np.float32)
 
 
 def _shape(card: ModelCard) -> list[tuple[int, int, int, float]]:
-    """For each level: span, quarters along a side, channels, weight of a quarter (root of the embeddings it covers)."""
+    """For each level: span, quarters along a side, channels, weight of a quarter (root of its number of embeddings)."""
     shape = []
     for level in card.levels:
         span = card.span(level)
@@ -97,7 +98,7 @@ def _quarters(pyramid: Pyramid, card: ModelCard) -> NDArray[np.float32]:
 
 
 def _of_record(directions: NDArray[np.float32], card: ModelCard, steps: Sequence[float]) -> NDArray[np.float32]:
-    """From directions in quarters (G, D) to the same in a cell's record of codes (F, D): `_quarters`, transposed."""
+    """Directions over quarters, (G, D), as directions over the codes of a cell, (F, D): `_quarters`, transposed."""
     parts, start = [], 0
     for (span, quarters, channels, weight), step in zip(_shape(card), steps, strict=True):
         stop = start + quarters**2 * channels
@@ -112,7 +113,7 @@ def _of_record(directions: NDArray[np.float32], card: ModelCard, steps: Sequence
 
 
 def _origin(card: ModelCard, lowest: Sequence[float]) -> NDArray[np.float32]:
-    """What `_quarters` gives for a view whose codes are all 0: every feature is the lowest of its level."""
+    """The result of `_quarters` for a cell whose codes are all 0, where every feature is the lowest of its level."""
     return np.concatenate(
         [
             np.full(quarters**2 * channels, low * weight, np.float32)

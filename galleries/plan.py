@@ -94,7 +94,7 @@ def make_plan(
         proposed_views = len(
             replace(views, auto=True, tile=None, overlap=None).layout(frame_size, card.view, looked_at)
         )
-    except UsageError:  # all regions together would have more views than there can be
+    except UsageError:  # all regions together would have too many views
         proposal = None
     fixed = model_bytes + golden_bytes(card, Canvas(layout, card.view), shapes[0] if shapes else card.view.size)
     plan = Plan(

@@ -1,4 +1,4 @@
-"""Some views of good images, for what needs to see a few of them before there is a gallery."""
+"""A sample of views of good images, e.g. to calibrate INT8 before there is a gallery."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 COUNT = 16
-STEPS = 0.7548776662466927, 0.5698402909980532  # powers of the plastic number: the R2 sequence
+STEPS = 0.7548776662466927, 0.5698402909980532  # powers of the plastic number: the R2 low-discrepancy sequence
 
 
 def sample_views(
     folder: Path, view: View, *, tile: tuple[int, int] | None = None, count: int = COUNT
 ) -> NDArray[np.float32]:
-    """Look at some of the images of a folder, evenly spaced.
+    """Read some of the images of a folder, evenly spaced, as views.
 
     Args:
-        folder: nested folders count.
+        folder: of images, with its subfolders.
         view: how a frame becomes the network's input.
-        tile: (height, width) of the part of each image that is seen, somewhere else in every one; None for the whole.
+        tile: (height, width) of the part that is taken from each image, at a different place in each; None for the
+            whole image.
         count: of images, at most.
 
     Returns:
         (N, H, W, 3) float32 BGR, 0 to 255, one for each image.
 
     Raises:
-        DataError: no images, or one that cannot be read or is smaller than the tile.
-        UsageError: tiles, and a view that crops.
+        DataError: there are no images, or one cannot be read or is smaller than the tile.
+        UsageError: a tile with a view that crops.
     """
     if tile is not None and view.cropped:
         raise UsageError("expected a model that sees all of a tile, found --resize and --crop; use --input instead")
     found = find_images(folder)
-    viewer = Preprocessor(Canvas(WHOLE, view))
+    preprocessor = Preprocessor(Canvas(WHOLE, view))
     views: list[NDArray[np.float32]] = []
     for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):
         frame = read_image(found[number])
         if tile is not None:
             frame = _part(frame, tile, len(views), path=found[number])
-        views.append(viewer(frame))
+        views.append(preprocessor(frame))
     return np.concatenate(views)
 
 
 def _part(frame: NDArray[np.uint8], tile: tuple[int, int], number: int, *, path: Path) -> NDArray[np.uint8]:
-    """A tile of a frame; those of consecutive numbers lie far apart and cover it evenly."""
+    """A tile of a frame; tiles of consecutive numbers lie far apart and cover the frame evenly."""
     room = [have - want for have, want in zip(frame.shape[:2], tile, strict=True)]
     if min(room) < 0:
         raise DataError(

@@ -1,4 +1,4 @@
-"""Choosing which parts of a frame become views: the whole, regions of interest, tiles."""
+"""Choosing the parts of a frame that become views: the whole frame, regions of interest, or tiles."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from spade_edge.runtime.geometry.layout import MOST_VIEWS, WHOLE, Box, Layout
 from spade_edge.runtime.geometry.view import View
 
 SMALLEST = 16  # pixels of a tile's side
-OVERLAP = 8  # tiles overlap by one part in so many of their shorter side
-SQUEEZED = 2.0  # times more along one axis than along the other: beyond, the parts of a picture no longer look alike
-SHRUNK = 5.0  # frame pixels to a pixel of the view, beyond which small defects are averaged away
-TILED = 2.0  # frame pixels to a pixel of the view that tiles aim at
+OVERLAP = 8  # by default, tiles overlap by this fraction (1/8) of their shorter side
+SQUEEZED = 2.0  # largest ratio of the scales along both axes: beyond, textures look different in each direction
+SHRUNK = 5.0  # frame pixels per view pixel, beyond which small defects are averaged away
+TILED = 2.0  # frame pixels per view pixel that tiles aim at
 
 
 @dataclass(frozen=True)
 class Views:
-    """What of a frame is to be looked at. The default is one view of the whole frame, whatever its size.
+    """The parts of a frame that are inspected. The default is one view of the whole frame, of any size.
 
     Attributes:
-        tile: (height, width) of tiles in pixels of the frame; None for no tiles.
-        overlap: pixels that neighbouring tiles share at least; None for an eighth of a tile's shorter side.
-        regions: (x, y, width, height) in pixels of the frame; each is a view, or is covered with tiles; none for all.
-        mask: an image of the frame's size in which 0 is ignored; None for no mask. Without regions, what is not ignored
-            and the box around it is the region.
-        auto: take what `propose` finds best for the frames' size.
+        tile: (height, width) of tiles in frame pixels; None for no tiles.
+        overlap: pixels that adjacent tiles share at least; None for an eighth of a tile's shorter side.
+        regions: (x, y, width, height) in frame pixels; each becomes a view or is covered with tiles. Empty for the
+            whole frame.
+        mask: an image of the size of the frames, whose pixels of value 0 are ignored; None for no mask. Without
+            regions, the bounding box of the other pixels is the region.
+        auto: choose tiles or one view by the size of the frames, as `propose` does.
+
+    Raises:
+        UsageError: tiles that are too small, or an overlap that does not fit them.
     """
 
     tile: tuple[int, int] | None = None
@@ -51,18 +55,18 @@ class Views:
             self._overlap(self.tile)
 
     def layout(self, frame_size: tuple[int, int], view: View, mask: NDArray[np.bool_] | None) -> Layout:
-        """Lay the views out.
+        """The layout of the views.
 
         Args:
             frame_size: (height, width) of all frames.
             view: of the model.
-            mask: (H, W) bool, False for ignored pixels.
+            mask: (H, W) bool, false for ignored pixels.
 
         Raises:
             UsageError: a region lies outside the frame, the mask ignores everything, or there are too many views.
         """
         if self.regions:
-            Layout(frame=frame_size, boxes=self.regions)  # says what is wrong with them, before tiles are laid on them
+            Layout(frame=frame_size, boxes=self.regions)  # checks the regions before they are covered with tiles
         boxes: list[Box] = []
         for place in self.places(frame_size, mask):
             tile = propose((place[3], place[2]), view).tile if self.auto else self.tile
@@ -72,7 +76,7 @@ class Views:
         if mask is not None:
             boxes = [(x, y, w, h) for x, y, w, h in boxes if mask[y : y + h, x : x + w].any()]
             if not boxes:
-                raise UsageError("expected a mask that leaves something of the regions, found one that ignores all")
+                raise UsageError("expected a mask that leaves part of the regions, found one that ignores them all")
         return Layout(frame=frame_size, boxes=tuple(dict.fromkeys(boxes)), masked=mask is not None)
 
     def _overlap(self, tile: tuple[int, int]) -> int:
@@ -87,7 +91,7 @@ class Views:
         return self.overlap
 
     def places(self, frame_size: tuple[int, int], mask: NDArray[np.bool_] | None) -> tuple[Box, ...]:
-        """The regions: those asked for, else the box around what the mask leaves, else the whole frame."""
+        """The regions: as given, else the bounding box of the mask, else the whole frame."""
         if self.regions:
             return self.regions
         return ((0, 0, frame_size[1], frame_size[0]) if mask is None else _box_around(mask),)
@@ -95,11 +99,11 @@ class Views:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What seems best for frames of a size.
+    """The proposed views for frames of a size.
 
     Attributes:
-        tile: (height, width) of tiles in pixels of the frame; None for one view of the whole.
-        why: a sentence.
+        tile: (height, width) of tiles in frame pixels; None for one view.
+        why: the reason, a phrase.
     """
 
     tile: tuple[int, int] | None
@@ -107,7 +111,7 @@ class Proposal:
 
 
 def propose(size: tuple[int, int], view: View) -> Proposal:
-    """Choose between one view and tiles of a frame or region of (height, width), from how much it would shrink."""
+    """Choose between one view and tiles for a frame or region of (height, width), by how much it would shrink."""
     down, across = (pixels / seen for pixels, seen in zip(size, view.size, strict=True))
     if view.cropped:
         return Proposal(None, "the model crops what it is given, so it cannot be given tiles")
@@ -121,7 +125,7 @@ def propose(size: tuple[int, int], view: View) -> Proposal:
     if squeeze > SQUEEZED:
         one, other = ("width", "height") if across > down else ("height", "width")
         shrinks += f", the {one} {squeeze:.1f} times as much as the {other}"
-    scale = min(max(min(down, across), 1.0), TILED)  # a strip is as high as its tiles if that shrinks it little enough
+    scale = min(max(min(down, across), 1.0), TILED)  # tiles span the height of a strip if it shrinks little enough
     tile = _tile(size, view, scale)
     while _count(size, tile) > MOST_VIEWS and (larger := _tile(size, view, 1.25 * scale)) != tile:
         scale, tile = 1.25 * scale, larger
@@ -132,7 +136,7 @@ def propose(size: tuple[int, int], view: View) -> Proposal:
 
 
 def _tile(size: tuple[int, int], view: View, scale: float) -> tuple[int, int]:
-    """A tile that shrinks so many times, but is no larger than what there is and not squeezed either."""
+    """A tile that shrinks by `scale`, but is no larger than the region and is not squeezed."""
     shrinks = [min(scale, pixels / seen) for pixels, seen in zip(size, view.size, strict=True)]
     most = SQUEEZED * min(shrinks)
     height, width = (max(1, int(min(shrink, most) * seen)) for shrink, seen in zip(shrinks, view.size, strict=True))
@@ -147,9 +151,10 @@ def _count(size: tuple[int, int], tile: tuple[int, int]) -> int:
 
 
 def tiles(region: Box, tile: tuple[int, int], overlap: int) -> tuple[Box, ...]:
-    """Cover a region, (x, y, width, height), with tiles of (height, width), row by row, evenly spread.
+    """Cover a region, (x, y, width, height), with evenly spaced tiles of (height, width), row by row.
 
-    Neighbours share `overlap` pixels or more. An axis of the region that is shorter than a tile gets one that fits.
+    Adjacent tiles share at least `overlap` pixels. Along an axis where the region is shorter than a tile, the tile is
+    as long as the region.
     """
     x, y, width, height = region
     high, wide = min(tile[0], height), min(tile[1], width)
@@ -168,11 +173,11 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask of what is looked at: (H, W) bool, False where the image is 0 in every channel.
+    """Read a mask: (H, W) bool, false where the image is 0 in every channel.
 
     Raises:
-        DataError: the file cannot be read, or has another size than the frames.
-        UsageError: it ignores everything.
+        DataError: the file cannot be read, or its size is not that of the frames.
+        UsageError: the mask ignores everything.
     """
     mask = read_mask(path)
     if mask.shape != frame_size:
@@ -181,7 +186,7 @@ def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]
             f"found {mask.shape[1]}x{mask.shape[0]}"
         )
     if not mask.any():
-        raise UsageError(f"{path}: expected a mask with pixels over 0, which are looked at, found none")
+        raise UsageError(f"{path}: expected a mask with pixels over 0, which are inspected, found none")
     return mask
 
 

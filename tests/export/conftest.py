@@ -84,3 +84,11 @@ def exported(resnet18: nn.Module, small: View, tmp_path_factory: pytest.TempPath
     pyramid = build_pyramid("resnet18", image_level=4, state=resnet18.state_dict())
     path = tmp_path_factory.mktemp("exported") / "resnet18.onnx"
     return export_pyramid(pyramid, path, view=small, weights_note={"source": "random"})
+
+
+@pytest.fixture(scope="session")
+def two_levels(small: View, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """resnet18 up to level 2 at 64x64, levels 1 and 2, a twentieth of the size: where the network does not matter."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("two_levels") / "resnet18.onnx"
+    return export_pyramid(build_pyramid("resnet18", levels=(1, 2)), path, view=small, weights_note={"source": "random"})

@@ -34,15 +34,24 @@ def test_levels_and_image_vector_are_those_of_torchvision(resnet18: nn.Module, f
     np.testing.assert_allclose(image, expected["level4"].mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def of_torchvision(resnet18: nn.Module, frames: Frames, oracle: Oracle) -> Mapping[str, Views]:
+    """Levels 1 to 4 of one view of 32x32."""
+    return oracle(resnet18, frames(1, size=(32, 32)))
+
+
 @pytest.mark.parametrize(
     ("levels", "image_level"),
     [((1,), None), ((2,), None), ((3,), None), ((1, 2), 3), ((1, 3), 3), ((2, 3), 4), ((1,), 4), ((1, 2, 3), None)],
 )
 def test_any_levels_and_image_level(
-    levels: tuple[int, ...], image_level: int | None, resnet18: nn.Module, frames: Frames, oracle: Oracle
+    levels: tuple[int, ...],
+    image_level: int | None,
+    resnet18: nn.Module,
+    frames: Frames,
+    of_torchvision: Mapping[str, Views],
 ) -> None:
-    views = frames(1, size=(32, 32))
-    expected = oracle(resnet18, views)
+    views, expected = frames(1, size=(32, 32)), of_torchvision
     pyramid = build_pyramid("resnet18", levels=levels, image_level=image_level, state=resnet18.state_dict())
     assert [level.number for level in pyramid.levels] == list(levels)
     assert pyramid.image_level == (image_level or levels[-1])

@@ -92,7 +92,7 @@ def test_the_interval_is_scipys_beta(count: int) -> None:
 def test_the_beta_distribution_is_scipys(first: int, second: int) -> None:
     for x in np.linspace(0, 1, 41).tolist():
         expected = scipy.stats.beta.cdf(x, first, second)
-        assert binomial.beta_share(first, second, x) == pytest.approx(expected, abs=1e-9)
+        assert binomial.beta_probability(first, second, x) == pytest.approx(expected, abs=1e-9)
         # The identity that it is taken from: of n tosses at least `first` come up.
         assert expected == pytest.approx(scipy.stats.binom.sf(first - 1, first + second - 1, x), abs=1e-9)
 
