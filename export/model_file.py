@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from spade_edge.export.weights import load, read_weights
 from spade_edge.runtime.errors import ModelError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.card import ModelCard
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def export_pyramid(
         card = replace(card, parity=measure_parity(part, pyramid, views=precision.views, source=output.name))
         content = _write(part, model, card)
         _check_fit(part, source=output.name)
+    log.info("exported %s, %s of %d levels", output, card.precision, len(card.levels))
     return ExportReport(output, card, hashlib.sha256(content).hexdigest(), len(content))
 
 

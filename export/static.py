@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from spade_edge.runtime.errors import ModelError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
+
+log = logging.getLogger(__name__)
 
 # Relative to the largest value. With fixed shapes onnxruntime chooses other kernels: with ResNet-18, float32 was the
 # same bit for bit and float16 differed by 3.7e-4; one step of int8 is 8e-3. A wrong graph differs by far more.
@@ -68,6 +71,7 @@ def write_static(model: Path, output: Path, *, batch: int) -> StaticReport:
     with replacing(output, option="--static") as part:
         content = write_model(part, fixed)
         difference = _compared(model, part, batch=batch, tolerance=TOLERANCE[graph.precision], source=output.name)
+    log.info("wrote %s for a batch of %d", output, batch)
     return StaticReport(output, batch, hashlib.sha256(content).hexdigest(), len(content), difference)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -12,6 +13,8 @@ from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.threshold import Threshold
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def set_threshold(
     threshold = _changed(manifest.threshold, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
     if not reason:
         raise UsageError("expected a reason for the change, found none: it is kept with it; give --reason TEXT")
-    return ThresholdChange(threshold, replace_manifest(bundle, replace(manifest, threshold=threshold)))
+    former = replace_manifest(bundle, replace(manifest, threshold=threshold))
+    log.info("changed the threshold of %s to %g: %s", bundle, threshold.score, reason)
+    return ThresholdChange(threshold, former)
 
 
 def _changed(

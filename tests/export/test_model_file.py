@@ -131,7 +131,8 @@ def test_wide_resnet50_2_with_fp16_weights_of_the_truncated_network(
 
 def test_the_same_bytes_again_and_from_another_process(exported: ExportReport, tmp_path: Path) -> None:
     script = (
-        "import sys, torch; from pathlib import Path; from spade_edge.export import build_pyramid, export_pyramid; "
+        "import sys, os; sys.modules['fcntl'] = None; del os.O_DIRECTORY; "  # as on Windows
+        "import torch; from pathlib import Path; from spade_edge.export import build_pyramid, export_pyramid; "
         "from spade_edge.runtime.geometry.view import View; torch.set_num_threads(2); torch.manual_seed(3); "
         "pyramid = build_pyramid('resnet18', levels=(1,)); "
         "export_pyramid(pyramid, Path(sys.argv[1]), view=View((64, 64), (64, 64)), weights_note={'source': 'random'})"
