@@ -67,6 +67,8 @@ class Machine:
         asked: providers with options of each session on a GPU.
         built: engines that were built, not loaded.
         severities: of the default logger, as they were set.
+        devices: where arrays were put.
+        runs: views in each run on a GPU.
     """
 
     version: str = "1.23.2"
@@ -85,6 +87,7 @@ class Machine:
     built: list[str] = field(default_factory=list)
     severities: list[int] = field(default_factory=list)
     devices: list[tuple[str, int]] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
 
     def install(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Machine:
         """Put it in place; engines go into `folder`/cache."""
@@ -224,6 +227,8 @@ class _Session:
             raise RuntimeError(says)
         if says:
             print(f"EP Error: {says} using {self._got}")
+        if self._got[0] != CPU:
+            self._machine.runs += [len(views) for views in arguments[1].values()]
         return self._inner.run(*arguments)
 
     def end_profiling(self) -> str:

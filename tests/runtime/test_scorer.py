@@ -13,6 +13,7 @@ import scipy.ndimage
 import torch
 import torchvision
 from altered import altered
+from fake_gpu import CPU, CUDA, TENSORRT, Machine
 from numpy.typing import NDArray
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -23,8 +24,8 @@ from spade_edge.runtime import BundleError, FrameError, FrameResult, ModelError,
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import PROFILES, Matching
+from spade_edge.runtime.network.protocol import Network
 from spade_edge.runtime.network.pyramid import Pyramid
-from spade_edge.runtime.network.session import Session
 
 Frames = Callable[..., NDArray[np.uint8]]
 
@@ -68,7 +69,7 @@ class Published:
 
 @pytest.fixture(scope="module")
 def published_setup(tmp_path_factory: pytest.TempPathFactory, part: Frames) -> tuple[Path, Path, torch.nn.Module]:
-    """ResNet-18 with random weights, 256 resized, 224 cropped, image vector of level 4; five good images of 512x512."""
+    """ResNet-18 with random weights, 256 resized, 224 cropped, descriptor of level 4; five good images of 512x512."""
     folder = tmp_path_factory.mktemp("published")
     torch.manual_seed(3)
     network = torchvision.models.resnet18(weights=None).eval()
@@ -89,7 +90,9 @@ def test_profile_paper_is_the_paper(
     built = build(
         good, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper", matching=matching)
     )
-    assert not any("view" in departure or "image vector" in departure for departure in built.manifest.deviations)
+    assert not any(
+        "view" in text or "image vector" in text or "descriptor" in text for text in built.manifest.deviations
+    )
     frame = part(99, size=(512, 512), flaw=True)
     result = Scorer.open(built.path)(frame)
     score, heatmap = Published(network, [np.load(good / f"{i}.npy") for i in range(5)])(frame, k=k, kappa=kappa)
@@ -143,7 +146,7 @@ def test_the_score_is_the_mean_of_the_pixels_furthest_over_the_expected(
         over = np.sort((result.heatmap - expected).ravel())[-12:]
         assert result.score == pytest.approx(over.mean(), rel=1e-5) and over.min() < result.score < over.max()
         assert result.heatmap.min() >= 0  # the map itself is not changed
-        assert Scorer.open(paper.path)(frame).score != pytest.approx(result.score, rel=0.01)  # from vectors
+        assert Scorer.open(paper.path)(frame).score != pytest.approx(result.score, rel=0.01)  # from descriptors
 
 
 def test_exact_search_is_there_for_any_bundle_and_never_farther(edge: Built, wide: Path, part: Frames) -> None:
@@ -340,8 +343,9 @@ def test_a_stream_passes_on_what_is_wrong_with_its_source_and_may_be_left(
 class Broken:
     """A session whose finest level has a number that is none."""
 
-    def __init__(self, session: Session, value: float) -> None:
+    def __init__(self, session: Network, value: float) -> None:
         self.card, self.provider = session.card, session.provider
+        self.node_fractions, self.passed_over = session.node_fractions, session.passed_over
         self._session, self._value = session, value
 
     def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
@@ -357,7 +361,7 @@ def test_features_of_a_frame_that_are_not_finite_are_an_error_and_no_verdict(
     edge: Built, paper: Built, good_images: Path, profile: str, value: float
 ) -> None:
     scorer = Scorer.open({"edge": edge, "paper": paper}[profile].path)
-    scorer.session = Broken(scorer.session, value)  # type: ignore[assignment]
+    scorer = Scorer(scorer.bundle, Broken(scorer.session, value), scorer.matcher)
     with pytest.raises((ModelError, BundleError), match="finite"):
         scorer(np.load(good_images / "1.npy"))
 
@@ -406,3 +410,32 @@ def test_bad_frames_and_options_are_refused(edge: Built) -> None:
         Scorer.open(edge.path, search="exact", searches=[HnswlibSearch(edge.path)])
     with pytest.raises(UsageError, match="verify"):
         Scorer.open(edge.path, verify="no")
+
+
+def test_a_result_says_which_provider_ran_which_share(
+    install: Callable[[Machine], Machine], edge: Built, good_images: Path
+) -> None:
+    frame = np.load(good_images / "0.npy")
+    plain = Scorer.open(edge.path)(frame)
+    assert (plain.provider, plain.providers) == (CPU, {CPU: 1.0})
+    machine = install(Machine(left=("Gather",)))
+    result = Scorer.open(edge.path, providers="tensorrt")(frame)
+    assert result.provider == TENSORRT and list(result.providers) == [TENSORRT, CUDA]
+    assert sum(result.providers.values()) == pytest.approx(1) and result.score == pytest.approx(plain.score, rel=1e-4)
+    assert machine.asked[0][0][1]["trt_profile_max_shapes"] == "frames:4x64x64x3"
+    assert Scorer.open(edge.path, providers=[CUDA])(frame).provider == CUDA
+    (fallen,) = Scorer.open(edge.path, providers="cuda", allow_fallback=True).batch([frame])
+    assert fallen.provider == CUDA
+
+
+def test_engines_are_tuned_for_the_views_of_the_bundle(
+    install: Callable[[Machine], Machine], with_views: Callable[[str], Built]
+) -> None:
+    machine = install(Machine())
+    Scorer.open(with_views("shared").path, providers="tensorrt")  # 6 tiles
+    options = machine.asked[0][0][1]
+    assert [options[f"trt_profile_{x}_shapes"][:9] for x in ("min", "opt", "max")] == [
+        "frames:1x",
+        "frames:4x",
+        "frames:4x",
+    ]

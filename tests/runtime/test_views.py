@@ -54,15 +54,15 @@ def embeddings_of(pyramid: Pyramid) -> torch.Tensor:
 
 
 class Naive:
-    """Every embedding against every embedding of the entries that a view may match."""
+    """Every embedding against every embedding of the items that a view may match."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
         self.gallery = scorer.matcher.gallery
         self.count, self.views = len(self.gallery), len(scorer.canvas.boxes)
-        self._known = [embeddings_of(self.gallery.pyramid(entry)) for entry in range(self.count * self.views)]
+        self._known = [embeddings_of(self.gallery.pyramid(item)) for item in range(self.count * self.views)]
 
-    def entries(self, view: int, image: NDArray[np.float32], without: int | None = None) -> list[int]:
+    def items(self, view: int, image: NDArray[np.float32], without: int | None = None) -> list[int]:
         """By the meaning of `gallery` and `neighbours`."""
         matching = self.scorer.matcher.matching
         possible = [
@@ -74,7 +74,7 @@ class Naive:
             for i in range(self.count)
             if i != without and (matching.gallery == "shared" or v == view)
         ]
-        return [entry for _, entry in sorted(possible)[: matching.neighbours]]
+        return [item for _, item in sorted(possible)[: matching.neighbours]]
 
     def rounded(self, pyramid: Pyramid) -> Pyramid:
         """What the codes of a view stand for."""
@@ -91,7 +91,7 @@ class Naive:
 
     def distances(self, pyramid: Pyramid, view: int, without: int | None = None) -> NDArray[np.float64]:
         """Eq. 3."""
-        known = torch.cat([self._known[entry] for entry in self.entries(view, pyramid.descriptor, without)])
+        known = torch.cat([self._known[item] for item in self.items(view, pyramid.descriptor, without)])
         own = embeddings_of(self.rounded(pyramid))
         squared = (own**2).sum(dim=1, keepdim=True) + (known**2).sum(dim=1) - 2 * own @ known.T
         nearest = squared.topk(self.scorer.matcher.matching.kappa, largest=False).values
@@ -104,7 +104,7 @@ def matched(scorer: Scorer, frame: NDArray[np.uint8]) -> list[tuple[Pyramid, Mat
     return list(zip(pyramids, scorer.matcher.match(pyramids, views=range(len(pyramids))), strict=True))
 
 
-def entries_in(matches: Matches) -> set[int]:
+def items_in(matches: Matches) -> set[int]:
     return {matches.nearest(row, column).item for row in range(8) for column in range(8)}
 
 
@@ -191,7 +191,7 @@ def test_the_good_images_are_good_and_near_themselves(with_views: Bundles, textu
 @pytest.mark.parametrize(
     "name", ["shared, exact", "shared, no codes", "per-view, no codes", "masked regions, no codes"]
 )
-def test_exact_search_is_brute_force_over_the_entries_a_view_may_match(
+def test_exact_search_is_brute_force_over_the_items_a_view_may_match(
     with_views: Bundles, texture: Frames, name: str
 ) -> None:
     scorer = Scorer.open(with_views(name).path, threads=1)
@@ -199,7 +199,7 @@ def test_exact_search_is_brute_force_over_the_entries_a_view_may_match(
     found = matched(scorer, texture(101, flaw=(34, 16)))
     for view, (pyramid, matches) in enumerate(found):
         np.testing.assert_allclose(matches.distances, naive.distances(pyramid, view), rtol=1e-3, atol=1e-3)
-        assert entries_in(matches) <= set(naive.entries(view, pyramid.descriptor))
+        assert items_in(matches) <= set(naive.items(view, pyramid.descriptor))
     # And these distances, stitched, are the map.
     result = scorer(texture(101, flaw=(34, 16)))
     stitched = scorer.stitching(
@@ -212,20 +212,18 @@ def test_exact_search_is_brute_force_over_the_entries_a_view_may_match(
 
 
 @pytest.mark.parametrize("name", ["shared", "shared, 5 neighbours", *PER_VIEW, "tiles in regions", "masked"])
-def test_exact_search_on_any_bundle_and_the_walk_near_it(with_views: Bundles, texture: Frames, name: str) -> None:
+def test_exact_search_on_any_bundle_and_graph_search_near_it(with_views: Bundles, texture: Frames, name: str) -> None:
     path = with_views(name).path
-    exact, walked = Scorer.open(path, search="exact"), Scorer.open(path)
+    exact, graph = Scorer.open(path, search="exact"), Scorer.open(path)
     naive = Naive(exact)
     frame = texture(102, flaw=(20, 30))
-    for view, ((pyramid, best), (_, near)) in enumerate(
-        zip(matched(exact, frame), matched(walked, frame), strict=True)
-    ):
+    for view, ((pyramid, best), (_, near)) in enumerate(zip(matched(exact, frame), matched(graph, frame), strict=True)):
         truth = naive.distances(pyramid, view)
         np.testing.assert_allclose(best.distances, truth, rtol=1e-3, atol=1e-2)
         assert (near.distances >= truth * (1 - 1e-3) - 1e-2).all()
         assert near.distances.mean() <= truth.mean() * 1.05 + 1e-3
-        allowed = set(naive.entries(view, pyramid.descriptor))
-        assert entries_in(best) | entries_in(near) <= allowed
+        allowed = set(naive.items(view, pyramid.descriptor))
+        assert items_in(best) | items_in(near) <= allowed
 
 
 @pytest.mark.parametrize("name", PER_VIEW)
@@ -239,12 +237,12 @@ def test_with_a_gallery_per_view_only_the_same_view_is_matched(with_views: Bundl
     for search in (None, "exact"):
         matcher = Scorer.open(scorer.bundle.path, search=search).matcher
         for view, matches in enumerate(matcher.match(pyramids, views=range(views))):
-            assert {entry // count for entry in entries_in(matches)} == {view}
+            assert {item // count for item in items_in(matches)} == {view}
             (alone,) = matcher.match([pyramids[view]], views=[view])
             np.testing.assert_array_equal(alone.distances, matches.distances)
         again = matcher.match([pyramids[1], pyramids[0], pyramids[1]], views=[1, 0, 1])  # in any order
         np.testing.assert_array_equal(again[0].distances, again[2].distances)
-        assert {entry // count for entry in entries_in(again[1])} == {0}
+        assert {item // count for item in items_in(again[1])} == {0}
 
 
 def test_with_a_shared_gallery_any_view_is_matched(with_views: Bundles) -> None:
@@ -253,7 +251,7 @@ def test_with_a_shared_gallery_any_view_is_matched(with_views: Bundles) -> None:
         gallery, count = scorer.matcher.gallery, len(scorer.matcher.gallery)
         pyramids = [gallery.pyramid(((view + 1) % 6) * count) for view in range(6)]
         for view, matches in enumerate(scorer.matcher.match(pyramids, views=range(6))):
-            assert entries_in(matches) == {((view + 1) % 6) * count}
+            assert items_in(matches) == {((view + 1) % 6) * count}
             assert matches.distances.max() < 1e-2
 
 
@@ -267,13 +265,13 @@ def test_no_view_of_an_image_that_is_left_out_is_matched(with_views: Bundles, na
         for view in range(gallery.views):
             pyramid = gallery.pyramid(view * count + image)
             (matches,) = matcher.match([pyramid], views=[view], allowed=others)
-            entries = entries_in(matches)
-            assert image not in {entry % count for entry in entries}
+            items = items_in(matches)
+            assert image not in {item % count for item in items}
             if matcher.matching.gallery == "per-view":
-                assert {entry // count for entry in entries} == {view}
+                assert {item // count for item in items} == {view}
             elif gallery.views == 6:
                 (free,) = matcher.match([pyramid], views=[view])
-                assert image in {entry % count for entry in entries_in(free)}
+                assert image in {item % count for item in items_in(free)}
 
 
 @pytest.mark.parametrize(
@@ -291,14 +289,14 @@ def test_the_threshold_comes_from_images_that_were_left_out_as_a_whole(with_view
             naive.distances(pyramid, view, without=image).astype(np.float32) for view, pyramid in enumerate(pyramids)
         ]
         maps.append(scorer.stitching(distances).astype(np.float64))
-    share = count / (count + FEW)
+    fraction = count / (count + FEW)
     for image, score in enumerate(built.manifest.threshold.scores):
-        expected = share * np.mean([maps[other] for other in range(count) if other != image], axis=0)
+        expected = fraction * np.mean([maps[other] for other in range(count) if other != image], axis=0)
         assert score == pytest.approx(scorer.stitching.score((maps[image] - expected).astype(np.float32)), rel=1e-3)
     assert built.manifest.threshold.map_maxima == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
     assert built.manifest.threshold.pixel == max(built.manifest.threshold.map_maxima)
     assert scorer.bundle.baseline is not None
-    np.testing.assert_allclose(scorer.bundle.baseline, share * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scorer.bundle.baseline, fraction * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
     assert built.manifest.threshold.score == max(built.manifest.threshold.scores)
 
 
@@ -308,8 +306,8 @@ def worst_view(
     """The largest, over two views of six images, of the mean squared distances to the K nearest vectors."""
     scores = []
     for view, vector in enumerate(vectors):
-        entries = range(view * 6, view * 6 + 6) if matching.gallery == "per-view" else range(12)
-        known = [gallery.descriptors[entry].astype(np.float64) for entry in entries if entry % 6 != without]
+        items = range(view * 6, view * 6 + 6) if matching.gallery == "per-view" else range(12)
+        known = [gallery.descriptors[item].astype(np.float64) for item in items if item % 6 != without]
         scores.append(np.sort([((other - vector) ** 2).sum() for other in known])[: matching.neighbours].mean())
     return float(max(scores))
 

@@ -161,7 +161,7 @@ def test_a_defect_has_a_region_even_where_none_is_over_the_pixel_threshold(
         (region,) = result.regions
         assert region.x <= 27 <= region.x + region.width and region.y <= 39 <= region.y + region.height
         assert scorer(part(seed)).regions == ()
-        # As of any other region: highest and mean value of the heat map inside.
+        # As of any other region: highest and mean value of the anomaly map inside.
         over = result.heatmap - scorer.bundle.baseline
         labels, _ = scipy.ndimage.label(over > over.max() / 2, structure=EIGHT)
         inside = labels == labels[np.unravel_index(over.argmax(), over.shape)]

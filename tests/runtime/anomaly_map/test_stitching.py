@@ -61,7 +61,7 @@ def ramps_of(layout: Layout) -> Ramps:
 
 
 def bilinear(values: NDArray[np.float64], row: float, column: float) -> float:
-    """At a place in shares of the grid; half-pixel centres, edges repeated."""
+    """At a place in fractions of the grid; half-pixel centres, edges repeated."""
     height, width = values.shape
     y = min(max(row * height - 0.5, 0), height - 1)
     x = min(max(column * width - 0.5, 0), width - 1)
@@ -79,14 +79,14 @@ def naive(
     *,
     sigma: float,
     ramps: Ramps,
-    shares: NDArray[np.float64] | None = None,
+    fractions: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The views' values, averaged by nearness to a view's middle and by the Gaussian; and what is covered."""
     height, width = canvas.size
     left, top, wide, high = canvas.field
     total, weight = np.zeros((height, width)), np.zeros((height, width))
     covered = np.zeros((height, width), bool)
-    weights_of = np.ones_like(distances, np.float64) if shares is None else shares
+    weights_of = np.ones_like(distances, np.float64) if fractions is None else fractions
     for number, box in enumerate(canvas.boxes):
         x, y, w, h = box
         before_x, before_y, after_x, after_y = ramps(box)
@@ -101,11 +101,11 @@ def naive(
                 blend = 1.0
                 blend *= min(1, across / before_x if before_x else 1, (w - across) / after_x if after_x else 1)
                 blend *= min(1, down / before_y if before_y else 1, (h - down) / after_y if after_y else 1)
-                share = weights_of[number]
+                fraction = weights_of[number]
                 values[row, column] = blend * bilinear(
-                    distances[number].astype(np.float64) * share, down / h, across / w
+                    distances[number].astype(np.float64) * fraction, down / h, across / w
                 )
-                known[row, column] = blend * bilinear(share, down / h, across / w)
+                known[row, column] = blend * bilinear(fraction, down / h, across / w)
         # Sigma is in pixels of the view: of so many map pixels along each axis.
         sigmas = (sigma * height / high * h / canvas.view.size[0], sigma * width / wide * w / canvas.view.size[1])
         total += scipy.ndimage.gaussian_filter(values, sigmas, mode="reflect", truncate=4)
@@ -310,10 +310,10 @@ def a_mask(layout: Layout) -> NDArray[np.bool_]:
     return np.asarray(~disc & ~((rows < height / 4) & (columns < width / 3)))
 
 
-def shares_by_hand(canvas: Canvas, looked_at: NDArray[np.bool_]) -> NDArray[np.float64]:
+def fractions_counted(canvas: Canvas, looked_at: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How much of each grid position is not touched by an ignored pixel, from the definition of the viewer."""
     height, width = canvas.view.size
-    shares = []
+    fractions = []
     for x, y, wide, high in canvas.boxes:
         seen = np.zeros((height, width), bool)
         for row in range(height):
@@ -330,8 +330,8 @@ def shares_by_hand(canvas: Canvas, looked_at: NDArray[np.bool_]) -> NDArray[np.f
                 part = looked_at[y + spans[0].start : y + spans[0].stop, x + spans[1].start : x + spans[1].stop]
                 seen[row, column] = part.all()
         blocks = seen.reshape(GRID[0], height // GRID[0], GRID[1], width // GRID[1])
-        shares.append(blocks.mean(axis=(1, 3)))
-    return np.stack(shares)
+        fractions.append(blocks.mean(axis=(1, 3)))
+    return np.stack(fractions)
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -339,12 +339,12 @@ def test_what_is_looked_at_of_a_position_counts_for_as_much(name: str) -> None:
     layout = MASKED[name]
     looked_at = a_mask(layout)
     canvas, mask, stitching = masked(layout, looked_at)
-    shares = mask.fractions(canvas, GRID)
-    assert shares.dtype == np.float32 and shares.shape == (len(canvas.boxes), *GRID)
-    np.testing.assert_allclose(shares, shares_by_hand(canvas, looked_at), atol=1e-6)
+    fractions = mask.fractions(canvas, GRID)
+    assert fractions.dtype == np.float32 and fractions.shape == (len(canvas.boxes), *GRID)
+    np.testing.assert_allclose(fractions, fractions_counted(canvas, looked_at), atol=1e-6)
     distances = distances_of(canvas)
     ramps: Ramps = ramps_of(layout)
-    expected, kept = naive(canvas, distances, sigma=4, ramps=ramps, shares=shares.astype(np.float64))
+    expected, kept = naive(canvas, distances, sigma=4, ramps=ramps, fractions=fractions.astype(np.float64))
     for row in range(canvas.size[0]):
         for column in range(canvas.size[1]):
             y, x = canvas.centres(0)[row], canvas.centres(1)[column]

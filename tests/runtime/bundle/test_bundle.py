@@ -69,7 +69,7 @@ COMMON |= GOLDEN
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
     assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "expected"}
-    assert set(plain.manifest.files) == COMMON  # image vectors need no map
+    assert set(plain.manifest.files) == COMMON  # descriptors need no baseline
     assert coded.baseline is not None and coded.baseline.shape == (64, 64) and plain.baseline is None
     assert plain.indexes == () and plain.manifest.scales is None
     assert [level.dtype for level in plain.gallery.levels] == [np.float32] * 3
@@ -108,10 +108,10 @@ def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, r
     path = copy / edge.manifest.files[role].name
     whole = path.read_bytes()
     path.unlink()
-    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found: No such file"):
+    with pytest.raises(BundleError, match=f"{path.name}: .*No such file"):
         Bundle.open(copy)
     path.write_bytes(whole[:-1])
-    with pytest.raises(BundleError, match=f"{path.name}: expected {len(whole)} bytes, found {len(whole) - 1}"):
+    with pytest.raises(BundleError, match=f"{path.name}: .*{len(whole)} bytes.* {len(whole) - 1};"):
         Bundle.open(copy)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(BundleError, match=f"{path.name}: expected SHA-256"):
@@ -122,7 +122,7 @@ def test_a_missing_truncated_or_altered_file_is_named(copy: Path, edge: Built, r
 
 def test_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(BundleError, match=r"expected a bundle folder with manifest\.json, found: No such file"):
+        with pytest.raises(BundleError, match=r"manifest\.json.*No such file"):
             Bundle.open(path)
 
 
@@ -301,7 +301,7 @@ def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path, cell
     keys = np.random.default_rng(0).integers(0, 128, (cells, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(copy, "index", tmp_path / "other.hnsw")
-    says = f"expected 128 cells with keys of 64 numbers, found {cells} with {dimensions}"
+    says = f"128 cells .* 64 numbers, found {cells} with {dimensions}"
     with pytest.raises(BundleError, match=says):
         Bundle.open(copy)
 
@@ -323,16 +323,16 @@ def test_models_that_are_no_pyramid_are_refused(edge: Built, tmp_path: Path) -> 
     def with_other_names(model: onnx.ModelProto) -> None:
         model.graph.output[0].name = model.graph.node[-1].output[0]
 
-    with pytest.raises(ModelError, match="expected an ONNX model written by 'spade-edge export'"):
+    with pytest.raises(ModelError, match="spade-edge export"):
         Session.open(altered_model(edge, tmp_path / "a.onnx", without_card))
-    with pytest.raises(ModelError, match="expected the outputs level1, level2, level3, image, found"):
+    with pytest.raises(ModelError, match="level1, level2, level3, image"):
         Session.open(altered_model(edge, tmp_path / "b.onnx", without_output))
     with pytest.raises(ModelError, match="expected"):
         Session.open(altered_model(edge, tmp_path / "c.onnx", with_other_names))
     (tmp_path / "d.onnx").write_bytes(b"no model at all")
     with pytest.raises(ModelError, match="expected an ONNX model"):
         Session.open(tmp_path / "d.onnx")
-    with pytest.raises(ModelError, match="expected a model file, found none"):
+    with pytest.raises(ModelError, match="model.*found none"):
         Session.open(tmp_path / "absent.onnx")
 
 
@@ -364,7 +364,7 @@ def test_a_bundle_with_another_model_is_refused(copy: Path, edge: Built, tmp_pat
         prop.value = prop.value.replace('"source": "random"', '"source": "elsewhere"')
 
     swap_payload(copy, "model", altered_model(edge, tmp_path / "other.onnx", other_weights))
-    with pytest.raises(BundleError, match="expected the model that the gallery was built with"):
+    with pytest.raises(BundleError, match="found another"):
         Scorer.open(copy)
 
 
@@ -387,7 +387,7 @@ def test_levels_of_nan_are_an_error_and_no_verdict(tmp_path: Path, paper: Built,
     level = np.load(paper.path / paper.manifest.files["level1"].name)
     np.save(tmp_path / "nan.npy", np.full_like(level, np.nan))
     swap_payload(copy, "level1", tmp_path / "nan.npy")
-    with pytest.raises(BundleError, match="expected finite distances"):
+    with pytest.raises(BundleError, match="finite"):
         Scorer.open(copy)(np.load(good_images / "1.npy"))
 
 
@@ -400,7 +400,7 @@ def test_numbers_that_are_none_are_refused_when_a_bundle_is_opened(
     array[3, 1] = value
     np.save(tmp_path / "spoilt.npy", array)
     swap_payload(copy, role, tmp_path / "spoilt.npy")
-    with pytest.raises(BundleError, match=f"{role}.*expected finite numbers"):
+    with pytest.raises(BundleError, match=f"{role}.*finite"):
         Bundle.open(copy)
 
 
@@ -420,7 +420,7 @@ def test_a_network_that_gives_nan_is_an_error(edge: Built, tmp_path: Path) -> No
                 tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
 
     session = Session.open(altered_model(edge, tmp_path / "nan.onnx", poison))
-    with pytest.raises(ModelError, match="expected finite features, found NaN or infinity"):
+    with pytest.raises(ModelError, match="finite"):
         session(np.full((1, 64, 64, 3), 100, np.float32))
 
 
@@ -517,10 +517,10 @@ def test_a_mask_or_an_index_that_is_missing_truncated_or_altered_is_named(masked
     path = masked / Manifest.read(masked).files[role].name
     whole = path.read_bytes()
     path.unlink()
-    with pytest.raises(BundleError, match=f"{path.name}: expected a file of the bundle, found: No such file"):
+    with pytest.raises(BundleError, match=f"{path.name}: .*No such file"):
         Bundle.open(masked)
     path.write_bytes(whole[:-1])
-    with pytest.raises(BundleError, match=f"{path.name}: expected {len(whole)} bytes, found {len(whole) - 1}"):
+    with pytest.raises(BundleError, match=f"{path.name}: .*{len(whole)} bytes.* {len(whole) - 1};"):
         Bundle.open(masked)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(BundleError, match=f"{path.name}: expected SHA-256"):
@@ -546,7 +546,7 @@ def test_masks_of_another_kind_are_refused(masked: Path, tmp_path: Path) -> None
         assert "\n" not in str(caught.value)
     np.save(tmp_path / "nothing.npy", np.zeros_like(mask))
     swap_payload(masked, "mask", tmp_path / "nothing.npy")
-    with pytest.raises(BundleError, match="mask-.*expected pixels to look at, found none"):
+    with pytest.raises(BundleError, match="mask-.*found none"):
         Bundle.open(masked)
 
 
@@ -570,7 +570,7 @@ def test_an_index_of_another_view_is_refused(masked: Path, tmp_path: Path) -> No
     keys = np.random.default_rng(0).integers(0, 128, (23, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(masked, "index2", tmp_path / "other.hnsw")
-    with pytest.raises(BundleError, match=f"index2-.*expected 24 cells with keys of {dimensions} numbers, found 23"):
+    with pytest.raises(BundleError, match=f"index2-.* 24 cells .*{dimensions} numbers, found 23"):
         Bundle.open(masked)
 
 
@@ -578,5 +578,5 @@ def test_key_weights_that_not_every_processor_multiplies_right(edge: Built, tmp_
     weights = np.load(edge.path / edge.manifest.files["key_weights"].name)
     assert weights.min() >= -127
     weights[5, 7] = -128
-    with pytest.raises(BundleError, match=r"key_weights-\w+\.npy: expected weights from -127 to 127, found -128; copy"):
+    with pytest.raises(BundleError, match=r"key_weights-\w+\.npy: .*-128"):
         Bundle.open(replaced(edge.path, tmp_path / "copy.spade", "key_weights", weights))

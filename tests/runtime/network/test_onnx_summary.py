@@ -13,11 +13,11 @@ from spade_edge.runtime.network.card import METADATA_KEY
 from spade_edge.runtime.network.onnx_summary import OnnxSummary
 
 
-def test_an_outline_says_what_the_package_onnx_says(model: Path) -> None:
-    outline, whole = OnnxSummary.read(model, source="m"), onnx.load(model)
-    assert outline.nodes == len(whole.graph.node) > 20
-    assert outline.metadata == {entry.key: entry.value for entry in whole.metadata_props}
-    assert METADATA_KEY in outline.metadata and not outline.engines
+def test_a_summary_says_what_the_package_onnx_says(model: Path) -> None:
+    summary, whole = OnnxSummary.read(model, source="m"), onnx.load(model)
+    assert summary.nodes == len(whole.graph.node) > 20
+    assert summary.metadata == {entry.key: entry.value for entry in whole.metadata_props}
+    assert METADATA_KEY in summary.metadata and not summary.engines
 
 
 def test_an_engine_inside_a_model_is_seen_wherever_it_is(model: Path, tmp_path: Path) -> None:

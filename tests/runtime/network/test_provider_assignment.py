@@ -1,4 +1,4 @@
-"""Which provider ran which share: on a profile that onnxruntime writes, and on JSON that is none."""
+"""Which provider ran which fraction of a network: on a profile that onnxruntime writes, and on JSON that is none."""
 
 from __future__ import annotations
 
