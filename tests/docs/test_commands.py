@@ -68,10 +68,10 @@ exec '{command}' "$verb" "$@"
 def workplace(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDArray[np.uint8]]) -> Path:
     """A folder with images as the documents name them, and torch's cache as after the download, with random weights."""
     folder = tmp_path_factory.mktemp("workplace")
-    images = {f"good_parts/{seed}.png": part(seed) for seed in range(4)}
+    images = {f"good_parts/{seed}.png": part(seed) for seed in range(12)}
     images |= {"new_parts/0.png": part(0), "new_parts/1.png": part(1, flaw=True), "new_parts/2.ppm": part(2)}
-    images |= {f"dataset/good/{seed}.png": part(seed) for seed in (5, 6)}
-    images |= {"dataset/spot/7.png": part(7, flaw=True)}
+    images |= {f"dataset/good/{seed}.png": part(seed) for seed in (12, 13)}
+    images |= {"dataset/spot/14.png": part(14, flaw=True)}
     images |= {"mask.png": np.full((96, 80), 255, np.uint8)}
     for name, image in images.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
