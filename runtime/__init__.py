@@ -7,16 +7,17 @@
     if result.verdict != "good":
         print(result.reason, result.regions)
 
-`scorer` is the way of a frame from top to bottom. Its rooms, in the order of that way:
+`scorer` shows the way of a frame from top to bottom. The rooms in the order of that way:
 
-    bundle          opens and checks the bundle folder
-    preprocessing   frame → views
-    network         views → features
-    matching        features → distances to the gallery (Eq. 3)
-    anomaly_map     distances → anomaly map, score, regions
-    geometry, kernels    used by all of them: where things lie, and small computations on onnxruntime
+- `bundle`: opens and checks the bundle folder
+- `preprocessing`: frame → views
+- `network`: views → features
+- `matching`: features → distances to the gallery (Eq. 3)
+- `anomaly_map`: distances → anomaly map, image score, regions
+- `geometry` and `kernels`, used by all of them: positions and resampling, and small computations on onnxruntime
 
-`errors` shows the tree of exceptions, `result` what a frame's result contains.
+`opening` chooses the search of a bundle, `location` places results on the frame, `result` is what comes back, and
+`errors` draws the tree of exceptions.
 """
 
 from __future__ import annotations
