@@ -105,9 +105,7 @@ def test_weights_that_half_precision_cannot_hold(plain: onnx.ModelProto) -> None
     large.CopyFrom(plain)
     tensor = next(t for t in large.graph.initializer if t.name.endswith("conv1/weight"))
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e6), tensor.name))
-    with pytest.raises(
-        ModelError, match=r"expected weights up to 65504 for half precision, found \S+ in \S+conv1/weigh"
-    ):
+    with pytest.raises(ModelError, match=r"65504 .* found \S+ in \S+conv1/weigh"):
         to_fp16(large)
 
 
@@ -274,15 +272,15 @@ def test_the_worst_stay_in_float_until_it_is_enough_or_too_much() -> None:
 
 def test_choices_that_do_not_fit(small: View, tmp_path: Path) -> None:
     views = smooth(1, seed=0)
-    with pytest.raises(UsageError, match="expected a precision of fp32, fp16 or int8, found 'int4'"):
+    with pytest.raises(UsageError, match="int4"):
         Precision("int4")
-    with pytest.raises(UsageError, match="expected a target of cpu, tensorrt, found 'tpu'"):
+    with pytest.raises(UsageError, match="tpu"):
         Precision("int8", target="tpu", views=views)
     for none in (None, views[:0]):
-        with pytest.raises(UsageError, match="expected views of good parts to calibrate int8 on, found none"):
+        with pytest.raises(UsageError, match="found none"):
             Precision("int8", views=none)
     pyramid = build_pyramid("resnet18", levels=(1,))
-    with pytest.raises(UsageError, match=r"expected views of \(64, 64, 3\) to calibrate on, found \(32, 64, 3\)"):
+    with pytest.raises(UsageError, match=r"\(64, 64, 3\) .* found \(32, 64, 3\)"):
         export_pyramid(
             pyramid, tmp_path / "m.onnx", view=small, weights_note={}, precision=Precision("int8", views=views[:, :32])
         )

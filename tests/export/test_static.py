@@ -63,26 +63,26 @@ def test_the_report_and_the_card(two_levels: ExportReport, tmp_path: Path) -> No
     assert lint(report.path).batch == 2
 
 
-def test_the_place_is_checked_before_the_work(
-    two_levels: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(static, "read_model", lambda *_, **__: pytest.fail("worked"))
-    with pytest.raises(UsageError, match=r"expected a folder that exists, found no .*absent; create it first"):
-        write_static(two_levels.path, tmp_path / "absent" / "m.onnx", batch=1)
-    with pytest.raises(UsageError, match="expected the name of a file"):
-        write_static(two_levels.path, tmp_path, batch=1)
-    (tmp_path / "link.onnx").symlink_to(two_levels.path)
-    for same in (two_levels.path, tmp_path / "link.onnx"):
-        with pytest.raises(UsageError, match="expected another file than the model"):
-            write_static(two_levels.path, same, batch=1)
+def test_the_place_is_checked_before_the_work(tmp_path: Path) -> None:
+    """The model is no model, but that comes later."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"none")
+    with pytest.raises(UsageError, match=r"found no .*absent"):
+        write_static(model, tmp_path / "absent" / "m.onnx", batch=1)
+    with pytest.raises(UsageError, match="found a folder"):
+        write_static(model, tmp_path, batch=1)
+    (tmp_path / "link.onnx").symlink_to(model)
+    for same in (model, tmp_path / "link.onnx"):
+        with pytest.raises(UsageError, match="found the same"):
+            write_static(model, same, batch=1)
     for batch in (0, -1, 1025):
-        with pytest.raises(UsageError, match="expected a batch of 1 to 1024"):
-            write_static(two_levels.path, tmp_path / "m.onnx", batch=batch)
+        with pytest.raises(UsageError, match=f"found {batch}"):
+            write_static(model, tmp_path / "m.onnx", batch=batch)
 
 
 def test_a_file_that_is_fixed_already(two_levels: ExportReport, tmp_path: Path) -> None:
     write_static(two_levels.path, tmp_path / "one.onnx", batch=1)
-    with pytest.raises(ModelError, match="expected a free batch, found always 1"):
+    with pytest.raises(ModelError, match="found always 1"):
         write_static(tmp_path / "one.onnx", tmp_path / "two.onnx", batch=2)
     assert not (tmp_path / "two.onnx").exists()
 
@@ -97,7 +97,7 @@ def spoilt(two_levels: ExportReport, path: Path, *nodes: onnx.NodeProto, **const
 
 def test_shapes_that_do_not_follow_from_the_batch(two_levels: ExportReport, tmp_path: Path) -> None:
     path = spoilt(two_levels, tmp_path / "m.onnx", helper.make_node("NonZero", ["image"], ["where"]))
-    with pytest.raises(ModelError, match="expected shapes that follow from a batch of 2, found none for where"):
+    with pytest.raises(ModelError, match="found none for where"):
         write_static(path, tmp_path / "fixed.onnx", batch=2)
     model = onnx.load(str(two_levels.path))
     last = next(node for node in model.graph.node if "image" in node.output)
@@ -105,7 +105,7 @@ def test_shapes_that_do_not_follow_from_the_batch(two_levels: ExportReport, tmp_
     model.graph.initializer.append(from_array(np.array([1, -1]), "one"))
     model.graph.node.append(helper.make_node("Reshape", ["one at a time", "one"], ["image"]))  # puts views side by side
     onnx.save(model, str(path))
-    with pytest.raises(ModelError, match=r"expected image of shape \(2, 128\) at a batch of 2, found \(1, 256\)"):
+    with pytest.raises(ModelError, match=r"\(2, 128\) at a batch of 2, found \(1, 256\)"):
         write_static(path, tmp_path / "fixed.onnx", batch=2)
     assert write_static(path, tmp_path / "fixed.onnx", batch=1).batch == 1
 
@@ -126,7 +126,7 @@ def test_a_file_that_computes_something_else_is_not_left(
 
     fix = static._fixed
     monkeypatch.setattr(static, "_fixed", brighter)
-    with pytest.raises(ModelError, match=r"fixed\.onnx: expected level1 within 1e-05 of .*; nothing was written"):
+    with pytest.raises(ModelError, match=r"fixed\.onnx: expected level1 within 1e-05"):
         write_static(two_levels.path, path, batch=1)
     assert [x.read_bytes() for x in tmp_path.iterdir()] == ([] if former is None else [former])
 
@@ -140,7 +140,7 @@ def test_a_full_disk_and_an_interruption_leave_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(DeviceError, match="No space left on device; free some space"):
+    with monkeypatch.context() as patch, pytest.raises(DeviceError, match="No space left on device"):
         patch.setattr(output_file.os, "fsync", full)
         write_static(two_levels.path, tmp_path / "fixed.onnx", batch=1)
     monkeypatch.setattr(static, "_compared", interrupted)

