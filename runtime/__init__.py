@@ -16,8 +16,7 @@
 - `anomaly_map`: distances → anomaly map, image score, regions
 - `geometry` and `kernels`, used by all of them: positions and resampling, and small computations on onnxruntime
 
-`opening` chooses the search of a bundle, `location` places results on the frame, `result` is what comes back, and
-`errors` draws the tree of exceptions.
+`location` places results on the frame, `result` is what comes back, and `errors` draws the tree of exceptions.
 """
 
 from __future__ import annotations

@@ -30,12 +30,11 @@ from spade_edge.runtime.location import nearest_match, region_in_frame
 from spade_edge.runtime.matching.config import FROM_MAP
 from spade_edge.runtime.matching.distances import Matches
 from spade_edge.runtime.matching.graph_search import Search
-from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.matching.matcher import Matcher, check_search
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
-from spade_edge.runtime.opening import check_search, open_matcher
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult
@@ -107,9 +106,17 @@ class Scorer:
             DeviceError: onnxruntime or the provider is missing on this machine, or the self test fails.
             UsageError: no such search, or another number of `searches` than expected.
         """
-        check_search(search, searches)
+        check_search(search, searches)  # before a large bundle is read
         bundle = Bundle.open(Path(path), verify=verify)
-        matcher = open_matcher(bundle, search=search, searches=searches, threads=threads)
+        matcher = Matcher.open(
+            bundle.gallery,
+            bundle.manifest.matching,
+            indexes=bundle.indexes,
+            search=search,
+            searches=searches,
+            threads=threads,
+            source=str(bundle.path),
+        )
         session = Session.open(
             bundle.model,
             providers=providers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.config import EXACT, HNSW, PER_VIEW, SHARED, Matching
 from spade_edge.runtime.matching.distances import ExactMatches, Matches, match_cells, match_exactly
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
-from spade_edge.runtime.matching.graph_search import Search
+from spade_edge.runtime.matching.graph_search import GraphSearch, Search
+from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.network.pyramid import Pyramid
 
 
@@ -61,6 +63,46 @@ class Matcher:
                     f"expected {expected} searches, as the gallery is {matching.gallery}, found {len(searches)}"
                 )
             self._comparison = CellComparison(gallery.card, self._coder.coding, threads=threads)
+
+    @classmethod
+    def open(
+        cls,
+        gallery: Features,
+        matching: Matching,
+        *,
+        indexes: Sequence[Index],
+        search: str | None = None,
+        searches: Sequence[Search] = (),
+        threads: int | None = None,
+        source: str = "gallery",
+    ) -> Matcher:
+        """Match as a bundle was built, by another search, or by search objects of the caller's own.
+
+        Args:
+            gallery: the good images.
+            matching: how the bundle was built.
+            indexes: the bundle's HNSW indexes.
+            search: "exact" or "hnsw" instead; None as built.
+            searches: search objects that replace the search of `indexes`; they imply "hnsw".
+            threads: threads of onnxruntime; None for one per core.
+            source: what messages call the gallery.
+
+        Raises:
+            BundleError: "hnsw" is asked for, and there is no index.
+            UsageError: as for `check_search`, or another number of `searches` than indexes.
+        """
+        check_search(search, searches)
+        wanted = HNSW if searches else search
+        if wanted == HNSW and not indexes:
+            raise BundleError(
+                f"{source}: expected a bundle with an HNSW index, found one built with --projection none; "
+                f"use --search {EXACT}"
+            )
+        if wanted is not None:
+            matching = replace(matching, search=wanted)
+        if matching.search == HNSW and not searches:
+            searches = [GraphSearch(index, threads=threads) for index in indexes]
+        return cls(gallery, matching, searches=searches, threads=threads)
 
     def match(
         self,
@@ -195,3 +237,15 @@ class Matcher:
         permitted = np.zeros(count * views, bool)
         permitted[view * count : (view + 1) * count] = True if allowed is None else allowed
         return permitted
+
+
+def check_search(search: str | None, searches: Sequence[Search]) -> None:
+    """Refuse a search that does not exist, and search objects that would not be used.
+
+    Raises:
+        UsageError: `search` is neither "exact", "hnsw" nor None, or it is "exact" although there are `searches`.
+    """
+    if search not in (None, EXACT, HNSW):
+        raise UsageError(f"expected search to be {EXACT} or {HNSW}, found {search!r}")
+    if search == EXACT and searches:
+        raise UsageError(f"expected no searches with search {EXACT}, found {len(searches)}; leave one of them out")
