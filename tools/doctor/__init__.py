@@ -1,4 +1,4 @@
-"""What the doctor looks at: a module for each kind of finding, this file for their order.
+"""Examines a machine: one module for each kind of finding; this file puts them in order.
 
 from spade_edge.tools.doctor import examine
 for finding in examine(Host.here()):
@@ -35,12 +35,12 @@ __all__ = ["NOTE", "OK", "PROBLEM", "Finding", "Host", "examine"]
 
 
 def examine(host: Host, *, installed: Packages | None = None, folder: Path | None = None) -> list[Finding]:
-    """Look at a machine.
+    """Examine a machine.
 
     Args:
         host: the machine.
-        installed: its packages; None for those of this Python.
-        folder: a bundle that shall run there.
+        installed: its packages; None for the packages of this Python.
+        folder: a bundle that is to run there.
 
     Returns:
         the findings, kind by kind.
@@ -53,32 +53,32 @@ def examine(host: Host, *, installed: Packages | None = None, folder: Path | Non
     payload = None if whole is None else bundle.payload(whole)
     missing = not installed.like("onnxruntime") and "onnxruntime" not in installed.modules
     found = [
-        *_guarded(packages.KIND, lambda: packages.look(installed)),
-        *_guarded(system.KIND, lambda: system.look(host, board, runs=bool(tried.version))),
-        *_guarded(jetson.KIND, lambda: jetson.look(host, board)),
-        *_guarded(processor.KIND, lambda: processor.look(host, board)),
-        *_guarded(clock.KIND, lambda: clock.look(host, board)),
-        *_guarded(heat.KIND, lambda: heat.look(host, board)),
-        *_guarded(memory.KIND, lambda: memory.look(host, board, payload=payload)),
+        *_guarded(packages.KIND, lambda: packages.findings(installed)),
+        *_guarded(system.KIND, lambda: system.findings(host, board, runs=bool(tried.version))),
+        *_guarded(jetson.KIND, lambda: jetson.findings(host, board)),
+        *_guarded(processor.KIND, lambda: processor.findings(host, board)),
+        *_guarded(clock.KIND, lambda: clock.findings(host, board)),
+        *_guarded(heat.KIND, lambda: heat.findings(host, board)),
+        *_guarded(memory.KIND, lambda: memory.findings(host, board, payload=payload)),
         *_guarded(
             providers.KIND,
-            lambda: providers.look(tried, board, gpu=driver or gpus.plugged, driver=driver, missing=missing),
+            lambda: providers.findings(tried, board, gpu=driver or gpus.plugged, driver=driver, missing=missing),
         ),
-        *_guarded(gpu.KIND, lambda: gpu.look(host, board, gpus, tried, installed)),
-        *_guarded(cameras.KIND, lambda: cameras.look(host, board, installed)),
+        *_guarded(gpu.KIND, lambda: gpu.findings(host, board, gpus, tried, installed)),
+        *_guarded(cameras.KIND, lambda: cameras.findings(host, board, installed)),
     ]
     if isinstance(header, Finding):
         found.append(header)
     if folder is not None and whole is not None:
         where, manifest = folder, whole
-        found += _guarded(bundle.KIND, lambda: bundle.look(where, manifest, tried))
+        found += _guarded(bundle.KIND, lambda: bundle.findings(where, manifest, tried))
     return found
 
 
-def _guarded(kind: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """A machine stranger than thought of costs one kind of findings, not all of them."""
+def _guarded(kind: str, examined: Callable[[], list[Finding]]) -> list[Finding]:
+    """On an unexpected machine, a check that fails costs one kind of findings, not all of them."""
     try:
-        return look()
+        return examined()
     except Exception as problem:
         what = f"{type(problem).__name__}: {' '.join(str(problem).split())[:120]}"
-        return [Finding(kind, kind, NOTE, f"not known here, a fault of the doctor's: {what}", "report this line")]
+        return [Finding(kind, kind, NOTE, f"not known here, a fault of the doctor: {what}", "report this line")]

@@ -1,4 +1,4 @@
-"""Which board this is, by its device tree: a Jetson, a Raspberry Pi, or none that is known by name."""
+"""Identifies the board by its device tree: a Jetson, a Raspberry Pi, or neither."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spade_edge.tools.doctor.host import Host
 
-# Tegra chip: what the Jetsons with it are called, and its GPU's compute capability.
+# Tegra chip: names of the Jetsons that have it, and compute capability of its GPU.
 CHIPS = {
     "tegra210": ("Nano, TX1", "5.3"),
     "tegra186": ("TX2", "6.2"),
@@ -22,11 +22,11 @@ class Board:
     """A board.
 
     Attributes:
-        model: its maker's name for it; empty where there is no device tree, as on PCs.
-        jetson: whether it is one.
-        l4t: release and revision of NVIDIA's Linux for it, e.g. (36, "4.3"); None where no file says it.
+        model: the maker's name for it; empty without a device tree, as on PCs.
+        jetson: whether it is a Jetson.
+        l4t: release and revision of Jetson Linux, e.g. (36, "4.3"); None if no file states it.
         raspberry: whether it is a Raspberry Pi.
-        chip: "tegra234" or another of CHIPS; empty if it is no Jetson, or a newer one.
+        chip: "tegra234" or another of CHIPS; empty if it is not a Jetson, or a newer one.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Board:
 
     @classmethod
     def of(cls, host: Host) -> Board:
-        """Look at the device tree."""
+        """Read the device tree."""
         model = host.label("proc/device-tree/model") or ""
         compatible = host.text("proc/device-tree/compatible", most=65536) or ""
         tegra = re.search(r"nvidia,(tegra[0-9]+)", compatible)

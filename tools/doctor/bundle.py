@@ -1,4 +1,4 @@
-"""A bundle on this machine, by its header alone: is it whole, and does its model fit what runs here."""
+"""Checks a bundle by its header alone: are its files complete, and does its model suit this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KIND = "bundle"
 
 
 def read(folder: Path) -> Manifest | Finding:
-    """The header, or what is wrong with it."""
+    """The manifest, or a finding that says what is wrong with it."""
     try:
         return Manifest.read(folder)
     except BundleError as problem:
@@ -23,17 +23,17 @@ def read(folder: Path) -> Manifest | Finding:
             "header",
             PROBLEM,
             str(problem),
-            "give the folder that 'spade-edge build' wrote, whole and of this version",
+            "give a complete folder that 'spade-edge build' of this version wrote",
         )
 
 
 def payload(manifest: Manifest) -> int:
-    """Bytes that scoring may hold in memory: all but the frames that only 'spade-edge parity' reads."""
+    """Bytes that scoring may keep in memory: all files but the golden frames, which only a self-test reads."""
     return sum(file.size for role, file in manifest.files.items() if not role.startswith("golden"))
 
 
-def look(folder: Path, manifest: Manifest, providers: Providers) -> list[Finding]:
-    """Header, files, precision."""
+def findings(folder: Path, manifest: Manifest, providers: Providers) -> list[Finding]:
+    """Header, files and precision."""
     return [_header(manifest), _files(folder, manifest), _precision(manifest.model, providers)]
 
 
@@ -60,12 +60,14 @@ def _files(folder: Path, manifest: Manifest) -> Finding:
             if size == file.size:
                 continue
             found = f"{file.name} has {size} bytes instead of {file.size}"
-        return Finding(KIND, name, PROBLEM, found, "copy the bundle anew or build it again")
-    return Finding(KIND, name, OK, f"{len(manifest.files)}, all there, of the right size; scoring checks their SHA-256")
+        return Finding(KIND, name, PROBLEM, found, "copy the bundle again, or rebuild it")
+    return Finding(
+        KIND, name, OK, f"{len(manifest.files)}, all present with the right size; scoring checks their SHA-256"
+    )
 
 
 def _precision(card: ModelCard, providers: Providers) -> Finding:
-    """Whether the model is of a kind that is fast, and right, on what computes here."""
+    """Whether the precision of the model is fast, and exact, on the providers that work here."""
     name, precision, target = "precision", card.precision, str(card.quantization.get("target"))
     gpus = [label for label, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)) if providers.works(provider)]
     if precision == "fp16" and not gpus:
@@ -73,23 +75,23 @@ def _precision(card: ModelCard, providers: Providers) -> Finding:
             KIND,
             name,
             NOTE,
-            "fp16, and no GPU computes here: most CPUs turn the numbers into fp32 and back, which costs time",
-            "for the CPU export with --precision fp32 or int8, and build the bundle with that",
+            "fp16, but no GPU works here: most CPUs convert to fp32 and back, which costs time",
+            "export with --precision fp32 or int8 for the CPU, and rebuild the bundle",
         )
     if precision == "int8" and target == "tensorrt" and "tensorrt" not in gpus:
         return Finding(
             KIND,
             name,
             NOTE,
-            "int8 for TensorRT, which does not compute here: elsewhere such a model is slow, and may be wrong",
-            "export with --target cpu, or with --precision fp16 or fp32 for cuda, and build the bundle with that",
+            "int8 for TensorRT, which does not work here: elsewhere such a model is slow, and its results may be wrong",
+            "export with --target cpu, or with --precision fp16 or fp32 for cuda, and rebuild the bundle",
         )
     if precision == "int8" and target == "cpu" and gpus:
         return Finding(
             KIND,
             name,
             NOTE,
-            f"int8 for the CPU; {' and '.join(gpus)} would compute here, but not faster with this model",
-            "--provider cpu; or for the GPU export with --precision fp16, or int8 with --target tensorrt",
+            f"int8 for the CPU; {' and '.join(gpus)} work here, but would not be faster with this model",
+            "use --provider cpu; or for the GPU, export with --precision fp16, or int8 with --target tensorrt",
         )
     return Finding(KIND, name, OK, f"{precision}, for {', '.join(['cpu', *gpus])}")

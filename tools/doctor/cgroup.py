@@ -1,6 +1,6 @@
-"""What a container or a service may use, by its control groups, version 1 or 2.
+"""Limits of a container or service, from its control groups, version 1 or 2.
 
-A group is bound by its own limits and by those of all groups that it lies in.
+A group is bound by its own limits and by those of all its parent groups.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 from spade_edge.tools.doctor.host import Host
 
 MOUNT = "sys/fs/cgroup"
-UNLIMITED = 1 << 60  # version 1 says "none" by a number near 2^63
+UNLIMITED = 1 << 60  # version 1 states "no limit" as a number near 2^63
 
 
 def quota(host: Host) -> float | None:
-    """Cores' worth of processor time that this process may take; None for no limit."""
+    """Processor time that this process may use, in cores; None for no limit."""
     found = []
     for folder in _folders(host, "cpu"):
         bandwidth = (host.label(folder / "cpu.max") or "").split()
@@ -28,7 +28,7 @@ def quota(host: Host) -> float | None:
 
 
 def memory(host: Host) -> tuple[int, int] | None:
-    """The tightest limit in bytes, and how much of it is left; None for no limit. Files that can go count as left."""
+    """The tightest limit and what is left of it, in bytes; None for no limit. Reclaimable cache counts as left."""
     found = []
     for folder in _folders(host, "memory"):
         for limit_file, used_file, cache in (
@@ -52,7 +52,7 @@ def _value(statistics: str, name: str) -> int:
 
 
 def _folders(host: Host, controller: str) -> list[Path]:
-    """This process's group of a controller, and all groups that it lies in."""
+    """The group of this process for a controller, and all its parents."""
     mounts = [(MOUNT, "/"), (f"{MOUNT}/{controller}", "/")]
     for line in (host.text("proc/self/cgroup", most=65536) or "").splitlines():
         _, _, rest = line.partition(":")
@@ -63,7 +63,7 @@ def _folders(host: Host, controller: str) -> list[Path]:
             mounts += [(f"{MOUNT}/{name}", group) for name in {controllers, controller}]
     folders: dict[Path, None] = {}
     for mount, group in mounts:
-        # A group outside of a container's view begins with "/.."; what binds the container lies at the mount itself.
+        # A group that the container cannot see begins with "/.."; the limits of the container lie at the mount itself.
         parts = [] if ".." in group.split("/") else [part for part in group.split("/") if part]
         for count in range(len(parts), -1, -1):
             folders[host.path(mount).joinpath(*parts[:count])] = None

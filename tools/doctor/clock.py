@@ -1,4 +1,4 @@
-"""The clock: what governs it, and how fast it is."""
+"""The processor clock: governor and frequency."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spade_edge.tools.doctor.host import Host
 KIND = "clock"
 POLICIES = "sys/devices/system/cpu/cpufreq/policy[0-9]*"
 CORES = "sys/devices/system/cpu/cpu[0-9]*/cpufreq"
-DYNAMIC = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")  # their "powersave" clocks up under load
+DYNAMIC = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")  # their "powersave" raises the clock under load
 NEARLY = 0.98  # of the highest clock: cpuinfo and limits are rounded differently
 
 
-def look(host: Host, board: Board) -> list[Finding]:
+def findings(host: Host, board: Board) -> list[Finding]:
     """Governor and frequency."""
     return [_governor(host), _frequency(host, board)]
 
@@ -30,16 +30,16 @@ def _governor(host: Host) -> Finding:
         return unknown(KIND, name, host.hidden)
     if "powersave" in governors:
         slow = (
-            "clocks up under load, but late"
+            "raises the clock under load, but late"
             if drivers <= set(DYNAMIC)
-            else "the clock stays at its lowest, whatever the load"
+            else "keeps the clock at its lowest under any load"
         )
         return Finding(
             KIND,
             name,
             NOTE,
             f"{', '.join(governors)}: {slow}",
-            "sudo cpupower frequency-set -g performance, and a service that does it at each start",
+            "sudo cpupower frequency-set -g performance, in a service that runs at each start",
         )
     return Finding(KIND, name, OK, ", ".join(governors))
 
@@ -55,7 +55,7 @@ def _frequency(host: Host, board: Board) -> Finding:
         measured = re.findall(r"^cpu MHz[ \t]*:[ \t]*([0-9]{1,6})", host.text("proc/cpuinfo") or "", re.MULTILINE)
         if not measured:
             return unknown(KIND, name, host.hidden)
-        return Finding(KIND, name, OK, f"{_span([1000 * int(mhz) for mhz in measured])} now; the highest is not told")
+        return Finding(KIND, name, OK, f"{_span([1000 * int(mhz) for mhz in measured])} now; the highest is not known")
     found = f"{_span(now)} now, up to {_span(highest)}"
     if any(value < NEARLY * most for value, most in zip(limit, highest, strict=True)):
         return Finding(
@@ -65,7 +65,7 @@ def _frequency(host: Host, board: Board) -> Finding:
             f"{found}, but limited to {_span(limit)}",
             "the power mode limits it, see jetson"
             if board.jetson
-            else f"sudo cpupower frequency-set -u {max(highest)}kHz, unless it is limited for heat or noise",
+            else f"sudo cpupower frequency-set -u {max(highest)}kHz, unless heat or noise is the reason",
         )
     return Finding(KIND, name, OK, found)
 

@@ -1,4 +1,4 @@
-"""Commands of other programs, which may be missing, hang or crash, and must not take the doctor with them."""
+"""Runs commands of other programs, which may be missing, hang or crash without stopping the doctor."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-AFTERLIFE = 2.0  # seconds that a killed command has to go; one that hangs in a driver never does
-SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")  # where nvpmodel lies, and not every user's PATH leads
+AFTERLIFE = 2.0  # seconds to wait for a killed command; one that hangs in a driver never ends
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")  # the folder of nvpmodel, which is not on every user's PATH
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gave.
+    """The result of a command.
 
     Attributes:
         code: its exit code, negative for a signal; None if it could not be started or did not end in time.
         out: its stdout.
-        err: its stderr; with code None, why.
+        err: its stderr; the reason if code is None.
     """
 
     code: int | None
@@ -29,10 +29,10 @@ class Answer:
 
 
 class Commands:
-    """Runs commands; tests put another callable of this form in its place.
+    """Runs commands; tests use another callable of this form.
 
     Args:
-        environment: of the commands, beside which their messages are asked for in English.
+        environment: for the commands; the language of their messages is set to English.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:

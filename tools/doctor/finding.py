@@ -1,4 +1,4 @@
-"""A finding: one thing about this machine, how it is, and what to do where it is not well."""
+"""A finding: one fact about this machine, its state, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of what the doctor says.
+    """One row of the report of `spade-edge doctor`.
 
     Attributes:
         kind: the group it belongs to, e.g. "memory".
-        name: what it is about; one of its kind has it.
-        state: "ok", "note" (costs time, or could not be found out) or "problem" (something does not work).
+        name: what it is about; unique within its kind.
+        state: "ok", "note" (costs time, or could not be determined) or "problem" (something does not work).
         found: what was found, in one line.
         remedy: what to do, in one line; empty if and only if the state is "ok".
     """
@@ -26,7 +26,7 @@ class Finding:
     remedy: str = ""
 
     def __post_init__(self) -> None:
-        # One line that a terminal can show, whatever a file or a program has put into it.
+        # One printable line, whatever a file or a program has returned.
         shown = "".join(c if c.isprintable() else " " for c in self.found)
         object.__setattr__(self, "found", " ".join(shown.split()))
 
@@ -35,5 +35,5 @@ class Finding:
 
 
 def unknown(kind: str, name: str, remedy: str, *, why: str = "") -> Finding:
-    """A finding about what this machine does not tell."""
+    """A finding about something that cannot be determined on this machine."""
     return Finding(kind, name, NOTE, f"not known here{f': {why}' if why else ''}", remedy)

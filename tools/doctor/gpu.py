@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs: by nvidia-smi, on a Jetson by its device tree; and whether onnxruntime can use them."""
+"""NVIDIA GPUs, from nvidia-smi or a Jetson's device tree, and whether onnxruntime can use them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from spade_edge.tools.doctor.providers import CUDA, Providers
 KIND = "gpu"
 HOT = 85.0  # C
 FIELDS = ("name", "driver_version", "memory.total", "temperature.gpu", "clocks_throttle_reasons.active", "compute_cap")
-# Bits of NVML's clocks throttle reasons; idle, set by hand and synchronous are none of our business.
+# Bits of NVML's clocks throttle reasons; idle, manual settings and sync boost do not matter here.
 SLOWED = {0x08: "hardware slowdown", 0x20: "heat", 0x40: "heat (hardware)", 0x80: "power brake"}
 POWER_CAP = 0x04
 VENDOR, DISPLAY = 0x10DE, (0x030000, 0x030200)  # PCI: NVIDIA; a display or 3D controller
 
-# PyPI's onnxruntime-gpu for aarch64, from this version on, has kernels for servers' GPUs, none for Orin and older.
+# From this version on, PyPI's onnxruntime-gpu for aarch64 has kernels for server GPUs, none for Orin and older.
 PYPI_ON_ARM = ">=1.30"
 NOT_BUILT_FOR = ("tegra210", "tegra186", "tegra194", "tegra234")
 LIBRARIES = ("nvidia-jetpack", "cuda-cudart-[0-9]*", "libcudnn[0-9]*", "libnvinfer[0-9]*")
@@ -27,11 +27,11 @@ LIBRARIES = ("nvidia-jetpack", "cuda-cudart-[0-9]*", "libcudnn[0-9]*", "libnvinf
 
 @dataclass(frozen=True)
 class Gpus:
-    """What NVIDIA hardware there is.
+    """The NVIDIA hardware of this machine.
 
     Attributes:
-        rows: what nvidia-smi says of each GPU, a text for each of FIELDS; the last may be missing.
-        reason: why it says nothing, though it is installed; empty if it is not.
+        rows: output of nvidia-smi for each GPU, one text for each of FIELDS; the last may be missing.
+        reason: why nvidia-smi fails; empty if it works or is not installed.
         plugged: whether the PCI bus has an NVIDIA GPU.
     """
 
@@ -41,7 +41,7 @@ class Gpus:
 
     @classmethod
     def of(cls, host: Host) -> Gpus:
-        """Ask nvidia-smi, with a driver before 510 without the compute capability; and the PCI bus."""
+        """Ask nvidia-smi and the PCI bus. Drivers before 510 do not know the compute capability."""
         plugged = any(
             _hexadecimal(host.label(device / "vendor")) == VENDOR
             and _hexadecimal(host.label(device / "class")) in DISPLAY
@@ -61,8 +61,8 @@ class Gpus:
         return cls(reason=reason, plugged=plugged)
 
 
-def look(host: Host, board: Board, gpus: Gpus, providers: Providers, packages: Packages) -> list[Finding]:
-    """A row for each GPU, or why there is none; whether it is used."""
+def findings(host: Host, board: Board, gpus: Gpus, providers: Providers, packages: Packages) -> list[Finding]:
+    """A row for each GPU, or why there is none, and whether it is used."""
     if board.jetson:
         return [_tegra(board, packages, providers), *_unused(providers, board), _libraries(host)]
     if gpus.rows:
@@ -73,13 +73,13 @@ def look(host: Host, board: Board, gpus: Gpus, providers: Providers, packages: P
                 KIND,
                 "driver",
                 NOTE,
-                f"an NVIDIA GPU is plugged in, {gpus.reason or 'nvidia-smi is missing'}"
+                f"an NVIDIA GPU is installed, but {gpus.reason or 'nvidia-smi is missing'}"
                 if gpus.plugged
-                else f"nvidia-smi is here, but says: {gpus.reason}",
-                "install NVIDIA's driver, restart after an update of it; start a container with docker run --gpus all",
+                else f"nvidia-smi fails: {gpus.reason}",
+                "install the NVIDIA driver, and restart after an update; start a container with docker run --gpus all",
             )
         ]
-    return [Finding(KIND, "gpu", OK, "none of NVIDIA's: the CPU does the work")]
+    return [Finding(KIND, "gpu", OK, "no NVIDIA GPU: scoring runs on the CPU")]
 
 
 def _gpu(number: int, row: tuple[str, ...]) -> Finding:
@@ -96,7 +96,7 @@ def _gpu(number: int, row: tuple[str, ...]) -> Finding:
             f"gpu {number}",
             PROBLEM,
             f"{found}; {'slowed down now: ' + ', '.join(slowed) if slowed else 'too hot'}",
-            "cool it: dust, fans, air in the cabinet; power brake and hardware slowdown: look at the power supply too",
+            "check dust, fans and cabinet air; for power brake and hardware slowdown, also the power supply",
         )
     if bits & POWER_CAP:
         return Finding(
@@ -108,7 +108,7 @@ def _gpu(number: int, row: tuple[str, ...]) -> Finding:
 def _tegra(board: Board, packages: Packages, providers: Providers) -> Finding:
     name = "gpu"
     if not board.chip:
-        return unknown(KIND, name, "see 'cuda' among the providers: whether it computes is what counts")
+        return unknown(KIND, name, "see 'cuda' among the providers: only whether it works matters")
     label, capability = CHIPS[board.chip]
     found = f"{label}, compute capability {capability}"
     version = packages.versions.get("onnxruntime-gpu")
@@ -118,8 +118,8 @@ def _tegra(board: Board, packages: Packages, providers: Providers) -> Finding:
             KIND,
             name,
             PROBLEM,
-            f"{found}; onnxruntime-gpu {version}, if it is PyPI's, is not built for it",
-            "pip uninstall onnxruntime-gpu, then NVIDIA's own wheel of it for this JetPack",
+            f"{found}; onnxruntime-gpu {version}, if from PyPI, is not built for it",
+            "pip uninstall onnxruntime-gpu, then install NVIDIA's wheel for this JetPack",
         )
     return Finding(KIND, name, OK, found)
 
@@ -128,22 +128,26 @@ def _unused(providers: Providers, board: Board) -> list[Finding]:
     if not providers.version or providers.has(CUDA):
         return []
     remedy = (
-        "for the GPU: pip uninstall onnxruntime, then NVIDIA's own onnxruntime-gpu wheel for this JetPack"
+        "for the GPU: pip uninstall onnxruntime, then install NVIDIA's onnxruntime-gpu wheel for this JetPack"
         if board.jetson
         else "for the GPU: pip uninstall onnxruntime, then pip install 'spade-edge[gpu]'"
     )
-    return [Finding(KIND, "use", NOTE, f"onnxruntime {providers.version} is built without CUDA: the GPU idles", remedy)]
+    return [
+        Finding(
+            KIND, "use", NOTE, f"onnxruntime {providers.version} is built without CUDA: the GPU is not used", remedy
+        )
+    ]
 
 
 def _libraries(host: Host) -> Finding:
     name = "libraries"
     command = ["dpkg-query", "-W", "-f=${db:Status-Status} ${Package} ${Version}\n", *LIBRARIES]
-    answer = host.run(command, timeout=20)  # its exit code is 1 where one of the names fits nothing
+    answer = host.run(command, timeout=20)  # its exit code is 1 if one of the names matches nothing
     found = re.findall(r"^installed ([a-z0-9.+-]{1,60}) (\S{1,60})$", answer.out, re.MULTILINE)
     wanted = [(package, version) for package, version in found if not re.search(r"-(dev|headers|samples|doc)", package)]
     if not wanted:
         return unknown(
-            KIND, name, "sudo apt install nvidia-jetpack, unless a container brings them", why="none by dpkg"
+            KIND, name, "sudo apt install nvidia-jetpack, unless a container provides them", why="dpkg lists none"
         )
     return Finding(KIND, name, OK, ", ".join(f"{package} {version}" for package, version in wanted))
 

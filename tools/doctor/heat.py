@@ -1,4 +1,4 @@
-"""Heat and power supply: what slows a processor down while it works."""
+"""Temperature and power supply, which can throttle a processor under load."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from spade_edge.tools.doctor.host import Host
 
 KIND = "heat"
 HOT = 85.0  # C
-LIKELY = (1.0, 150.0)  # C; sensors that are off give 0, or anything else
-SLOWING = ("passive", "hot", "critical")  # trip points; an "active" one only starts a fan
+LIKELY = (1.0, 150.0)  # C; disabled sensors return 0, or arbitrary values
+SLOWING = ("passive", "hot", "critical")  # trip points; "active" only starts a fan
 CONSTANT = ("PMIC-Die",)  # Jetson Nano and TX: a placeholder, always 100 C
 
-# Bits of Raspberry Pi's get_throttled; 16 more: the same since the start.
-SUPPLY, HEAT = "a 5 V supply that is strong enough (Pi 5: 27 W) and a short cable", "a fan and free air around it"
+# Bits of get_throttled on the Raspberry Pi; 16 bits higher: the same since boot.
+SUPPLY, HEAT = "use a stronger 5 V supply (Pi 5: 27 W) and a short cable", "add a fan, and keep the air around it free"
 THROTTLED = {
     0: ("under-voltage", SUPPLY),
     1: ("clock capped", SUPPLY),
     2: ("throttled", HEAT),
-    3: ("close to the limit of temperature", HEAT),
+    3: ("close to the temperature limit", HEAT),
 }
 THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
-# What Jetson Orin and later count: L4T's hwmon "soctherm_oc".
+# Event counters of Jetson Orin and later: the hwmon "soctherm_oc".
 EVENTS = {"oc1": "under-voltage", "oc2": "average over-current", "oc3": "momentary over-current"}
 
 
-def look(host: Host, board: Board) -> list[Finding]:
-    """Temperature, throttling."""
+def findings(host: Host, board: Board) -> list[Finding]:
+    """Temperature and throttling."""
     return [_temperature(host, board), _throttling(host, board)]
 
 
@@ -48,11 +48,11 @@ def _temperature(host: Host, board: Board) -> Finding:
             for file in host.find(f"{folder.relative_to(host.root)}/trip_point_[0-9]*_temp")
             if host.label(file.with_name(file.name.replace("_temp", "_type"))) in SLOWING
             and (trip := _celsius(host.number(file))) is not None
-            and trip > 40  # those that are not set are far below
+            and trip > 40  # unset ones are far below
         ]
         if temperature >= min([HOT, *trips]):
             limit = f"its trip point is {min(trips):.0f} C" if min(trips, default=HOT) < HOT else f"over {HOT:.0f} C"
-            tripped.append((temperature, f"{label} {temperature:.0f} C, {limit}: it slows down, or soon will"))
+            tripped.append((temperature, f"{label} {temperature:.0f} C, {limit}: it throttles, or soon will"))
     if not zones:
         return unknown(KIND, name, host.hidden)
     if tripped:
@@ -61,7 +61,7 @@ def _temperature(host: Host, board: Board) -> Finding:
             name,
             PROBLEM,
             max(tripped)[1],
-            "cool it: dust, fan, heat sink, air in the cabinet" + ("; or a lower power mode" if board.jetson else ""),
+            "check dust, fan, heat sink and cabinet air" + ("; or use a lower power mode" if board.jetson else ""),
         )
     hottest, label = max(zones)
     return Finding(
@@ -93,10 +93,10 @@ def _throttling(host: Host, board: Board) -> Finding:
             KIND,
             name,
             NOTE,
-            f"slowed down for heat {max(counts)} times since the start",
-            "run 'spade-edge bench' and look whether the number grows; then cool it: dust, fan, heat sink, cabinet",
+            f"throttled by heat {max(counts)} times since boot",
+            "run 'spade-edge bench'; if the number grows, check dust, fan, heat sink and cabinet air",
         )
-    return Finding(KIND, name, OK, "never since the start")
+    return Finding(KIND, name, OK, "never since boot")
 
 
 def _raspberry(host: Host) -> Finding:
@@ -105,15 +105,15 @@ def _raspberry(host: Host) -> Finding:
     text = answer.out.strip() if answer.code == 0 else host.label(THROTTLED_FILE) or ""
     value = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", text)
     if value is None:
-        return unknown(KIND, name, "vcgencmd get_throttled tells it, in a terminal of the Raspberry Pi itself")
+        return unknown(KIND, name, "run vcgencmd get_throttled on the Raspberry Pi itself")
     bits = int(value.group(1), 16)
     now = [bit for bit in THROTTLED if bits >> bit & 1]
     since = [bit for bit in THROTTLED if bits >> bit + 16 & 1]
     if now:
         return Finding(KIND, name, PROBLEM, f"now: {_named(now)}", _remedy(now))
     if since:
-        return Finding(KIND, name, NOTE, f"since the start: {_named(since)}; not now", _remedy(since))
-    return Finding(KIND, name, OK, "never since the start, no under-voltage")
+        return Finding(KIND, name, NOTE, f"since boot: {_named(since)}; not now", _remedy(since))
+    return Finding(KIND, name, OK, "never since boot, no under-voltage")
 
 
 def _named(bits: list[int]) -> str:
@@ -135,14 +135,14 @@ def _jetson(host: Host) -> Finding:
             if count is not None:
                 counts[event] = count
     if not counts:
-        return unknown(KIND, name, "sudo tegrastats shows clocks and temperatures while it works")
+        return unknown(KIND, name, "sudo tegrastats shows clocks and temperatures under load")
     happened = [f"{EVENTS[event]} {count} times" for event, count in counts.items() if count > 0]
     if happened:
         return Finding(
             KIND,
             name,
             NOTE,
-            f"slowed down since the start: {', '.join(happened)}",
-            "a supply, cable and carrier board made for this power mode, or a lower mode (sudo nvpmodel -m)",
+            f"throttled since boot: {', '.join(happened)}",
+            "use a supply, cable and carrier board rated for this power mode, or a lower mode (sudo nvpmodel -m)",
         )
-    return Finding(KIND, name, OK, "no over-current or under-voltage since the start")
+    return Finding(KIND, name, OK, "no over-current or under-voltage since boot")

@@ -1,6 +1,6 @@
-"""The machine that is looked at: its files below one root, its commands, and what this process knows of it.
+"""The machine under examination: its files below one root, its commands, and facts about this process.
 
-Tests make whole machines of a folder and a few values.
+Tests create machines from a folder and a few values.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import stat
 import struct
 from collections.abc import Callable, Mapping
@@ -24,16 +25,18 @@ class Host:
     """A machine.
 
     Attributes:
-        root: the folder that /sys, /proc, /etc and /dev lie in.
+        root: the folder that contains /sys, /proc, /etc and /dev.
         run: runs commands, see `Commands`.
         environment: of this process.
         system: "Linux", "Darwin", "Windows".
-        machine: the kernel's, e.g. "x86_64", "aarch64".
-        release: the kernel's.
+        machine: architecture of the kernel, e.g. "x86_64", "aarch64".
+        release: version of the kernel.
         bits: of this Python, 32 or 64.
-        libc: e.g. "glibc 2.36"; empty where the C library does not say.
-        cores: that this process may use.
-        home: the user's.
+        libc: e.g. "glibc 2.36"; empty for other C libraries.
+        cores: number of cores that this process may use.
+        home: home folder of the user.
+        opens: whether this user may read and write a path.
+        free: free bytes of the disk that a folder is on.
     """
 
     root: Path
@@ -47,10 +50,11 @@ class Host:
     cores: int
     home: Path
     opens: Callable[[Path], bool] = field(default=lambda path: os.access(path, os.R_OK | os.W_OK))
+    free: Callable[[Path], int] = field(default=lambda path: shutil.disk_usage(path).free)
 
     @classmethod
     def here(cls) -> Host:
-        """The machine this runs on."""
+        """This machine."""
         environment = dict(os.environ)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cls(
@@ -68,21 +72,21 @@ class Host:
 
     @property
     def hidden(self) -> str:
-        """What to do about something that the machine does not tell."""
+        """The remedy for something that cannot be determined on this machine."""
         if self.system != "Linux":
-            return f"this is looked for on Linux only, here is {self.system or 'another system'}"
-        return "a container or virtual machine hides it: look on its host"
+            return f"only checked on Linux, this is {self.system or 'another system'}"
+        return "a container or virtual machine hides it: check on the host"
 
     def path(self, name: str) -> Path:
         """A path below the root."""
         return self.root / name.lstrip("/")
 
     def text(self, name: str | Path, *, most: int = LARGEST) -> str | None:
-        """A file's text without what a terminal cannot show; None if it is not a file, too long, empty or unreadable.
+        """The printable text of a file; None if it is not a file, too long, empty or unreadable.
 
         Args:
-            name: below the root, or a path that `find` gave.
-            most: bytes that the file may have.
+            name: below the root, or a path that `find` returned.
+            most: largest size in bytes.
         """
         path = self.path(name) if isinstance(name, str) else name
         try:
@@ -94,22 +98,22 @@ class Host:
             return None
         if len(content) > most:
             return None
-        # The device tree ends and divides texts with zeros.
+        # In the device tree, zero bytes separate and end texts.
         text = content.replace(b"\0", b"\n").decode(errors="replace")
         return "".join(c for c in text if c.isprintable() or c in "\n\t").strip() or None
 
     def label(self, name: str | Path) -> str | None:
-        """A name that a file holds, in one line; None if what it holds is none."""
+        """The name that a file contains, in one line; None if the content is not a name."""
         text = " ".join((self.text(name, most=4096) or "").split())
         return text if text and len(text) <= 100 and "\N{REPLACEMENT CHARACTER}" not in text else None
 
     def number(self, name: str | Path) -> int | None:
-        """The whole number that a file holds; None if it holds none."""
+        """The integer that a file contains; None if it contains something else."""
         text = self.text(name, most=4096)
         return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,20}", text) else None
 
     def find(self, pattern: str) -> list[Path]:
-        """Paths below the root that fit a pattern, by name and number."""
+        """Paths below the root that match a pattern, in natural order."""
         try:
             return sorted(self.root.glob(pattern), key=_natural)
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What only a Jetson has: NVIDIA's Linux, power modes, clocks that can be held."""
+"""Jetson only: release of Jetson Linux, power mode, clocks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from spade_edge.tools.doctor.host import Host
 
 KIND = "jetson"
 JETPACKS = {32: 4, 34: 5, 35: 5, 36: 6, 38: 7}  # by the release of L4T
-PYTHONS = {4: "3.6", 5: "3.8"}  # that NVIDIA builds its packages for; spade-edge needs 3.10
-NOT_A_CONTAINER = "mount it into the container, or run this on the Jetson itself"
+PYTHONS = {4: "3.6", 5: "3.8"}  # of NVIDIA's packages; spade-edge needs 3.10
+NOT_A_CONTAINER = "mount it into the container, or run the doctor on the Jetson itself"
 
 
-def look(host: Host, board: Board) -> list[Finding]:
-    """Release, power mode, clocks; nothing on other machines."""
+def findings(host: Host, board: Board) -> list[Finding]:
+    """Release, power mode and clocks; empty on other machines."""
     return [_release(board), _power_mode(host), _clocks(host)] if board.jetson else []
 
 
@@ -32,7 +32,7 @@ def _release(board: Board) -> Finding:
             name,
             NOTE,
             f"{found}: NVIDIA's onnxruntime-gpu is for Python {PYTHONS[jetpack]} there, spade-edge needs 3.10",
-            "JetPack 6 where the module takes it (Orin); else a Python 3.10 and onnxruntime on the CPU",
+            "JetPack 6 where the module supports it (Orin); else Python 3.10 with onnxruntime on the CPU",
         )
     return Finding(KIND, name, OK, found)
 
@@ -52,12 +52,12 @@ def _power_mode(host: Host) -> Finding:
     kept = re.search(r"pmode:([0-9]{1,4})", host.label("var/lib/nvpmodel/status") or "")
     now = asked.group(1) if asked is not None else modes.get(int(kept.group(1)), "") if kept is not None else ""
     if not now:
-        return unknown(KIND, name, "sudo nvpmodel -q tells it, on the Jetson itself")
+        return unknown(KIND, name, "run sudo nvpmodel -q on the Jetson itself")
     if now.startswith(("MAXN", "MODE_MAXN")):
         return Finding(KIND, name, OK, now)
     best = max(modes, key=lambda number: _strength(modes[number]), default=None)
     if best is None:
-        return Finding(KIND, name, NOTE, now, "/etc/nvpmodel.conf lists the modes, sudo nvpmodel -m NUMBER sets one")
+        return Finding(KIND, name, NOTE, now, "/etc/nvpmodel.conf lists the modes; sudo nvpmodel -m NUMBER sets one")
     if _strength(modes[best]) <= _strength(now):
         return Finding(KIND, name, OK, f"{now}, the highest of this module")
     return Finding(
@@ -65,12 +65,12 @@ def _power_mode(host: Host) -> Finding:
         name,
         NOTE,
         f"{now}; {modes[best]} is faster",
-        f"sudo nvpmodel -m {best}, if power supply and cooling are made for it",
+        f"sudo nvpmodel -m {best}, if power supply and cooling are rated for it",
     )
 
 
 def _strength(mode: str) -> float:
-    """Modes in order: their numbers are not. MAXN before any number of watts."""
+    """Sort key of a mode, because mode numbers are not in order: watts, and MAXN above them."""
     if "MAXN" in mode:
         return 10_000.0 + ("SUPER" in mode)
     watts = re.search(r"([0-9]{1,3})W", mode)
@@ -78,7 +78,7 @@ def _strength(mode: str) -> float:
 
 
 def _clocks(host: Host) -> Finding:
-    """`jetson_clocks --show` wants root; what it does, lowest equal to highest, can be read."""
+    """`jetson_clocks --show` needs root, but its effect, lowest clock equal to highest, is readable."""
     name = "clocks"
     folders = [
         *((folder, "scaling_min_freq", "scaling_max_freq") for folder in host.find(_CPU)),
@@ -90,15 +90,15 @@ def _clocks(host: Host) -> Finding:
         if (low := host.number(folder / least)) is not None and (high := host.number(folder / most)) is not None
     ]
     if not held:
-        return unknown(KIND, name, "sudo jetson_clocks --show tells it, on the Jetson itself")
+        return unknown(KIND, name, "run sudo jetson_clocks --show on the Jetson itself")
     if all(held):
-        return Finding(KIND, name, OK, "held at the highest that the power mode allows (jetson_clocks)")
+        return Finding(KIND, name, OK, "fixed at the highest of the power mode (jetson_clocks)")
     return Finding(
         KIND,
         name,
         NOTE,
         "rise only under load: the first frames after a pause take longer",
-        "sudo jetson_clocks, and a service that does it at each start",
+        "sudo jetson_clocks, in a service that runs at each start",
     )
 
 

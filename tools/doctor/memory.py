@@ -1,9 +1,8 @@
-"""Memory and disk: what is there, what is left, and whether a bundle fits."""
+"""Memory and disk: size, free space, and whether a bundle fits."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from spade_edge.tools.doctor import cgroup
@@ -12,13 +11,13 @@ from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
 from spade_edge.tools.doctor.host import Host
 
 KIND = "memory"
-BESIDE = 250_000_000  # bytes that scoring takes beside the model and the gallery
-LITTLE = 1_000_000_000  # bytes: the whole of a small bundle's process
-LITTLE_DISK = 2_000_000_000  # bytes: TensorRT's engines and timing caches of some models
+BESIDE = 250_000_000  # bytes that scoring needs beside the model and the gallery
+LITTLE = 1_000_000_000  # bytes: a whole process with a small bundle
+LITTLE_DISK = 2_000_000_000  # bytes: TensorRT engines and timing caches of some models
 
 
-def look(host: Host, board: Board, *, payload: int | None) -> list[Finding]:
-    """Memory, swap, disk; `payload` is how many bytes a bundle's model and gallery have, None without one."""
+def findings(host: Host, board: Board, *, payload: int | None) -> list[Finding]:
+    """Memory, swap and disk. `payload`: bytes of the model and gallery of a bundle, None without one."""
     return [_memory(host, board, payload), _swap(host), _disk(host)]
 
 
@@ -29,13 +28,13 @@ def _memory(host: Host, board: Board, payload: int | None) -> Finding:
         return unknown(KIND, name, host.hidden)
     found = f"{_gigabytes(available)} of {_gigabytes(total)} available"
     limit = cgroup.memory(host)
-    remedies = ["end other programs"]
+    remedies = ["close other programs"]
     if limit is not None and limit[0] < total:
         remedies.append("raise the limit (docker --memory, MemoryMax of the service)")
         found += f", and {_gigabytes(limit[1])} of the control group's {_gigabytes(limit[0])}"
         available = min(available, limit[1])
     if board.jetson:
-        remedies.append("do without the desktop (sudo systemctl set-default multi-user.target)")
+        remedies.append("disable the desktop (sudo systemctl set-default multi-user.target)")
         found += ", shared with the GPU"
     needed = LITTLE if payload is None else payload + BESIDE
     if payload is not None:
@@ -55,7 +54,7 @@ def _swap(host: Host) -> Finding:
 
 
 def _disk(host: Host) -> Finding:
-    """Where TensorRT's engines go."""
+    """The folder for TensorRT engines."""
     name = "cache folder"
     cache = host.environment.get("XDG_CACHE_HOME", "")
     folder = (Path(cache) if cache.startswith("/") else host.home / ".cache") / "spade-edge"
@@ -63,10 +62,10 @@ def _disk(host: Host) -> Finding:
     try:
         if there is None:
             raise FileNotFoundError
-        free = shutil.disk_usage(there).free
+        free = host.free(there)
     except OSError:
         return unknown(KIND, name, "set XDG_CACHE_HOME to a folder that this user may write to", why=str(folder))
-    found = f"{folder}, {_gigabytes(free)} free for TensorRT's engines"
+    found = f"{folder}, {_gigabytes(free)} free for TensorRT engines"
     if not host.opens(there):
         return Finding(
             KIND,
@@ -76,12 +75,12 @@ def _disk(host: Host) -> Finding:
             "set XDG_CACHE_HOME to a folder that this user may write to",
         )
     if free < LITTLE_DISK:
-        return Finding(KIND, name, NOTE, found, "make room, or set XDG_CACHE_HOME to a larger disk")
+        return Finding(KIND, name, NOTE, found, "free some space, or set XDG_CACHE_HOME to a larger disk")
     return Finding(KIND, name, OK, found)
 
 
 def _meminfo(host: Host, field: str) -> int | None:
-    """Bytes."""
+    """A field of /proc/meminfo, in bytes."""
     found = re.search(rf"^{field}:[ \t]*([0-9]{{1,15}}) kB$", host.text("proc/meminfo") or "", re.MULTILINE)
     return None if found is None else 1024 * int(found.group(1))
 

@@ -1,6 +1,6 @@
-"""Python and packages: what is installed, whether it is new enough, and whether two packages fight over one folder.
+"""Python and packages: what is installed, whether it is new enough, and whether two packages share one folder.
 
-Nothing heavy is imported: versions come from the packages' own records, bounds from spade-edge's.
+Nothing heavy is imported: versions and bounds come from the metadata of the distributions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding
 KIND = "packages"
 OWN = "spade-edge"
 
-# Distributions that share one folder: the one that was installed last has overwritten the others' files.
+# Distributions that share one folder: the one installed last has overwritten the files of the others.
 ONNXRUNTIME = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -56,12 +56,12 @@ _COMPARE = {
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package that spade-edge wants, as its own record says it.
+    """A package that spade-edge requires, according to its metadata.
 
     Attributes:
-        name: the distribution's.
+        name: of the distribution.
         bounds: e.g. ">=1.17".
-        extra: that brings it; empty for what is always there.
+        extra: the extra that requires it; empty for what is always required.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Packages:
-    """What this Python has.
+    """The packages of this Python.
 
     Attributes:
         versions: of the installed distributions, by canonical name.
-        requirements: of spade-edge; empty where it is not installed, as in a bare source folder.
-        python: the Pythons that it wants, e.g. ">=3.10".
-        modules: that can be imported, of those in MODULES; a system's OpenCV has no record of a distribution.
+        requirements: of spade-edge; empty if it is not installed, as in a source folder.
+        python: the Python versions that it requires, e.g. ">=3.10".
+        modules: those of MODULES that can be imported; a system's OpenCV has no distribution metadata.
     """
 
     versions: Mapping[str, str]
@@ -96,12 +96,12 @@ class Packages:
 
     @classmethod
     def here(cls) -> Packages:
-        """Ask this Python, without importing anything."""
+        """The packages of this Python, determined without importing them."""
         versions: dict[str, str] = {}
         for distribution in metadata.distributions():
             try:
                 name, version = distribution.metadata["Name"], distribution.version
-            except Exception:  # noqa: S112  (half-removed packages leave records in which anything is missing)
+            except Exception:  # noqa: S112  (half-removed packages leave incomplete metadata)
                 continue
             if isinstance(name, str) and isinstance(version, str):
                 versions.setdefault(canonical(name), version)  # the first on the path is the one that is imported
@@ -118,12 +118,12 @@ class Packages:
         )
 
     def like(self, name: str) -> dict[str, str]:
-        """Installed distributions, with versions, that serve as the one named."""
+        """Installed distributions, with versions, that provide the same module as the one named."""
         return {other: self.versions[other] for other in SAME.get(name, (name,)) if other in self.versions}
 
 
-def look(packages: Packages) -> list[Finding]:
-    """Python, spade-edge, what it always needs, onnxruntime, and a row for each extra."""
+def findings(packages: Packages) -> list[Finding]:
+    """Python, spade-edge, its requirements, onnxruntime, and a row for each extra."""
     always = [one for one in packages.requirements if not one.extra]
     return [
         _python(packages),
@@ -136,12 +136,12 @@ def look(packages: Packages) -> list[Finding]:
 
 
 def canonical(name: str) -> str:
-    """A distribution's name as indexes compare it."""
+    """The normalized name of a distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fits(version: str, bounds: str) -> bool:
-    """Whether a version lies within bounds such as ">=1.4.3,<2"; what cannot be compared fits."""
+    """Whether a version lies within bounds such as ">=1.4.3,<2"; a version that cannot be compared does."""
     have = _release(version)
     for bound in bounds.split(","):
         match = re.fullmatch(r"(>=|<=|==|!=|>|<)v?([0-9].*)", bound.strip())
@@ -151,7 +151,7 @@ def fits(version: str, bounds: str) -> bool:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with: (2, 5) for "2.5.0a0+nv24.8"."""
+    """The leading numbers of a version without trailing zeros: (2, 5) for "2.5.0a0+nv24.8"."""
     match = re.match(r"v?((?:[0-9]{1,9}\.)*[0-9]{1,9})", version)
     numbers = [int(number) for number in match.group(1).split(".")] if match else []
     while numbers and numbers[-1] == 0:
@@ -169,11 +169,11 @@ def _python(packages: Packages) -> Finding:
 def _own(packages: Packages) -> Finding:
     recorded = packages.versions.get(OWN)
     if recorded is None or not packages.requirements:
-        found = f"{__version__}, from a folder that is not installed: what it needs is not known"
-        return Finding(KIND, OWN, NOTE, found, "install it: pip install and the name of the wheel or folder")
+        found = f"{__version__}, from a folder that is not installed: its requirements are not known"
+        return Finding(KIND, OWN, NOTE, found, "pip install the wheel or the folder")
     if recorded != __version__:
-        found = f"{__version__} runs, {recorded} is what pip has a record of"
-        return Finding(KIND, OWN, NOTE, found, "install it again, or look at PYTHONPATH")
+        found = f"{__version__} is running, but pip has a record of {recorded}"
+        return Finding(KIND, OWN, NOTE, found, "reinstall it, or check PYTHONPATH")
     return Finding(KIND, OWN, OK, __version__)
 
 
@@ -195,7 +195,7 @@ def _onnxruntime(packages: Packages) -> Finding:
             KIND,
             name,
             PROBLEM,
-            f"{_listed(installed)}: they share one folder, the one installed last has overwritten the other",
+            f"{_listed(installed)}: they share one folder, and the one installed last has overwritten the other",
             f"pip uninstall {' '.join(installed)}, then install the one you want: "
             "'spade-edge[cpu]', 'spade-edge[gpu]' or, on a Jetson, NVIDIA's wheel",
         )
@@ -208,23 +208,23 @@ def _onnxruntime(packages: Packages) -> Finding:
                 name,
                 PROBLEM,
                 f"{distribution} {version}, but {wanted} is needed",
-                f"pip install --upgrade '{distribution}{wanted}'; on a Jetson NVIDIA's wheel",
+                f"pip install --upgrade '{distribution}{wanted}'; on a Jetson, NVIDIA's wheel",
             )
         return Finding(KIND, name, OK, f"{distribution} {version}")
     if name in packages.modules:
-        return Finding(KIND, name, OK, "there, without a record of pip's")
+        return Finding(KIND, name, OK, "present, without pip metadata")
     return Finding(
         KIND,
         name,
         PROBLEM,
         "not installed: no frame can be scored",
         "pip install 'spade-edge[cpu]', or 'spade-edge[gpu]' for x86-64 with an NVIDIA GPU; "
-        "on a Jetson NVIDIA's own onnxruntime-gpu wheel",
+        "on a Jetson, NVIDIA's onnxruntime-gpu wheel",
     )
 
 
 def _extra(packages: Packages, extra: str) -> Finding:
-    """What one extra brings; an extra that is missing is well, as a device needs none of them."""
+    """The packages of one extra. A missing extra is not a problem, because a device needs none."""
     there, missing, old = [], [], []
     for one in packages.requirements:
         if one.extra != extra:
@@ -236,7 +236,7 @@ def _extra(packages: Packages, extra: str) -> Finding:
                 old.append(f"{distribution} {version}, but {one.bounds} is needed")
         if not installed:
             if MODULES.get(one.name) in packages.modules:
-                there.append(f"{MODULES[one.name]} without a record of pip's")
+                there.append(f"{MODULES[one.name]} without pip metadata")
             else:
                 missing.append(one.name)
     if old:
@@ -257,7 +257,7 @@ def _several(packages: Packages, name: str, same: Sequence[str]) -> list[Finding
             KIND,
             name,
             NOTE,
-            f"{_listed(installed)}: they share one folder, the one installed last has overwritten the other",
+            f"{_listed(installed)}: they share one folder, and the one installed last has overwritten the other",
             f"pip uninstall {' '.join(installed)}, then install one of them",
         )
     ]

@@ -1,4 +1,4 @@
-"""The processor: cores that may be used, instructions that matter, variables that change threads."""
+"""The processor: usable cores, instruction sets, and variables that change the number of threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spade_edge.tools.doctor.host import Host
 
 KIND = "processor"
 
-# (implementer, part) of /proc/cpuinfo, as Arm, NVIDIA and Qualcomm document them: cores that boxes at a line have.
+# (implementer, part) of /proc/cpuinfo, as documented by Arm, NVIDIA and Qualcomm.
 ARM_CORES = {
     ("0x41", "0xd03"): "Cortex-A53",
     ("0x41", "0xd04"): "Cortex-A35",
@@ -37,8 +37,8 @@ VARIABLES = re.compile(r"(OMP|GOMP|KMP|OPENBLAS|GOTO|MKL|BLIS|NUMEXPR|VECLIB)_[A
 THREADS = re.compile(r".*(THREAD|PROC_BIND|PLACES|AFFINITY|WAIT_POLICY|BLOCKTIME|SPINCOUNT).*")
 
 
-def look(host: Host, board: Board) -> list[Finding]:
-    """Model, cores, quota, instructions, variables."""
+def findings(host: Host, board: Board) -> list[Finding]:
+    """Model, cores, quota, instructions and variables."""
     described = host.text("proc/cpuinfo") or ""
     flags = _flags(described)
     model = _model(described)
@@ -66,7 +66,7 @@ def _model(described: str) -> str:
 
 
 def _flags(described: str) -> frozenset[str]:
-    """Features that all cores have."""
+    """Features that all cores share."""
     lines = re.findall(r"^(?:flags|Features)[ \t]*:(.*)$", described, re.MULTILINE)
     return frozenset.intersection(*(frozenset(line.split()) for line in lines)) if lines else frozenset()
 
@@ -79,22 +79,22 @@ def _cores(host: Host, board: Board) -> Finding:
             KIND,
             name,
             NOTE,
-            f"{host.cores} may be used, {online} of {present} are switched on",
-            "the power mode decides, see jetson" if board.jetson else "see /sys/devices/system/cpu/cpu*/online",
+            f"{host.cores} usable; {online} of {present} are online",
+            "the power mode decides this, see jetson" if board.jetson else "see /sys/devices/system/cpu/cpu*/online",
         )
     if online is not None and host.cores < online:
         return Finding(
             KIND,
             name,
             NOTE,
-            f"{host.cores} of {online} may be used by this process, but onnxruntime makes threads for all",
-            f"--threads {host.cores}, or widen what binds it: taskset, a container's cpuset, a service's CPUAffinity",
+            f"this process may use {host.cores} of {online}, but onnxruntime creates threads for all",
+            f"--threads {host.cores}, or lift the limit: taskset, cpuset of the container, CPUAffinity of the service",
         )
-    return Finding(KIND, name, OK, f"{host.cores}, all may be used")
+    return Finding(KIND, name, OK, f"{host.cores}, all usable")
 
 
 def _count(listed: str | None) -> int | None:
-    """How many processors a list such as "0-3,6" has."""
+    """Number of processors in a list such as "0-3,6"."""
     if listed is None or not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", listed):
         return None
     ends = [part.split("-") for part in listed.split(",")]
@@ -113,10 +113,10 @@ def _quota(host: Host) -> Finding:
             KIND,
             name,
             NOTE,
-            f"the time of {allowed:g} of {host.cores} cores: when it is used up, all threads stand still for a while",
-            f"--threads {max(1, int(allowed))}, or a higher quota (docker --cpus, CPUQuota of the service)",
+            f"processor time of {allowed:g} of {host.cores} cores; when it is used up, all threads pause",
+            f"--threads {max(1, int(allowed))}, or raise the quota (docker --cpus, CPUQuota of the service)",
         )
-    return Finding(KIND, name, OK, f"the time of {allowed:g}, which is not less than the {host.cores} here")
+    return Finding(KIND, name, OK, f"processor time of {allowed:g} cores; {host.cores} are usable")
 
 
 def _instructions(host: Host, flags: frozenset[str]) -> Finding:
@@ -126,31 +126,31 @@ def _instructions(host: Host, flags: frozenset[str]) -> Finding:
     if host.machine in ("aarch64", "arm64") or "asimd" in flags or "neon" in flags:
         has = [label for flag, label in _ARM if flag in flags]
         if "asimddp" in flags:
-            return Finding(KIND, name, OK, f"{', '.join(has)}: products of bytes are fast")
+            return Finding(KIND, name, OK, f"{', '.join(has)}: 8-bit products are fast")
         return Finding(
             KIND,
             name,
             NOTE,
-            f"{', '.join([*has, 'no dot product (asimddp)'])}: products of bytes are slow, so is matching",
-            "'spade-edge bench' says what matching takes; a bundle built with fewer --candidates takes less",
+            f"{', '.join([*has, 'no dot product (asimddp)'])}: 8-bit products are slow, and so is matching",
+            "'spade-edge bench' shows the time of matching; a bundle built with fewer --candidates needs less",
         )
     has = [label for flag, label in _X86 if flag in flags]
     if flags & {"avx512_vnni", "avx_vnni"}:
-        return Finding(KIND, name, OK, f"{', '.join(has)}: products of bytes are fast")
+        return Finding(KIND, name, OK, f"{', '.join(has)}: 8-bit products are fast")
     if "avx2" in flags:
         return Finding(
             KIND,
             name,
             NOTE,
-            f"{', '.join(has)}, no VNNI: products of bytes are slower, and those of 8 full bits can saturate",
-            "nothing for fp32, whose codes have 7 bits; of an int8 model see 'full bytes' below",
+            f"{', '.join(has)}, no VNNI: 8-bit products are slower, and with full 8-bit weights they can saturate",
+            "nothing for fp32 models, whose gallery codes have 7 bits; for int8 models see 'full bytes' below",
         )
     return Finding(
         KIND,
         name,
         NOTE,
-        f"{', '.join([*has, 'no AVX2'])}: onnxruntime's fast kernels want AVX2 and FMA",
-        "a smaller backbone or view, or a processor with AVX2",
+        f"{', '.join([*has, 'no AVX2'])}: the fast kernels of onnxruntime need AVX2 and FMA",
+        "use a smaller backbone or view, or a processor with AVX2",
     )
 
 
@@ -184,7 +184,7 @@ def _variables(host: Host) -> Finding:
             KIND,
             name,
             NOTE,
-            f"{', '.join(found)}: not read by onnxruntime, which does a frame's work",
-            "--threads N, if that was meant to hold threads back",
+            f"{', '.join(found)}: onnxruntime, which computes the frames, does not read them",
+            "use --threads N to limit threads",
         )
     return Finding(KIND, name, OK, "none set")

@@ -1,7 +1,7 @@
-"""Execution providers: those that onnxruntime has compiled in, and those that compute something here.
+"""Execution providers: those compiled into onnxruntime, and those that work here.
 
-The list of providers says what onnxruntime was built with. Only a run shows a working GPU, and as a broken library can
-crash or hang the process that loads it, each provider runs in a process of its own.
+The list of providers says what onnxruntime was built with. Only a run shows that a GPU works. A broken library can
+crash or hang the process that loads it, so each provider is probed in a separate process.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from spade_edge.tools.doctor.host import Host
 
 KIND = "providers"
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-NOT_TRIED = ("AzureExecutionProvider",)  # sends the work to a service; PyPI's packages have it compiled in
+NOT_TRIED = ("AzureExecutionProvider",)  # sends data to a service; it is compiled into the packages from PyPI
 PATIENCE, TENSORRT_PATIENCE = 60, 180  # seconds; TensorRT builds an engine first
 
-# The loader's words, as onnxruntime passes them on; its search beforehand complains of what is not needed, too.
+# Message of the dynamic loader. onnxruntime's preceding search also reports libraries that are not needed.
 MISSING = re.compile(r"with error: (lib[\w.+-]+): cannot open shared object file")
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What came of running a small graph on one provider.
+class Probe:
+    """The result of running a small graph on one provider.
 
     Attributes:
         provider: "CUDAExecutionProvider".
         reason: why it does not work, in one line; empty if it does.
-        absent: library that is missing, e.g. "libcudnn.so.9"; empty if that is not the reason.
-        needs: what onnxruntime says that it wants, e.g. "cuDNN 9.* and CUDA 13.*"; empty if it does not say.
-        full_bytes: whether products of 8 full bits are exact; of the CPU alone.
+        absent: the missing library, e.g. "libcudnn.so.9"; empty if there is another reason.
+        needs: what onnxruntime requires, e.g. "cuDNN 9.* and CUDA 13.*"; empty if it does not say.
+        full_bytes: whether full 8-bit products are exact; only for the CPU.
     """
 
     provider: str
@@ -48,52 +48,52 @@ class Proof:
 
     @property
     def name(self) -> str:
-        """As --provider calls it."""
+        """The name that --provider takes."""
         return self.provider.removesuffix("ExecutionProvider").lower()
 
 
 @dataclass(frozen=True)
 class Providers:
-    """onnxruntime, as a process of its own saw it.
+    """onnxruntime and its providers, as probed in separate processes.
 
     Attributes:
-        version: onnxruntime's; empty if it does not load.
+        version: of onnxruntime; empty if it does not load.
         reason: why it does not load.
-        proofs: of each provider that is compiled in.
+        probes: of each provider that is compiled in.
     """
 
     version: str = ""
     reason: str = ""
-    proofs: tuple[Proof, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
     @classmethod
     def of(cls, host: Host) -> Providers:
-        """Load onnxruntime, and try each of its providers."""
+        """Load onnxruntime, and probe each of its providers."""
         answer = ask(host, "onnxruntime", PATIENCE)
-        value = given(answer)
+        value = parsed(answer)
         if not isinstance(value.get("version"), str) or not isinstance(value.get("providers"), list):
             return cls(reason=reason(answer))
         names = [name for name in map(str, value["providers"]) if name not in NOT_TRIED]
-        return cls(version=value["version"], proofs=tuple(_prove(host, name) for name in names))
+        return cls(version=value["version"], probes=tuple(_probe(host, name) for name in names))
 
     def works(self, provider: str) -> bool:
-        """Whether a provider has computed what it should."""
-        return any(proof.provider == provider and not proof.reason for proof in self.proofs)
+        """Whether a provider has computed the right result."""
+        return any(probe.provider == provider and not probe.reason for probe in self.probes)
 
     def has(self, provider: str) -> bool:
         """Whether a provider is compiled in."""
-        return any(proof.provider == provider for proof in self.proofs)
+        return any(probe.provider == provider for probe in self.probes)
 
 
-def look(providers: Providers, board: Board, *, gpu: bool, driver: bool, missing: bool) -> list[Finding]:
-    """A row for each provider, and one for products of bytes.
+def findings(providers: Providers, board: Board, *, gpu: bool, driver: bool, missing: bool) -> list[Finding]:
+    """A row for each provider, and one for 8-bit products.
 
     Args:
-        providers: what was tried.
-        board: this one.
-        gpu: whether this machine has a GPU of NVIDIA.
-        driver: whether that has a driver that answers.
-        missing: whether onnxruntime is not installed, which the packages say already.
+        providers: the results of the probes.
+        board: this board.
+        gpu: whether this machine has an NVIDIA GPU.
+        driver: whether its driver responds.
+        missing: whether onnxruntime is not installed, which the packages report already.
     """
     if not providers.version:
         if missing:
@@ -104,22 +104,22 @@ def look(providers: Providers, board: Board, *, gpu: bool, driver: bool, missing
                 "onnxruntime",
                 PROBLEM,
                 f"does not load: {providers.reason}",
-                "install it anew; an illegal instruction (SIGILL) means a package built for another processor",
+                "reinstall it; an illegal instruction (SIGILL) means a package built for another processor",
             )
         ]
-    found = [_provider(proof, providers, board, gpu=gpu, driver=driver) for proof in providers.proofs]
-    return [*found, *(_full_bytes(proof.full_bytes) for proof in providers.proofs if proof.full_bytes is not None)]
+    found = [_provider(probe, providers, board, gpu=gpu, driver=driver) for probe in providers.probes]
+    return [*found, *(_full_bytes(probe.full_bytes) for probe in providers.probes if probe.full_bytes is not None)]
 
 
-def _prove(host: Host, provider: str) -> Proof:
+def _probe(host: Host, provider: str) -> Probe:
     answer = ask(host, provider, TENSORRT_PATIENCE if provider == TENSORRT else PATIENCE)
-    value = given(answer)
+    value = parsed(answer)
     if value.get("provider") == provider and value.get("right") is True:
         full = value.get("bytes")
-        return Proof(provider, full_bytes=full if isinstance(full, bool) else None)
+        return Probe(provider, full_bytes=full if isinstance(full, bool) else None)
     library = MISSING.search(answer.err)
     needs = re.search(r"Require (cuDNN \S+ and CUDA [0-9]+[0-9.*]*)\.(?:\s|$)", answer.err)
-    return Proof(
+    return Probe(
         provider,
         reason=reason(answer),
         absent=library.group(1) if library is not None else "",
@@ -127,66 +127,64 @@ def _prove(host: Host, provider: str) -> Proof:
     )
 
 
-def _provider(proof: Proof, providers: Providers, board: Board, *, gpu: bool, driver: bool) -> Finding:
-    if not proof.reason:
-        return Finding(KIND, proof.name, OK, "computes, and the numbers are right")
-    if proof.provider == TENSORRT and proof.absent.startswith("libnvinfer"):
+def _provider(probe: Probe, providers: Providers, board: Board, *, gpu: bool, driver: bool) -> Finding:
+    if not probe.reason:
+        return Finding(KIND, probe.name, OK, "works, and its results are right")
+    if probe.provider == TENSORRT and probe.absent.startswith("libnvinfer"):
         return Finding(
             KIND,
-            proof.name,
+            probe.name,
             NOTE,
-            f"compiled in, but TensorRT is not installed: {proof.reason}",
-            "nothing where CUDA is fast enough; else install TensorRT, in a version that onnxruntime was built for",
+            f"compiled in, but TensorRT is not installed: {probe.reason}",
+            "nothing if CUDA is fast enough; else install the TensorRT version that onnxruntime was built for",
         )
-    if proof.provider == TENSORRT and providers.has(CUDA) and not providers.works(CUDA):
-        return Finding(KIND, proof.name, NOTE, f"does not run: {proof.reason}", "see cuda first, which it builds on")
+    if probe.provider == TENSORRT and providers.has(CUDA) and not providers.works(CUDA):
+        return Finding(KIND, probe.name, NOTE, f"does not run: {probe.reason}", "see cuda first, which TensorRT needs")
     return Finding(
-        KIND, proof.name, PROBLEM, f"does not run: {proof.reason}", _remedy(proof, board, gpu=gpu, driver=driver)
+        KIND, probe.name, PROBLEM, f"does not run: {probe.reason}", _remedy(probe, board, gpu=gpu, driver=driver)
     )
 
 
-def _remedy(proof: Proof, board: Board, *, gpu: bool, driver: bool) -> str:
-    if proof.provider == CPU:
-        return "install onnxruntime anew"
-    if proof.provider not in (CUDA, TENSORRT):
-        return "see onnxruntime.ai/docs/execution-providers for what it needs, or take another onnxruntime"
+def _remedy(probe: Probe, board: Board, *, gpu: bool, driver: bool) -> str:
+    if probe.provider == CPU:
+        return "reinstall onnxruntime"
+    if probe.provider not in (CUDA, TENSORRT):
+        return "see onnxruntime.ai/docs/execution-providers for its requirements, or use another onnxruntime"
     if board.jetson:
-        return (
-            "NVIDIA's onnxruntime-gpu wheel for this JetPack, and its CUDA and cuDNN: sudo apt install nvidia-jetpack"
-        )
+        return "install NVIDIA's onnxruntime-gpu wheel for this JetPack, and its CUDA: sudo apt install nvidia-jetpack"
     if not gpu:
         return "there is no NVIDIA GPU: pip uninstall onnxruntime-gpu, then pip install 'spade-edge[cpu]'"
-    if not driver or proof.absent.startswith("libcuda.so"):
-        return "install NVIDIA's driver; start a container with the GPU (docker run --gpus all)"
-    if proof.absent:
-        needs = proof.needs or "the CUDA and cuDNN that onnxruntime was built for"
-        return f"install {needs}: pip install 'onnxruntime-gpu[cuda,cudnn]', or NVIDIA's own packages and ldconfig"
-    return "see that the driver is new enough (nvidia-smi), and onnxruntime built for this GPU and its CUDA"
+    if not driver or probe.absent.startswith("libcuda.so"):
+        return "install the NVIDIA driver; start a container with the GPU (docker run --gpus all)"
+    if probe.absent:
+        needs = probe.needs or "the CUDA and cuDNN that onnxruntime was built for"
+        return f"install {needs}: pip install 'onnxruntime-gpu[cuda,cudnn]', or NVIDIA's packages and ldconfig"
+    return "check that the driver is new enough (nvidia-smi), and that onnxruntime is built for this GPU and its CUDA"
 
 
 def _full_bytes(exact: bool) -> Finding:
     name = "full bytes"
     if exact:
-        return Finding(KIND, name, OK, "products of 8 full bits are exact on the CPU, so int8 models compute as meant")
+        return Finding(KIND, name, OK, "full 8-bit products are exact on the CPU, so int8 models compute as intended")
     return Finding(
         KIND,
         name,
         NOTE,
-        "products of 8 full bits saturate on this CPU: int8 models with weights of 8 bits can be wrong",
-        "nothing where 'spade-edge export --target cpu' made the model, with 7 bits; 'spade-edge parity' tells",
+        "full 8-bit products saturate on this CPU: int8 models with 8-bit weights can be wrong",
+        "nothing for models of 'spade-edge export --target cpu', which have 7-bit weights; 'spade-edge parity' checks",
     )
 
 
 def ask(host: Host, what: str, patience: float) -> Answer:
-    """Run `prove` in a process of its own."""
-    # It shall find the packages that this process finds, and none in the folder where the user happens to stand.
+    """Run `probe` in a separate process."""
+    # It must find the packages that this process finds, and none in the current folder.
     environment = {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "spade_edge.tools.doctor.prove", what]
+    command = [sys.executable, "-m", "spade_edge.tools.doctor.probe", what]
     return host.run(command, timeout=patience, environment=environment)
 
 
-def given(answer: Answer) -> dict[str, Any]:
-    """The JSON object that it printed; empty if it printed none."""
+def parsed(answer: Answer) -> dict[str, Any]:
+    """The JSON object that the probe printed; empty if it printed none."""
     try:
         value = json.loads(answer.out) if answer.code == 0 else {}
     except (ValueError, RecursionError):
@@ -195,8 +193,8 @@ def given(answer: Answer) -> dict[str, Any]:
 
 
 def reason(answer: Answer) -> str:
-    """Why something does not work, in one line, from what the process left behind; never empty."""
-    return _said(answer) or "it does not say why"
+    """Why a probe failed, in one line, from its output; never empty."""
+    return _said(answer) or "no reason given"
 
 
 def _said(answer: Answer) -> str:
@@ -210,11 +208,13 @@ def _said(answer: Answer) -> str:
     missing = MISSING.search(answer.err)
     if missing is not None:
         return f"{missing.group(1)} cannot be loaded"
-    value = given(answer)
+    value = parsed(answer)
     error = value.get("error", "")
     if isinstance(error, str) and error and "default CPU EP" not in error:
         return _short(error)
-    fallen = re.search(r"EP Error (.+) when using ", answer.err)  # onnxruntime 1.17 falls back, and prints why
+    fallen = re.search(
+        r"EP Error (.+) when using ", answer.err
+    )  # onnxruntime 1.17 falls back to the CPU, and prints why
     if fallen is not None:
         return _short(fallen.group(1))
     logged = re.findall(r"\[[EW]:onnxruntime:[^]]*\] (?!This[ ]session contains graph nodes)(.+)", answer.err)
@@ -231,7 +231,7 @@ def _said(answer: Answer) -> str:
 
 
 def _short(text: str) -> str:
-    """Without what onnxruntime says of its own source code, and of a length that can be read."""
+    """A message without references to the source code of onnxruntime, at most 200 characters long."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"/\S+\.(?:cc|cu|h):[0-9]+ (?:\S+ )?[\w:<>~]+\([^)]*\)(?: \[with[^]]*\])?", "", text)
     text = re.sub(r"\[ONNXRuntimeError\] : [0-9]+ : [A-Z_]+ : ", "", text)

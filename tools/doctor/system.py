@@ -1,4 +1,4 @@
-"""The system: which one, which board, and whether packages are built for its C library and word length."""
+"""The system: name, board, and whether packages exist for its C library and word length."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
 from spade_edge.tools.doctor.host import Host
 
 KIND = "system"
-WHEELS_GLIBC = (2, 28)  # manylinux_2_28: numpy's and onnxruntime's wheels of today
+WHEELS_GLIBC = (2, 28)  # manylinux_2_28: the current wheels of numpy and onnxruntime
 X86_64, ARM_64 = ("x86_64", "AMD64"), ("aarch64", "arm64", "ARM64")
 
 
-def look(host: Host, board: Board, *, runs: bool) -> list[Finding]:
-    """System, board where there is a device tree, userland, C library; `runs` is whether onnxruntime loads."""
+def findings(host: Host, board: Board, *, runs: bool) -> list[Finding]:
+    """System, board if there is a device tree, userland and C library. `runs`: whether onnxruntime loads."""
     found = [Finding(KIND, "system", OK, _system(host))]
     if board.model:
         found.append(Finding(KIND, "board", OK, board.model))
@@ -23,7 +23,7 @@ def look(host: Host, board: Board, *, runs: bool) -> list[Finding]:
 
 def _system(host: Host) -> str:
     release = re.search(r'^PRETTY_NAME="?([^"\n]{1,100})"?$', host.text("etc/os-release") or "", re.MULTILINE)
-    name = release.group(1) if release is not None and host.system == "Linux" else host.system or "not known here"
+    name = release.group(1) if release is not None and host.system == "Linux" else host.system or "unknown"
     inside = any(host.path(mark).exists() for mark in (".dockerenv", "run/.containerenv"))
     return f"{name}, kernel {host.release}, {host.machine}" + (", in a container" if inside else "")
 
@@ -45,8 +45,8 @@ def _userland(host: Host, board: Board, runs: bool) -> Finding:
             KIND,
             name,
             NOTE,
-            f"{host.bits}-bit, {host.machine or 'not known here'}: spade-edge was tried on x86-64 and aarch64",
-            "see whether 'pip install onnxruntime' finds a package for it",
+            f"{host.bits}-bit, {host.machine or 'unknown'}: spade-edge was only tested on x86-64 and aarch64",
+            "check whether 'pip install onnxruntime' finds a package for it",
         )
     return Finding(KIND, name, OK, f"{host.bits}-bit Python")
 
@@ -60,8 +60,8 @@ def _libc(host: Host, runs: bool) -> Finding:
                 KIND,
                 name,
                 NOTE,
-                f"{host.libc}: packages of today are built for {'.'.join(map(str, WHEELS_GLIBC))} or newer",
-                "pip takes older versions, or compiles; a newer system spares that",
+                f"{host.libc}: current packages are built for {'.'.join(map(str, WHEELS_GLIBC))} or newer",
+                "pip installs older versions, or compiles; a newer system avoids this",
             )
         return Finding(KIND, name, OK, host.libc)
     if host.find("lib/ld-musl-*.so.1"):
@@ -70,6 +70,6 @@ def _libc(host: Host, runs: bool) -> Finding:
             name,
             NOTE if runs else PROBLEM,
             "musl (Alpine): PyPI has no onnxruntime for it",
-            "take a Debian or Ubuntu image, e.g. python:3.12-slim",
+            "use a Debian or Ubuntu image, e.g. python:3.12-slim",
         )
     return unknown(KIND, name, host.hidden)

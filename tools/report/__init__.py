@@ -1,13 +1,14 @@
-"""Pages that tell what was found: one HTML file each, with every image inside it and nothing to load.
+"""Report pages: one HTML file each, with all images embedded and nothing to load.
 
     write_report("report.html", ReportHeader(title="Flange, camera 2"), entries)          # frame by frame
-    write_evaluation(Path("report.html"), evaluation, bundle=bundle)                      # against the truth
+    write_evaluation(Path("report.html"), evaluation, bundle=bundle)                      # against the ground truth
 
-A page needs no script and no network; its own content policy forbids both.
+A page uses no script and no network; its content security policy forbids both.
 """
 
 from __future__ import annotations
 
+from spade_edge.tools.drawing.picture_size import shrink
 from spade_edge.tools.report.evaluation import summary, write_evaluation
 from spade_edge.tools.report.frames import (
     MOST_CARDS,
@@ -18,7 +19,6 @@ from spade_edge.tools.report.frames import (
     headline,
     write_report,
 )
-from spade_edge.tools.report.page import shrink
 
 __all__ = [
     "MOST_CARDS",

@@ -1,7 +1,7 @@
-"""Drawings inside a page, as SVG: dots by class, histograms by class, and curves from 0 to 1.
+"""SVG drawings: dots by class, histograms by class, and curves from 0 to 1.
 
-Widths are per cent wherever text stands beside them, so that text keeps its size on a phone. Colours come from the
-page's style, which knows light and dark; shapes differ too, so nothing is told by colour alone.
+Widths are in per cent wherever there is text, so that text keeps its size on a phone. Colours come from the style of
+the page, which has a light and a dark form. Shapes differ, too, so that colour alone carries no information.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 
 from spade_edge.tools.report.page import counted, shortened, text
 
-RATIO = 8  # of the ends, from which on an axis is logarithmic
-BINS = 48  # of a histogram, about
-LETTERS = 28  # of a class's name; more would leave a phone
-BAR = 56  # pixels of a histogram's highest bar
+RATIO = 8  # of the ends, above which an axis is logarithmic
+BINS = 48  # approximate number of bars of a histogram
+LETTERS = 28  # of a class name; more would not fit on a phone
+BAR = 56  # height of the highest bar of a histogram, in pixels
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A horizontal axis over 0 or more, as wide as the drawing.
+    """A horizontal axis for numbers from 0 on, as wide as the drawing.
 
     Attributes:
-        lowest: the least number over 0 on it.
-        highest: the largest.
-        logarithmic: or linear, from 0 on.
+        lowest: the smallest positive number on it.
+        highest: the largest number on it.
+        logarithmic: whether it is logarithmic, or linear from 0 on.
     """
 
     lowest: float
@@ -35,7 +35,7 @@ class Axis:
 
     @classmethod
     def of(cls, values: Iterable[float], *, limit: float) -> Axis | None:
-        """Fit an axis to the values and a limit; None where nothing over 0 is finite."""
+        """Fit an axis to the values and a limit; None without a positive finite value."""
         finite = [value for value in values if 0 < value < math.inf]
         if not finite:
             return None
@@ -48,7 +48,7 @@ class Axis:
         return "logarithmic" if self.logarithmic else "linear"
 
     def __call__(self, value: float) -> float:
-        """Where a number lies, in per cent of the width; what is off the axis lies at its end."""
+        """The position of a number in per cent of the width, clipped to the ends of the axis."""
         if self.logarithmic:
             start, end = math.log(self.lowest / 1.12), math.log(self.highest * 1.12)
             place = math.log(max(value, self.lowest / 1.12))
@@ -57,7 +57,7 @@ class Axis:
         return 1 + 98 * min(max((place - start) / (end - start), 0), 1)
 
     def ticks(self) -> list[float]:
-        """Round numbers between the ends, at most about eight."""
+        """Round numbers between the ends, about eight at most."""
         if self.logarithmic:
             rounds = [step * 10.0**power for power in range(-30, 31) for step in (1, 2, 5)]
             inside = [value for value in rounds if self.lowest <= value <= self.highest]
@@ -88,7 +88,7 @@ class Row:
 
 
 def strips(rows: Sequence[Row], *, axis: Axis, limit: float, unit: str = "") -> str:
-    """One row of dots for each class on a common axis, with a line at the limit."""
+    """One row of dots per class on a common axis, with a line at the limit."""
     row_height, first = 40, 26
     bottom = first + row_height * len(rows) + 4
     marks = [_limit(axis(limit), bottom, "threshold")]
@@ -108,7 +108,7 @@ def strips(rows: Sequence[Row], *, axis: Axis, limit: float, unit: str = "") -> 
 
 
 def histogram(rows: Sequence[Row], *, axis: Axis, limit: float, name: str) -> str:
-    """One histogram for each class on a common axis; no bar is on both sides of the limit.
+    """One histogram per class on a common axis; no bar extends over both sides of the limit.
 
     Args:
         rows: of each, what is on the wrong side of the limit is drawn darker.
@@ -155,7 +155,7 @@ def curve(
     chance: bool = False,
     point: tuple[float, float] | None = None,
 ) -> str:
-    """A curve, its vertical axis from 0 to 1.
+    """A curve with a vertical axis from 0 to 1.
 
     Args:
         label: what it shows, in plain text.
@@ -231,13 +231,13 @@ def _limit(across: float, bottom: int, name: str) -> str:
 
 
 def _bin(place: float, middle: float, width: float, *, over: bool) -> int:
-    """The bar that a place belongs to; 0 is the first one over the limit. A score at the limit is not over it."""
+    """Index of the bar of a position; 0 is the first above the limit. A score equal to the limit is below."""
     side = math.ceil((place - middle) / width) - 1
     return max(side, 0) if over else min(side, -1)
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points that are far enough apart to be seen, the first and the last always."""
+    """Points far enough apart to be visible, always with the first and the last."""
     kept = list(points[:1])
     for point in points[1:]:
         if max(abs(point[0] - kept[-1][0]), abs(point[1] - kept[-1][1])) >= 0.5:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: what was missed and what was rejected, how sure that is, and the images behind it."""
+"""The report of an evaluation: missed defects, rejected good parts, their confidence intervals, and the images."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from spade_edge.tools.evaluation.results import FALSE_REJECT, MISSED, Evaluation
 from spade_edge.tools.report.chart import Axis, Row, curve, drawing, histogram
 from spade_edge.tools.report.examples import MISTAKES, cards_of, gallery
 from spade_edge.tools.report.page import counted, document, heading, sentence, shortened, terms, text, write
-from spade_edge.tools.report.rates import between, share
+from spade_edge.tools.report.rates import between, fraction
 from spade_edge.tools.report.style import EVALUATION
 from spade_edge.tools.report.verdicts import verdicts
 
-POINTED_AT = 6  # images that the top of the page leads to
+POINTED_AT = 6  # images that the top of the page links to
 
 
 def write_evaluation(path: Path, evaluation: Evaluation, *, bundle: Bundle) -> None:
-    """Write the page of an evaluation; a reader sees the former one or this one, never half of it.
+    """Write the page of an evaluation. The file is replaced in one step, so a reader never sees half of it.
 
     Args:
-        path: of the HTML file. Its folder is made if it is missing.
-        evaluation: what came out.
-        bundle: that was evaluated.
+        path: of the HTML file; its folder is created if missing.
+        evaluation: the results.
+        bundle: the bundle that was evaluated.
     """
     write(path, _page(evaluation, bundle))
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Say the result in one or two sentences."""
+    """The result in one or two sentences."""
     rejected, missed = evaluation.false_rejects, evaluation.missed
     parts = []
     if rejected.of:
@@ -61,7 +61,7 @@ def _page(evaluation: Evaluation, bundle: Bundle) -> str:
         ("metrics", "Metrics", _metrics(evaluation)),
         ("notes", "Notes", f'<ul class="notes">{notes}</ul>' if notes else ""),
         ("curves", "Curves", _curves(evaluation)),
-        ("images", "Images worth a look", gallery(cards, totals=totals, left_out=left_out)),
+        ("images", "Images to review", gallery(cards, totals=totals, left_out=left_out)),
         ("time", "Time", _time(evaluation.timings)),
         ("setup", "What was evaluated", _setup(evaluation, bundle)),
     ]
@@ -102,7 +102,7 @@ def _lead(evaluation: Evaluation, cards: Sequence[tuple[Example, str]]) -> str:
         rest = evaluation.missed.count + evaluation.false_rejects.count - len(wrong)
         if rest > 0:
             kinds.append(f'and <a href="#images">{rest} more</a>')
-        lines.append(f'<p class="lead">Look here first: {"; ".join(kinds)}.</p>')
+        lines.append(f'<p class="lead">Review these first: {"; ".join(kinds)}.</p>')
     return "\n".join(lines)
 
 
@@ -129,40 +129,44 @@ def _scores(evaluation: Evaluation) -> str:
         if not scores:
             continue
         name = (
-            f"Good: {over} of {len(scores)} over the threshold"
+            f"Good: {over} of {len(scores)} above the threshold"
             if kind == "good"
-            else f"Defective: {len(scores) - over} of {len(scores)} not over it"
+            else f"Defective: {len(scores) - over} of {len(scores)} below the threshold"
         )
         rows.append(Row(name, kind, scores))
     lacking = len(evaluation.images) - len(drawn)
-    without = f" {counted(lacking, 'image')} without a score {'is' if lacking == 1 else 'are'} not drawn."
+    without = f" {counted(lacking, 'image')} without a score {'is' if lacking == 1 else 'are'} not shown."
     return (
         f"{histogram(rows, axis=axis, limit=limit, name=f'threshold {figure(limit)}')}"
-        f'<p class="quiet">How many images have which score, {axis.scale} axis; a score over the threshold is a '
-        f"defect. Full colour: on the wrong side.{without if lacking else ''}</p>"
+        f'<p class="quiet">Number of images by score, {axis.scale} axis. A score above the threshold is a '
+        f"defect. Images on the wrong side are drawn in full colour.{without if lacking else ''}</p>"
     )
 
 
 def _metrics(evaluation: Evaluation) -> str:
     best = evaluation.f1_threshold
-    at = "" if best is None else f" Reached by calling scores from {figure(best)} on defects."
+    at = "" if best is None else f" Reached when scores of {figure(best)} and above count as defects."
     tiles = (
         (
             "Image AUROC",
             evaluation.image_auroc,
-            "How surely a defective image scores higher than a good one; 0.5 is chance.",
+            "Probability that a defective image scores higher than a good one; 0.5 is chance.",
         ),
         (
             "Average precision",
             evaluation.average_precision,
-            "Share of real defects among the highest scores.",
+            "Area under the precision-recall curve.",
         ),
-        ("Best F1", evaluation.f1_max, f"Of the best possible threshold, chosen knowing the truth.{at}"),
-        ("Pixel AUROC", evaluation.pixel_auroc, "The same for pixels of the heat maps; large defects count most."),
+        ("Best F1", evaluation.f1_max, f"At the best possible threshold, chosen with the ground truth.{at}"),
+        (
+            "Pixel AUROC",
+            evaluation.pixel_auroc,
+            "The same for the pixels of the anomaly maps; large defects count most.",
+        ),
         (
             "AUPRO",
             evaluation.aupro,
-            f"How much of each defect is marked, small ones like large ones, up to {100 * LIMIT:g} % false alarms.",
+            f"Overlap with each defect, small or large, averaged up to {100 * LIMIT:g} % false positives.",
         ),
     )
     return f'<dl class="figures">{"".join(_tile(*tile) for tile in tiles)}</dl>'
@@ -174,7 +178,7 @@ def _tile(name: str, metric: Metric, meaning: str) -> str:
             f'<div><dt>{name}</dt><dd class="value none">not defined</dd>'
             f"<dd>{text(sentence(metric.reason or 'no reason is known'))}</dd></div>"
         )
-    return f'<div><dt>{name}</dt><dd class="value">{share(metric.value)}</dd><dd>{text(meaning)}</dd></div>'
+    return f'<div><dt>{name}</dt><dd class="value">{fraction(metric.value)}</dd><dd>{text(meaning)}</dd></div>'
 
 
 def _curves(evaluation: Evaluation) -> str:
@@ -187,11 +191,11 @@ def _curves(evaluation: Evaluation) -> str:
                 curve(
                     "ROC curve of the image scores",
                     evaluation.roc,
-                    names=("false rejects, share of good images", "found, share of defects"),
+                    names=("false rejects, fraction of good images", "found, fraction of defects"),
                     chance=True,
                     point=_working_point(evaluation),
                 ),
-                "Every possible threshold. The dot is the bundle's own; the dashed line is chance.",
+                "All possible thresholds. The dot is the threshold of the bundle; the dashed line is chance.",
             )
         )
     if evaluation.pro:
@@ -200,13 +204,13 @@ def _curves(evaluation: Evaluation) -> str:
                 "PRO",
                 evaluation.aupro,
                 curve(
-                    f"PRO curve of the heat maps up to a false-positive rate of {LIMIT}",
+                    f"PRO curve of the anomaly maps up to a false-positive rate of {LIMIT}",
                     evaluation.pro,
-                    names=("false alarms, share of good pixels", "overlap with each defect, mean"),
+                    names=("false positives, fraction of good pixels", "mean overlap with the defects"),
                     widest=LIMIT + 0.1,
                     limit=LIMIT,
                 ),
-                f"The shaded area counts: AUPRO is its share of all up to the limit of {LIMIT}.",
+                f"AUPRO is the shaded area, divided by the whole area up to the limit of {LIMIT}.",
             )
         )
     lacking = [
@@ -221,7 +225,7 @@ def _curves(evaluation: Evaluation) -> str:
 
 
 def _curve(name: str, metric: Metric, drawn: str, meaning: str) -> str:
-    value = "" if metric.value is None else f" · {share(metric.value)}"
+    value = "" if metric.value is None else f" · {fraction(metric.value)}"
     return f'<figure><h3>{name}{value}</h3>{drawn}<figcaption class="quiet">{text(meaning)}</figcaption></figure>'
 
 
@@ -231,16 +235,16 @@ def _no_curve(name: str, metric: Metric) -> str:
 
 def _working_point(evaluation: Evaluation) -> tuple[float, float] | None:
     """Where the bundle's threshold lies on the ROC curve."""
-    shares = []
+    fractions = []
     for good in (True, False):
         scores = [item.score for item in evaluation.images if item.score is not None and (item.truth == GOOD) == good]
         if not scores:
             return None
-        shares.append(sum(score > evaluation.header.threshold for score in scores) / len(scores))
-    return shares[0], shares[1]
+        fractions.append(sum(score > evaluation.header.threshold for score in scores) / len(scores))
+    return fractions[0], fractions[1]
 
 
-# Time and identity
+# Time and setup
 
 
 def _time(timings: Mapping[str, float]) -> str:
@@ -255,13 +259,13 @@ def _time(timings: Mapping[str, float]) -> str:
     )
     table = f'<table class="stages"><tbody>{rows}</tbody></table>' if rows else ""
     return (
-        f'<p class="big">{total:.1f} ms a frame <span class="quiet">· {1000 / total:,.1f} frames a second, median, '
+        f'<p class="big">{total:.1f} ms per frame <span class="quiet">· {1000 / total:,.1f} frames per second, median, '
         f"on the machine of the evaluation</span></p>{table}"
     )
 
 
-def _bar(share: float) -> str:
-    return f'<rect x="0" y="2" width="{100 * min(max(share, 0.003), 1):.2f}%" height="10" class="stage"/>'
+def _bar(part: float) -> str:
+    return f'<rect x="0" y="2" width="{100 * min(max(part, 0.003), 1):.2f}%" height="10" class="stage"/>'
 
 
 def _setup(evaluation: Evaluation, bundle: Bundle) -> str:
@@ -315,12 +319,12 @@ def _views(layout: Layout) -> str:
     if layout.frame is None:
         return "the whole frame, of any size"
     size = f"of frames of {layout.frame[1]} x {layout.frame[0]} pixels"
-    mask = ", a mask leaves parts out" if layout.masked else ""
+    mask = ", with a mask" if layout.masked else ""
     return f"{counted(len(layout), 'view')} {size}{mask}"
 
 
 def _moment(time: str) -> str:
-    """An ISO 8601 time in UTC, for people."""
+    """An ISO 8601 time in UTC in a readable form."""
     return time.removesuffix("+00:00").replace("T", " ") + " UTC" if time.endswith("+00:00") else time
 
 

@@ -1,4 +1,4 @@
-"""The gallery of images worth a look: a card each, with frame, heat map, score and the good part it resembles."""
+"""The images to review: one card each, with frame, anomaly map, score and the most similar good part."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from spade_edge.galleries.images import read_mask
 from spade_edge.runtime.errors import SpadeError
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 from spade_edge.tools.drawing.overlay import TOP, figure, in_colour
+from spade_edge.tools.drawing.picture_size import shrink
 from spade_edge.tools.evaluation.results import FALSE_REJECT, FOUND, MISSED, PASSED, Example
 from spade_edge.tools.report.chart import drawing
-from spade_edge.tools.report.page import class_name, colour_scale, counted, image, sentence, shrink, text
+from spade_edge.tools.report.page import class_name, colour_scale, counted, image, sentence, text
 from spade_edge.tools.report.rates import times
 
-LARGEST = 8 << 20  # bytes of all cards; what does not fit is left out, and said
+LARGEST = 8 << 20  # bytes of all cards; the page says how many more are left out
 MISTAKES = {MISSED: "missed", FALSE_REJECT: "false reject"}
 _HEADINGS = {
     MISSED: "Missed defects",
@@ -31,10 +32,12 @@ _HEADINGS = {
 _VERDICTS = {GOOD: "Good", DEFECT: "Defect", CANNOT_JUDGE: "Cannot judge"}
 
 
-def cards_of(examples: Sequence[Example], *, threshold: float) -> tuple[list[tuple[Example, str]], int]:
-    """The examples with their HTML, as many as may be, and how many are left out."""
+def cards_of(
+    examples: Sequence[Example], *, threshold: float, largest: int = LARGEST
+) -> tuple[list[tuple[Example, str]], int]:
+    """The examples with their HTML, as many as fit into `largest` bytes, and the number of those left out."""
     cards: list[tuple[Example, str]] = []
-    left = LARGEST
+    left = largest
     for place, example in enumerate(examples):
         card = _card(example, f"image-{place}", threshold=threshold)
         left -= len(card)
@@ -49,8 +52,8 @@ def gallery(cards: Sequence[tuple[Example, str]], *, totals: Mapping[str, int], 
 
     Args:
         cards: of `cards_of`.
-        totals: how many mistakes of a kind there are, shown or not.
-        left_out: examples that did not fit.
+        totals: number of mistakes of each kind, shown or not.
+        left_out: number of examples that did not fit.
     """
     if not cards:
         return ""
@@ -65,7 +68,7 @@ def gallery(cards: Sequence[tuple[Example, str]], *, totals: Mapping[str, int], 
                 f'<div class="cards">{"".join(shown)}</div>'
             )
     gone = f'<p class="quiet">{counted(left_out, "more image")} would make this page too large.</p>'
-    outline = '<p class="quiet outline">The outline in a frame at the left is the defect, by its mask.</p>'
+    outline = '<p class="quiet outline">The outline in the left picture is the defect according to its mask.</p>'
     masks = any(example.mask is not None for example, _ in cards)
     return f"{colour_scale()}{outline if masks else ''}{''.join(groups)}{gone if left_out else ''}"
 
@@ -76,19 +79,21 @@ def _card(example: Example, anchor: str, *, threshold: float) -> str:
         pair = '<p class="blank">The image cannot be read.</p>'
     else:
         outlined = _outlined(example.frame, example.mask)
-        drawn = "" if outlined is None else "; the outline is the defect, by its mask"
+        drawn = "" if outlined is None else "; the outline is the defect according to its mask"
         frame = example.frame if outlined is None else outlined
         pair = image(frame, alternative=f"Frame {item.name}{drawn}")
         if example.overlay is None:
-            pair += '<p class="blank">No heat map.</p>'
+            pair += '<p class="blank">No anomaly map.</p>'
         else:
             regions = counted(len(example.regions), "region")
-            pair += image(example.overlay, alternative=f"Heat map over {item.name}: {regions} over the pixel threshold")
+            pair += image(
+                example.overlay, alternative=f"Anomaly map over {item.name}: {regions} above the pixel threshold"
+            )
     verdict = item.verdict if item.verdict in _VERDICTS else CANNOT_JUDGE
     chips = [f'<span class="chip {verdict}">{_VERDICTS[verdict]}</span>']
     if example.kind in MISTAKES and verdict != CANNOT_JUDGE:
         chips.append(f'<span class="chip mistake">{MISTAKES[example.kind]}</span>')
-    chips.append(f'<span class="quiet">in truth: {text(class_name(item.truth))}</span>')
+    chips.append(f'<span class="quiet">ground truth: {text(class_name(item.truth))}</span>')
     lines = [_worth(item.score, threshold)]
     if item.reason:
         lines.append(f"<p>{text(sentence(item.reason))}</p>")
@@ -100,7 +105,7 @@ def _card(example: Example, anchor: str, *, threshold: float) -> str:
             else image(example.nearest_patch, alternative=f"The same place in the good part {match.image}", longest=160)
         )
         lines.append(
-            f'<p class="nearest">{patch}<span>Looks most like this place in a good part: {text(match.image)}</span></p>'
+            f'<p class="nearest">{patch}<span>Most similar place in a good part: {text(match.image)}</span></p>'
         )
     return (
         f'<article id="{anchor}" class="card">\n<div class="pair">{pair}</div>\n<h3>{text(item.name)}</h3>\n'
@@ -109,7 +114,7 @@ def _card(example: Example, anchor: str, *, threshold: float) -> str:
 
 
 def _worth(score: float | None, threshold: float) -> str:
-    """A score against the threshold, in words and on the colour scale's own axis."""
+    """A score against the threshold, in words and on the axis of the colour scale."""
     if score is None or math.isnan(score):
         return f'<p class="score">No score, threshold {figure(threshold)}</p>'
     words = f"Score <b>{figure(score)}</b>, threshold {figure(threshold)}"
@@ -130,7 +135,7 @@ def _worth(score: float | None, threshold: float) -> str:
 
 
 def _outlined(frame: NDArray[np.uint8], mask: Path | None) -> NDArray[np.uint8] | None:
-    """The frame with a line around each defect, a little outside of it; None without a mask that can be read."""
+    """The frame with an outline just outside each defect; None without a readable mask."""
     if mask is None:
         return None
     try:
@@ -139,7 +144,7 @@ def _outlined(frame: NDArray[np.uint8], mask: Path | None) -> NDArray[np.uint8] 
         return None
     picture = shrink(in_colour(frame))
     height, width = picture.shape[:2]
-    # Area averaging, so that no defect is lost between two pixels.
+    # Area averaging, so that small defects are not lost.
     covered = cv2.resize(truth.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
     around = cv2.dilate(covered.astype(np.uint8), np.ones((7, 7), np.uint8))
     contours, _ = cv2.findContours(around, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

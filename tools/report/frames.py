@@ -1,6 +1,6 @@
-"""The report of some frames, one card each: what was found, with and without the truth.
+"""The report of scored frames, one card each, with or without ground truth.
 
-Scores are drawn and sorted by what they are worth against the threshold.
+Scores are drawn and sorted in units of the threshold.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class ReportEntry:
     """One frame of the report.
 
     Attributes:
-        name: of the frame, as a person knows it.
-        truth: "good", the name of a defect, or None where nobody knows.
-        frame: (H, W, 3) uint8 BGR or (H, W) grey, of any size; see `shrink` where there are many.
-        result: what the scorer said.
+        name: of the frame, for people.
+        truth: "good", the name of a defect, or None if unknown.
+        frame: (H, W, 3) uint8 BGR or (H, W) grey, of any size; use `shrink` to save memory.
+        result: of the scorer.
         overlay: (H, W, 3) uint8 BGR, from `overlay`.
-        nearest_patch: (h, w, 3) uint8 BGR, the place in a good part that the worst region looks like most.
+        nearest_patch: (h, w, 3) uint8 BGR, the place in a good part that is most similar to the worst region.
     """
 
     name: str
@@ -64,15 +64,15 @@ class ReportEntry:
 
 @dataclass(frozen=True)
 class ReportHeader:
-    """What stands at the top and at the end of the report.
+    """The head and the end of the report.
 
     Attributes:
         title: what was inspected.
         model: lines about the network.
         bundle: lines about the gallery and its calibration.
-        notes: sentences that a reader must know.
-        timings: milliseconds for each frame by stage, and "total".
-        commands: how to do the same on one's own images.
+        notes: sentences that a reader should know.
+        timings: milliseconds per frame by stage, and "total".
+        commands: how to do the same with other images.
     """
 
     title: str
@@ -85,7 +85,7 @@ class ReportHeader:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How the frames of one class were judged; `truth` is None for the frames whose class nobody knows."""
+    """How the frames of one class were judged; `truth` is None for frames of unknown class."""
 
     truth: str | None
     frames: int
@@ -95,7 +95,7 @@ class ClassCount:
 
 
 def count(entries: Iterable[ReportEntry]) -> tuple[ClassCount, ...]:
-    """Count the verdicts of each class: good parts first, then the defects by name, then what is not labelled."""
+    """Count the verdicts of each class: good parts first, then the defects by name, then unlabelled frames."""
     verdicts: dict[str | None, list[str]] = {}
     for entry in entries:
         verdicts.setdefault(entry.truth, []).append(entry.result.verdict)
@@ -113,7 +113,7 @@ def count(entries: Iterable[ReportEntry]) -> tuple[ClassCount, ...]:
 
 
 def headline(counts: Iterable[ClassCount]) -> str:
-    """Say the result in one or two sentences."""
+    """The result in one or two sentences."""
     counts = tuple(counts)
     good = [row for row in counts if row.truth == GOOD]
     defective = [row for row in counts if row.truth not in (GOOD, None)]
@@ -135,11 +135,11 @@ def headline(counts: Iterable[ClassCount]) -> str:
 
 
 def write_report(path: str | Path, header: ReportHeader, entries: Sequence[ReportEntry]) -> None:
-    """Write the page; a reader sees the former one or this one, never half of it.
+    """Write the page. The file is replaced in one step, so a reader never sees half of it.
 
     Args:
-        path: of the HTML file. Its folder is made if it is missing.
-        header: what stands around the entries.
+        path: of the HTML file; its folder is created if missing.
+        header: the head and the end of the page.
         entries: the frames, in any order.
     """
     write(path, _page(header, entries))
@@ -151,7 +151,7 @@ def write_report(path: str | Path, header: ReportHeader, entries: Sequence[Repor
 def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
     counts = count(entries)
     worst_first = sorted(entries, key=_worth, reverse=True)
-    cards = sorted(worst_first, key=lambda entry: not entry.wrong)[:MOST_CARDS]  # drops the unremarkable ones
+    cards = sorted(worst_first, key=lambda entry: not entry.wrong)[:MOST_CARDS]  # leaves out inconspicuous ones
     cards = sorted(cards, key=_worth, reverse=True)
     anchors = {id(entry): f"part-{number}" for number, entry in enumerate(cards, start=1)}
     commands = "".join(f"<li><code>{text(command)}</code></li>" for command in header.commands)
@@ -167,11 +167,11 @@ def _page(header: ReportHeader, entries: Sequence[ReportEntry]) -> str:
                 f"{colour_scale()}{_left_out(len(cards), len(entries))}\n"
                 f'<div class="cards">\n{"".join(_card(entry, anchors[id(entry)]) for entry in cards)}</div>',
             ),
-            ("setup", "How it was done", _setup(header)),
+            ("setup", "Setup", _setup(header)),
             (
                 "own",
-                "The same with your own images",
-                "<p>A few dozen images of good parts are enough to begin with. No defective part is needed.</p>\n"
+                "With your own images",
+                "<p>A few dozen images of good parts are enough to start. No defective part is needed.</p>\n"
                 f'<ol class="commands">{commands}</ol>',
             ),
         ),
@@ -193,7 +193,7 @@ def _mistakes(entries: Sequence[ReportEntry], anchors: Mapping[int, str]) -> str
         what = "cannot judge" if entry.result.verdict == CANNOT_JUDGE else _MISTAKE[entry.truth == GOOD]
         links.append(f'<a href="#{anchors.get(id(entry), "parts")}">{text(entry.name)}</a> ({what})')
     more = f" and {len(wrong) - 12} more" if len(wrong) > 12 else ""
-    return f'<p class="lead">Look here first: {", ".join(links)}{more}.</p>'
+    return f'<p class="lead">Review these first: {", ".join(links)}{more}.</p>'
 
 
 def _strips(entries: Sequence[ReportEntry]) -> str:
@@ -214,8 +214,8 @@ def _strips(entries: Sequence[ReportEntry]) -> str:
         )
     return (
         f"{strips(rows, axis=axis, limit=1.0, unit='×')}"
-        f'<p class="quiet">One dot for each part; score divided by the threshold, {axis.scale} axis. '
-        "What lies right of the line is a defect.</p>"
+        f'<p class="quiet">One dot per part: score divided by the threshold, {axis.scale} axis. '
+        "Parts to the right of the line are defects.</p>"
     )
 
 
@@ -245,7 +245,7 @@ def _card(entry: ReportEntry, anchor: str) -> str:
     result = entry.result
     regions = counted(len(result.regions), "region")
     frame = image(entry.frame, alternative=f"Frame {entry.name}")
-    heat = image(entry.overlay, alternative=f"Heat map over {entry.name}: {regions} over the threshold")
+    heat = image(entry.overlay, alternative=f"Anomaly map over {entry.name}: {regions} above the threshold")
     verdict = result.verdict if result.verdict in _VERDICTS else CANNOT_JUDGE
     lines = [f'<p class="score">No score, threshold {figure(result.threshold)}</p>']
     if not math.isnan(result.score):
@@ -262,13 +262,13 @@ def _card(entry: ReportEntry, anchor: str) -> str:
             else image(entry.nearest_patch, alternative=f"The same place in the good part {result.nearest[0].image}")
         )
         lines.append(
-            f'<p class="nearest">{patch}<span>Looks most like this place in a good part: '
+            f'<p class="nearest">{patch}<span>Most similar place in a good part: '
             f"{text(result.nearest[0].image)}</span></p>"
         )
     wrong = ""
     if entry.wrong and result.verdict != CANNOT_JUDGE:
         wrong = f'<span class="chip mistake">{_MISTAKE[entry.truth == GOOD]}</span>'
-    truth = "" if entry.truth is None else f'<span class="quiet">in truth: {text(class_name(entry.truth))}</span>'
+    truth = "" if entry.truth is None else f'<span class="quiet">ground truth: {text(class_name(entry.truth))}</span>'
     return f"""<article id="{anchor}" class="card">
 <div class="pair">{frame}{heat}</div>
 <h3>{text(entry.name)}</h3>
@@ -284,7 +284,7 @@ def _setup(header: ReportHeader) -> str:
         stages = [f"{name} {spent:.1f}" for name, spent in header.timings.items() if name != "total"]
         total = header.timings.get("total", sum(header.timings.values()))
         by_stage = f" ({', '.join(stages)})" if stages else ""
-        time = (f"{total:.1f} ms a frame{by_stage}",)
+        time = (f"{total:.1f} ms per frame{by_stage}",)
     return terms((("Model", header.model), ("Gallery", header.bundle), ("Time", time), ("Notes", header.notes)))
 
 
@@ -293,7 +293,7 @@ _MISTAKE = {True: "false alarm", False: "missed"}
 
 
 def _worth(entry: ReportEntry) -> float:
-    """Score in units of the threshold; what cannot be judged comes before everything."""
+    """Score in units of the threshold; infinite for frames that cannot be judged, so that they come first."""
     result = entry.result
     if result.verdict == CANNOT_JUDGE or math.isnan(result.score):
         return math.inf

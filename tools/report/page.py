@@ -1,4 +1,4 @@
-"""What every page is made of: the document, its style, harmless text, images inside it, and the writing of it."""
+"""The parts of every page: document, style, escaped text, embedded images, and writing the file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import DataError
 from spade_edge.tools.drawing.overlay import legend
+from spade_edge.tools.drawing.picture_size import LONGEST, shrink
 from spade_edge.tools.report.style import EVERY
 
-LARGEST_IMAGE = 320  # pixels of the longer side
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def document(title: str, *, header: str, sections: Iterable[tuple[str, str, str]], style: str = "") -> str:
-    """Put a page together.
+    """Assemble a page.
 
     Args:
         title: plain text.
-        header: HTML of the top, below the title; it has the page's h1.
-        sections: (anchor, heading in plain text, HTML) each.
-        style: rules beside those of every page.
+        header: HTML below the title; contains the h1.
+        sections: (anchor, heading in plain text, HTML) of each.
+        style: additional style rules.
     """
     parts = "".join(
         f'<section aria-labelledby="{name}">\n<h2 id="{name}">{text(heading)}</h2>\n{body}\n</section>\n'
@@ -59,7 +59,7 @@ def document(title: str, *, header: str, sections: Iterable[tuple[str, str, str]
 
 
 def write(path: str | Path, page: str) -> None:
-    """Write a page; a reader sees the former one or this one, never half of it. Its folder is made if missing."""
+    """Write a page, and replace the file in one step. Its folder is created if missing."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,29 +79,14 @@ def write(path: str | Path, page: str) -> None:
         ) from error
 
 
-def shrink(picture: NDArray[np.uint8], *, longest: int = LARGEST_IMAGE) -> NDArray[np.uint8]:
-    """Make an image small enough for a page; a smaller one stays as it is.
-
-    Args:
-        picture: (H, W, 3) uint8 BGR, (H, W) or (H, W, 1) grey.
-        longest: pixels of its longer side afterwards.
-    """
-    height, width = picture.shape[:2]
-    share = longest / max(height, width)
-    if share >= 1:
-        return picture
-    size = (max(1, round(width * share)), max(1, round(height * share)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def image(picture: NDArray[np.uint8], *, alternative: str, kind: str = ".jpg", longest: int = LARGEST_IMAGE) -> str:
-    """An image inside the page.
+def image(picture: NDArray[np.uint8], *, alternative: str, kind: str = ".jpg", longest: int = LONGEST) -> str:
+    """An embedded image.
 
     Args:
         picture: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey.
         alternative: what it shows, in plain text.
-        kind: ".jpg", or ".png" for what is small already and must keep its colours.
-        longest: pixels of its longer side at most, of a ".jpg".
+        kind: ".jpg", or ".png" for small images that must keep their exact colours.
+        longest: largest length of the longer side of a ".jpg", in pixels.
     """
     small = shrink(picture, longest=longest) if kind == ".jpg" else picture
     options = [cv2.IMWRITE_JPEG_QUALITY, 82] if kind == ".jpg" else []
@@ -115,39 +100,39 @@ def image(picture: NDArray[np.uint8], *, alternative: str, kind: str = ".jpg", l
 
 
 def colour_scale() -> str:
-    """The scale of the heat maps, with what its colours mean."""
+    """The colour scale of the anomaly maps, with its meaning."""
     alternative = (
-        "Colour scale: black at 0, purple below the pixel threshold, red above it, pale yellow at 4 times and more"
+        "Colour scale: black at 0, purple below the pixel threshold, red above it, pale yellow from 4 times on"
     )
     ticks = "".join(f"<span>{tick}</span>" for tick in ("0", "½", "<b>pixel threshold</b>", "2×", "4×"))
     scale = image(legend(width=512, height=8), alternative=alternative, kind=".png")
     return f"""<figure class="legend">
 {scale}
 <div class="ticks" aria-hidden="true">{ticks}</div>
-<figcaption>One colour scale for every picture: never stretched to fit. Below half the pixel threshold the picture is
-left as it is; the white contour is the threshold itself, the box is a region.</figcaption>
+<figcaption>All pictures share one colour scale. Below half the pixel threshold, the frame is shown unchanged. The white
+contour is the pixel threshold, the box is a region.</figcaption>
 </figure>
 """
 
 
 def terms(rows: Iterable[tuple[str, Iterable[str]]]) -> str:
-    """A list of terms, each with lines of plain text; one without lines is left out."""
+    """A list of terms, each with lines of plain text; terms without lines are left out."""
     lines = [(name, tuple(values)) for name, values in rows]
     items = [
         f"<div><dt>{text(name)}</dt>{''.join(f'<dd>{text(value)}</dd>' for value in values)}</div>"
         for name, values in lines
         if values
     ]
-    return f"<dl>{''.join(items)}</dl>" if items else '<p class="quiet">Nothing noted.</p>'
+    return f"<dl>{''.join(items)}</dl>" if items else '<p class="quiet">No information.</p>'
 
 
 def heading(words: str) -> str:
-    """The page's first sentence; its numbers stay with what they count."""
+    """The first sentence of the page, with no line break between a number and its noun."""
     return f"<h1>{re.sub(r'(?<=[0-9]) |(?<= of) ', '&nbsp;', text(words))}</h1>"
 
 
 def text(words: str) -> str:
-    """Text from anywhere, such as a file's name, as harmless HTML; what cannot be printed is shown as its code."""
+    """Any text, such as a file name, escaped for HTML; unprintable characters are shown as codes."""
     return escape("".join(letter if _printable(letter) else ascii(letter)[1:-1] for letter in words))
 
 
@@ -162,15 +147,15 @@ def sentence(words: str) -> str:
 
 
 def shortened(words: str, *, letters: int = 60) -> str:
-    """Leave out the middle of what is long, such as a file's name."""
+    """Shorten long text, such as a file name, in the middle."""
     half = (letters - 1) // 2
     return words if len(words) <= letters else f"{words[:half]}…{words[-half:]}"
 
 
 def class_name(truth: str | None) -> str:
-    """A class as people call it."""
+    """The name of a class for people."""
     return "not labelled" if truth is None else truth.replace("_", " ")
 
 
 def _printable(letter: str) -> bool:
-    return letter.isprintable() or unicodedata.category(letter) == "Zs"  # narrow and unbreakable spaces
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"  # narrow and non-breaking spaces

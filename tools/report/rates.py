@@ -1,4 +1,4 @@
-"""Shares and rates in words; nothing is rounded to perfection."""
+"""Fractions and rates as text; nothing is rounded to 0 or 1."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from spade_edge.tools.evaluation.metrics import Rate
 
 
-def share(value: float) -> str:
-    """From 0 to 1 with three decimals, and more where that would round to 1."""
+def fraction(value: float) -> str:
+    """A fraction with three decimals, and more where it would round to 1."""
     if 0.9995 <= value < 1:
         return f"{math.floor(value * 1e5) / 1e5:.5f}"
     return f"{value:.3f}"
 
 
 def percent(value: float) -> str:
-    """One decimal; only what is none or all is said to be so."""
+    """Per cent with one decimal; only exactly 0 and 1 are shown as 0 % and 100 %."""
     if value in (0, 1):
         return f"{value:.0%}".replace("%", "\u202f%")
     return f"{min(max(100 * value, 0.1), 99.9):.1f}\u202f%"
@@ -23,7 +23,7 @@ def percent(value: float) -> str:
 
 def rate_and_interval(rate: Rate) -> str:
     """The rate with its interval in brackets, as HTML."""
-    return "–" if rate.share is None else f"{percent(rate.share)} <small>({between(rate)})</small>"
+    return "–" if rate.fraction is None else f"{percent(rate.fraction)} <small>({between(rate)})</small>"
 
 
 def between(rate: Rate) -> str:
@@ -35,5 +35,5 @@ def between(rate: Rate) -> str:
 
 
 def times(ratio: float) -> str:
-    """Three digits, but never 1 for what is not the threshold itself."""
+    """A multiple of the threshold with two decimals, and more where it would round to 1."""
     return f"{ratio:.4g}×" if f"{ratio:.2f}" == "1.00" else f"{ratio:.2f}×"

@@ -1,6 +1,6 @@
-"""The style sheets of the pages: light, dark and on paper, without a font or an image from outside.
+"""The style sheets of the pages: light, dark and print, without external fonts or images.
 
-Blue and orange can be told apart by all eyes, and never stand alone: shapes, signs and words say the same.
+Blue and orange can be distinguished with colour blindness. Shapes, signs and words repeat what a colour says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of verdicts by class, with how sure each rate is."""
+"""The table of verdicts by class, with the confidence interval of each rate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from spade_edge.tools.report.chart import drawing
 from spade_edge.tools.report.page import class_name, counted, shortened, text
 from spade_edge.tools.report.rates import between, percent, rate_and_interval
 
-FIRST, MOST = 12, 400  # types of defects: at once, and at all; the worst ones first
+FIRST, MOST = 12, 400  # types of defects: shown at once, and in all; the worst ones first
 
 
 def verdicts(types: Sequence[TypeCount], *, missed: Rate) -> str:
     """Good images, all defects together, and each type of defect, the worst ones first.
 
     Args:
-        types: the verdicts of each.
-        missed: of all defects.
+        types: the verdicts of each class.
+        missed: rate of all defects together.
     """
     good = [row for row in types if row.truth == GOOD]
-    defects = sorted((row for row in types if row.truth != GOOD), key=lambda row: (-(row.wrong.share or 0), row.truth))
+    defects = sorted(
+        (row for row in types if row.truth != GOOD), key=lambda row: (-(row.wrong.fraction or 0), row.truth)
+    )
     if not good and not defects:
         return '<p class="quiet">No images.</p>'
     first = [_row(row, class_name(GOOD)) for row in good]
@@ -34,10 +36,10 @@ def verdicts(types: Sequence[TypeCount], *, missed: Rate) -> str:
     shown = FIRST if len(rows) > FIRST + 3 else len(rows)
     tables = _table([*first, *rows[:shown]])
     if rows[shown:]:
-        says = f"{counted(len(rows) - shown, 'more type')} of defects, missed no more often"
+        says = f"{counted(len(rows) - shown, 'more type')} of defect, not missed more often"
         tables += f"<details><summary>{says}</summary>{_table(rows[shown:])}</details>"
     if len(defects) > MOST:
-        tables += f'<p class="quiet">{len(defects) - MOST} more types are left out here.</p>'
+        tables += f'<p class="quiet">{len(defects) - MOST} more types are not shown.</p>'
     return tables
 
 
@@ -84,13 +86,13 @@ def _row(row: TypeCount, name: str, *, kind: str = "") -> str:
 
 
 def _interval(rate: Rate) -> str:
-    """The share as a dot and its interval as a bar, on a line from 0 to 100 %."""
-    if rate.share is None or rate.low is None or rate.high is None:
+    """The rate as a dot and its interval as a bar, on a line from 0 to 100 %."""
+    if rate.fraction is None or rate.low is None or rate.high is None:
         return ""
-    low, high, middle = (100 * share for share in (rate.low, rate.high, rate.share))
+    low, high, middle = (100 * end for end in (rate.low, rate.high, rate.fraction))
     marks = (
         '<line x1="0" x2="100%" y1="7" y2="7" class="rail"/>'
         f'<line x1="{low:.2f}%" x2="{high:.2f}%" y1="7" y2="7" class="range"/>'
         f'<circle cx="{middle:.2f}%" cy="7" r="4" class="share"/>'
     )
-    return drawing(f"{percent(rate.share)}, 95 % interval {between(rate)}, from 0 to 100 %", marks, height=14)
+    return drawing(f"{percent(rate.fraction)}, 95 % interval {between(rate)}, from 0 to 100 %", marks, height=14)

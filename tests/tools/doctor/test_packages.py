@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 import spade_edge
 from spade_edge.tools.doctor import packages
-from spade_edge.tools.doctor.packages import Packages, Requirement, canonical, fits, look
+from spade_edge.tools.doctor.packages import Packages, Requirement, canonical, findings, fits
 
 VERSIONS = ("0.9", "1", "1.0", "1.2", "1.4.3", "1.4.10", "1.17.0", "1.26", "2.0.0", "2.6.1", "10.0", "2025.1")
 BOUNDS = (">=1.17", "<2,>=1.4.3", "==1.4.3", "!=2.0", ">1.2,<=2.6.1", ">=1.0", "<1", "", ">=2")
@@ -51,7 +51,7 @@ def test_this_python() -> None:
     here = Packages.here()
     assert here.versions["spade-edge"] == spade_edge.__version__ and here.python == ">=3.10"
     assert here.versions["numpy"] == metadata.version("numpy")
-    rows = {finding.name: finding for finding in look(here)}
+    rows = {finding.name: finding for finding in findings(here)}
     assert all(finding.state == "ok" for finding in rows.values()), rows
     assert rows["spade-edge"].found == spade_edge.__version__
     for name, package in (("onnxruntime", "onnxruntime"), ("galleries", "hnswlib"), ("export", "torch")):
@@ -77,7 +77,7 @@ WANTED = tuple(one for text in metadata.requires("spade-edge") or () if (one := 
 
 def rows(versions: dict[str, str], *modules: str, python: str = ">=3.10") -> dict[str, tuple[str, str, str]]:
     installed = Packages(OWN | versions, WANTED, python, frozenset(modules))
-    return {finding.name: (finding.state, finding.found, finding.remedy) for finding in look(installed)}
+    return {finding.name: (finding.state, finding.found, finding.remedy) for finding in findings(installed)}
 
 
 def test_two_onnxruntimes_are_a_problem_and_two_opencvs_a_note() -> None:
@@ -123,13 +123,13 @@ def test_a_bare_device_lacks_nothing_but_onnxruntime() -> None:
 
 def test_packages_that_pip_did_not_install() -> None:
     told = rows({"numpy": "2.0", "tqdm": "4.66"}, "cv2", "onnxruntime")
-    assert told["onnxruntime"][:2] == ("ok", "there, without a record of pip's")
+    assert told["onnxruntime"][:2] == ("ok", "present, without pip metadata")
     assert told["camera"][:2] == ("ok", "cv2 without a record of pip's")
     assert told["galleries"][1].startswith("cv2 without a record of pip's, tqdm 4.66, not installed: hnswlib")
 
 
 def test_a_folder_that_is_not_installed_and_a_record_that_is_stale() -> None:
-    (bare,) = (one for one in look(Packages({"numpy": "2.0"}, ())) if one.name == "spade-edge")
+    (bare,) = (one for one in findings(Packages({"numpy": "2.0"}, ())) if one.name == "spade-edge")
     assert bare.state == "note" and "not installed" in bare.found
-    (stale,) = (one for one in look(Packages({"spade-edge": "0.0.1"}, WANTED)) if one.name == "spade-edge")
+    (stale,) = (one for one in findings(Packages({"spade-edge": "0.0.1"}, WANTED)) if one.name == "spade-edge")
     assert stale.state == "note" and "0.0.1" in stale.found

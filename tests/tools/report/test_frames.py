@@ -191,7 +191,7 @@ def test_a_card_tells_score_threshold_verdict_reason_and_nearest_good_part(tmp_p
     words = " ".join(text for _, text in page.texts)
     assert "Score 30 , threshold 10 · 3.00×" in words
     assert "1 region over the pixel threshold." in words
-    assert "Looks most like this place in a good part: good <7>.png" in words
+    assert "good <7>.png" in words
     assert "The same place in the good part good <7>.png" in [picture["alt"] for picture in page.all("img")]
     _, page = page_of(tmp_path, (ENTRIES[-1],))
     words = " ".join(text for _, text in page.texts)
@@ -243,7 +243,7 @@ def test_a_long_report_keeps_the_mistakes(tmp_path: Path) -> None:
 
 def test_the_end_says_how_it_was_done_and_how_to_do_it_again(tmp_path: Path) -> None:
     text, page = page_of(tmp_path, ENTRIES)
-    assert "22.5 ms a frame (view 1.2, network 20.0)" in page.text_in("dd")
+    assert "22.5 ms per frame (view 1.2, network 20.0)" in page.text_in("dd")
     assert {"EfficientNet-Lite0", "60 good images", "Drawn, not photographed."} <= set(page.text_in("dd"))
     commands = page.text_in("code")
     assert [command.split()[:2] for command in commands] == [["spade-edge", "build"], ["spade-edge", "score"]]

@@ -16,8 +16,8 @@ from command_line import run
 from spade_edge.runtime.kernels.ort import onnxruntime
 from spade_edge.tools.doctor import Host
 from spade_edge.tools.doctor.commands import Commands
-from spade_edge.tools.doctor.prove import about_provider, full_bytes
-from spade_edge.tools.doctor.providers import PATIENCE, Providers, ask, given
+from spade_edge.tools.doctor.probe import about_provider, full_bytes
+from spade_edge.tools.doctor.providers import PATIENCE, Providers, ask, parsed
 
 COMMANDS = Commands(dict(os.environ))
 
@@ -65,14 +65,14 @@ def test_providers_of_this_machine(here: Host) -> None:
     tried = Providers.of(here)
     assert tried.version == onnxruntime().__version__ and tried.works("CPUExecutionProvider")
     compiled = set(onnxruntime().get_available_providers()) - {"AzureExecutionProvider"}
-    assert {proof.provider for proof in tried.proofs} == compiled
+    assert {probe.provider for probe in tried.probes} == compiled
     if "CUDAExecutionProvider" not in compiled:
         assert not tried.has("CUDAExecutionProvider") and not tried.works("CUDAExecutionProvider")
 
 
 def test_a_provider_that_is_not_compiled_in_is_not_taken_for_one_that_works(here: Host) -> None:
     answer = ask(here, "RocmExecutionProvider", PATIENCE)
-    assert answer.code == 0 and "error" in given(answer) and "right" not in given(answer)
+    assert answer.code == 0 and "error" in parsed(answer) and "right" not in parsed(answer)
 
 
 def test_a_provider_that_registers_and_leaves_the_work_to_the_cpu_is_seen() -> None:
@@ -88,9 +88,9 @@ def test_what_libraries_print_does_not_mix_with_the_answer(here: Host, tmp_path:
     (tmp_path / "cv2").mkdir()
     (tmp_path / "cv2/__init__.py").write_text("import os; print('noise', flush=True); os.write(1, b'more noise')\n")
     path = os.pathsep.join([str(tmp_path), *(entry for entry in sys.path if entry)])
-    command = [sys.executable, "-m", "spade_edge.tools.doctor.prove", "opencv"]
+    command = [sys.executable, "-m", "spade_edge.tools.doctor.probe", "opencv"]
     answer = here.run(command, timeout=PATIENCE, environment={"PYTHONPATH": path})
-    assert "AttributeError" in given(answer)["error"] and "noise" in answer.err
+    assert "AttributeError" in parsed(answer)["error"] and "noise" in answer.err
 
 
 def test_the_folder_that_the_user_stands_in_is_not_imported_from(
@@ -125,7 +125,7 @@ def test_full_bytes_are_exact_where_the_processor_can() -> None:
 def test_a_package_that_is_missing_is_an_answer(package: str) -> None:
     what = "opencv" if package == "cv2" else package
     code = (
-        f"import sys; sys.modules[{package!r}] = None\nfrom spade_edge.tools.doctor.prove import main\nmain({what!r})"
+        f"import sys; sys.modules[{package!r}] = None\nfrom spade_edge.tools.doctor.probe import main\nmain({what!r})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "error" in json.loads(done.stdout)

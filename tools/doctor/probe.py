@@ -1,8 +1,8 @@
-"""Run in a process of its own, as what it does can crash or hang: try onnxruntime, one of its providers, or OpenCV.
+"""Probes onnxruntime, one of its providers, or OpenCV. It runs as a separate process because these can crash or hang.
 
-    python -m spade_edge.tools.doctor.prove onnxruntime | opencv | CUDAExecutionProvider ...
+    python -m spade_edge.tools.doctor.probe onnxruntime | opencv | CUDAExecutionProvider ...
 
-One JSON object on stdout; whatever libraries print goes to stderr.
+Prints one JSON object to stdout; the output of libraries goes to stderr.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.ort import CPU, onnxruntime
 
-TOLERANCE = 0.01  # of the largest number: providers may compute in half precision
+TOLERANCE = 0.01  # relative to the largest number, because providers may compute in half precision
 
 
 def main(what: str) -> None:
-    """Try one thing, and print what came of it."""
+    """Probe one thing, and print the result."""
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # libraries, written in C or not, print to stdout too
+    os.dup2(2, 1)  # libraries print to stdout, too
     value: dict[str, Any]
     try:
         value = {"onnxruntime": about_onnxruntime, "opencv": about_opencv}.get(what, lambda: about_provider(what))()
@@ -35,13 +35,13 @@ def main(what: str) -> None:
 
 
 def about_onnxruntime() -> dict[str, Any]:
-    """Its version, and the providers that are compiled in."""
+    """The version, and the providers that are compiled in."""
     package = onnxruntime()
     return {"version": str(package.__version__), "providers": list(package.get_available_providers())}
 
 
 def about_opencv() -> dict[str, Any]:
-    """Its version, and which ways to video it was built with."""
+    """The version, and the video backends that it was built with."""
     from spade_edge.tools.sources.opencv import opencv
 
     cv2 = opencv()
@@ -49,14 +49,14 @@ def about_opencv() -> dict[str, Any]:
 
 
 def about_provider(name: str) -> dict[str, Any]:
-    """Which provider ran a convolution and a product, and whether the numbers are right."""
+    """Run a convolution and a matrix product; which provider ran it, and whether the result is right."""
     package = onnxruntime()
     options = package.SessionOptions()
-    options.log_severity_level = 3  # errors: why a provider's library does not load
+    options.log_severity_level = 3  # errors, such as a provider library that does not load
     if name != CPU:
-        # Or a part that the provider cannot do would run elsewhere, unnoticed.
+        # Otherwise unsupported nodes would run on the CPU unnoticed.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        if hasattr(package, "preload_dlls"):  # from 1.21: finds CUDA among Python's packages, as scoring does
+        if hasattr(package, "preload_dlls"):  # from 1.21: finds CUDA in Python packages, as scoring does
             with suppress(Exception):
                 package.preload_dlls(directory="")
     random = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def about_provider(name: str) -> dict[str, Any]:
 
 
 def full_bytes() -> bool:
-    """Whether products of 8 full bits are exact; without VNNI x86 adds pairs of them in 16 bits, which saturate."""
+    """Whether full 8-bit products are exact. Without VNNI, x86 adds pairs of them in 16 bits, which saturates."""
     package = onnxruntime()
     unsigned, signed = np.full((8, 256), 255, np.uint8), np.full((256, 32), 127, np.int8)
     graph = Graph()
