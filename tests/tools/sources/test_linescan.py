@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,10 +27,25 @@ def oracle(rows: NDArray[np.uint8], lines: int, overlap: int) -> list[NDArray[np
     return found
 
 
-@pytest.mark.parametrize("channels", [(), (1,), (3,)])
-@pytest.mark.parametrize("size", [1, 2, 5, 8, 13, 40])
-@pytest.mark.parametrize(("lines", "overlap"), [(8, 0), (8, 3), (8, 7), (1, 0), (64, 1)])
-@pytest.mark.parametrize("count", [64, 71, 100])
+CHANNELS, SIZES, STRIPS, COUNTS = (
+    ((), (1,), (3,)), (1, 2, 5, 8, 13, 40), ((8, 0), (8, 3), (8, 7), (1, 0), (64, 1)), (64, 71, 100),
+)  # fmt: skip
+# Pairwise: every size of a block with every kind of strip; channels and counts take turns, so that each pair occurs.
+CASES = [
+    (CHANNELS[(i + j) % 3], size, *strip, COUNTS[(2 * i + j) % 3 if i < 3 else (i + 2 * j) % 3])
+    for i, size in enumerate(SIZES)
+    for j, strip in enumerate(STRIPS)
+]
+
+
+def test_the_cases_below_have_every_pair() -> None:
+    factors = (CHANNELS, SIZES, STRIPS, COUNTS)
+    rows = [(channels, size, (lines, overlap), count) for channels, size, lines, overlap, count in CASES]
+    for (i, one), (j, other) in combinations(enumerate(factors), 2):
+        assert {(row[i], row[j]) for row in rows} == set(product(one, other))
+
+
+@pytest.mark.parametrize(("channels", "size", "lines", "overlap", "count"), CASES)
 def test_strips_are_slices_of_all_lines(
     channels: tuple[int, ...], size: int, lines: int, overlap: int, count: int
 ) -> None:

@@ -1,14 +1,14 @@
-"""GenICam cameras, GigE Vision and USB3 Vision, as a source. The only module that imports harvesters.
+"""GenICam cameras (GigE Vision, USB3 Vision). The only module that imports harvesters.
 
-    genicam:            the only camera there is
-    genicam:SERIAL      a camera by its serial number, the name its user gave it, its display name or its id
-    genicam:0           a camera by its place in the list that is printed where a name is wanted
+    genicam:            the only camera that is connected
+    genicam:SERIAL      a camera by serial number, user-defined name, display name or id
+    genicam:0           a camera by its position in the list that is printed if several fit
 
-The camera keeps the settings that its maker's tool gave it: exposure, size, trigger, pixel format.
+Exposure, size, trigger and pixel format stay as set with the camera maker's tool.
 
-Between harvesters and the camera is a GenTL producer, a .cti file from the camera's maker. GENICAM_GENTL64_PATH lists
-the folders in which these lie; the maker's installer sets it. The package genicam, which comes with harvesters, brings
-viky.cti: three simulated cameras.
+Harvesters reaches a camera through a GenTL producer, a .cti file from the camera maker. GENICAM_GENTL64_PATH lists the
+folders that contain producers; the maker's installer sets it. The package genicam, a dependency of harvesters, contains
+viky.cti with three simulated cameras.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from spade_edge.tools.sources.opencv import opencv
 
 PRODUCERS = "GENICAM_GENTL64_PATH"  # the GenTL standard's name
 TIMEOUT = 2.0  # seconds without a frame after which a camera counts as stopped
-LOOK = 0.0001  # seconds of one look for a frame
-PAUSE = 0.002  # seconds between two looks
+LOOK = 0.0001  # seconds that one poll for a frame takes
+PAUSE = 0.002  # seconds between two polls
 
-# By name in the Pixel Format Naming Convention: channels, bits of each, and what OpenCV calls the way to BGR.
+# Name in the Pixel Format Naming Convention: channels, bits per channel, OpenCV's conversion to BGR.
 FORMATS = {
     "Mono8": (1, 8, ""),
     "Mono10": (1, 10, ""),
@@ -53,7 +53,7 @@ FORMATS = {
 }
 
 
-class Camera:
+class GenICamCamera:
     """A GenICam camera that is sending frames; `connect` opens one."""
 
     def __init__(self, address: str, acquirer: Any, notes: Notes, opened: ExitStack) -> None:
@@ -63,24 +63,24 @@ class Camera:
         self._opened = opened
 
     def read(self) -> Grab | None:
-        """The next frame, with the camera's number of it as `part`; its clock tells no time of day.
+        """The next frame, with its frame id as `part`. The camera's clock gives no time of day.
 
         Returns:
             None if no frame has come for 2 s and the camera waits for a trigger.
 
         Raises:
-            DataError: part of this frame was lost on the way.
-            DeviceError: no frame for 2 s without a trigger, a camera that fails, or a pixel format not in FORMATS.
+            DataError: part of this frame was lost in transmission.
+            DeviceError: no frame for 2 s without a trigger, the camera failed, or its pixel format is not in FORMATS.
         """
         until = time.monotonic() + TIMEOUT
         with failing(self.address):
             self._notes.last = ""
-            # GenTL's own wait keeps the interpreter's lock: a scorer in another thread would stand still.
+            # A blocking GenTL wait would hold the interpreter lock, and stop the scorer in another thread.
             while (buffer := self._fetch()) is None:
-                if self._notes.last:  # it gives None and logs a warning, too, when it throws a frame away
+                if self._notes.last:  # harvesters also returns None when it discards a frame, and logs why
                     raise DataError(
-                        "expected a whole frame, found one of which a part was lost between camera and computer: see "
-                        "to cable, network card and packet size, or lower the frame rate"
+                        "expected a complete frame, found one with missing packets: check cable, network card and "
+                        "packet size, or lower the frame rate"
                     )
                 if time.monotonic() > until:
                     if self._triggered():
@@ -95,18 +95,18 @@ class Camera:
                 buffer.queue()
 
     def close(self) -> None:
-        """Stop the camera and leave it to others. What one that is unplugged has against it is ignored."""
+        """Stop and release the camera. Errors of a camera that was unplugged are ignored."""
         with suppress(Exception):
             self._opened.close()
 
     def _fetch(self) -> Any:
         try:
             return self._acquirer.try_fetch(timeout=LOOK)
-        except KeyError:  # a number that harvesters has no name for
+        except KeyError:  # a pixel format that harvesters does not know
             raise self._unknown(self._acquirer.remote_device.node_map.PixelFormat.value) from None
 
     def _triggered(self) -> bool:
-        """Whether the camera says, now, that it waits for a trigger; one that is unplugged cannot say it."""
+        """Whether the camera waits for a trigger; raises if it is unplugged."""
         nodes = self._acquirer.remote_device.node_map
         return hasattr(nodes, "TriggerMode") and nodes.TriggerMode.value == "On"
 
@@ -125,7 +125,7 @@ class Camera:
 
 
 class Notes(logging.Handler):
-    """What harvesters only logs: why a producer does not load, that a frame was thrown away."""
+    """Keeps what harvesters only logs: why a producer does not load, why a frame was discarded."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -135,13 +135,13 @@ class Notes(logging.Handler):
         self.last = record.getMessage()
 
 
-def connect(address: str) -> Camera:
-    """Open a camera and start it. A process can have one connection at a time: producers open only once.
+def connect(address: str) -> GenICamCamera:
+    """Open and start a camera. A process can have one connection at a time, because producers open only once.
 
     Raises:
-        DeviceError: harvesters, a producer or the camera is missing, several cameras fit, or it cannot be opened.
+        DeviceError: harvesters, a producer or the camera is missing, several cameras match, or it cannot be opened.
     """
-    address = address.removesuffix(":")  # as messages begin with it
+    address = address.removesuffix(":")  # it begins the messages
     core = _import_harvesters()
     producers = find_producers()
     notes = Notes()
@@ -154,23 +154,23 @@ def connect(address: str) -> Camera:
             harvester.add_file(str(producer))
         harvester.update()
         camera = choose(harvester.device_info_list, address, notes.last)
-        opened.callback(harvester.image_acquirers.clear)  # one that fails to close would keep the producer open
+        opened.callback(harvester.image_acquirers.clear)  # a camera that fails to close would keep the producer open
         config = core.ParameterSet(
             {key.ENABLE_AUTO_CHUNK_DATA_UPDATE: False, key.TIMEOUT_PERIOD_ON_UPDATE_EVENT_DATA_CALL: 0}
         )
-        with ThreadPoolExecutor(1) as aside:  # in the main thread harvesters would take Ctrl-C for itself
+        with ThreadPoolExecutor(1) as aside:  # in the main thread, harvesters would handle Ctrl-C itself
             acquirer = opened.enter_context(aside.submit(harvester.create, camera, config=config).result())
         if len(acquirer.data_streams) != 1:
             raise DeviceError(f"{address}: expected a camera with one data stream, found {len(acquirer.data_streams)}")
         acquirer.start()
-        return Camera(address, acquirer, notes, opened.pop_all())
+        return GenICamCamera(address, acquirer, notes, opened.pop_all())
 
 
 def find_producers() -> list[Path]:
     """The .cti files in the folders that GENICAM_GENTL64_PATH lists.
 
     Raises:
-        DeviceError: there is none.
+        DeviceError: there are none.
     """
     value = os.environ.get(PRODUCERS, "")
     folders = [Path(folder) for folder in value.split(os.pathsep) if folder]
@@ -179,26 +179,26 @@ def find_producers() -> list[Path]:
         raise DeviceError(
             f"GenICam cameras need a GenTL producer: expected {PRODUCERS} to list folders with .cti files, found "
             f"{f'none in {value}' if value else 'it is not set'}: install the camera maker's package for Linux, which "
-            f"brings a producer and sets this, and log in again"
+            f"contains a producer and sets this, and log in again"
         )
     return found
 
 
 def choose(cameras: Sequence[Any], address: str, note: str = "") -> Any:
-    """The camera that an address means, of those that harvesters lists.
+    """The camera of this address, among those that harvesters lists.
 
     Raises:
-        DeviceError: none or several fit.
+        DeviceError: none or several match.
     """
     different: dict[tuple[Any, ...], Any] = {}
-    for camera in cameras:  # two makers' producers can list the same camera
+    for camera in cameras:  # producers of two makers can list the same camera
         about = camera.property_dict
         different.setdefault((about["vendor"], about["model"], about["serial_number"] or about["id_"]), camera)
     found = list(different.values())
     if not found:
         raise DeviceError(
             f"{address}: expected a GenICam camera, found none{f' ({note})' if note else ''}: is it plugged in and "
-            f"powered, in this computer's network, and held by no other program?"
+            f"powered, in this computer's network, and not in use by another program?"
         )
     wanted = address.partition(":")[2]
     fitting = [camera for camera in found if not wanted or wanted in _names(camera)]
@@ -214,16 +214,16 @@ def choose(cameras: Sequence[Any], address: str, note: str = "") -> Any:
 
 
 def unpack(component: Any) -> NDArray[np.uint8]:
-    """Copy an image out of a buffer, which harvesters fills anew.
+    """Copy an image out of a buffer, which harvesters will reuse.
 
     Args:
         component: harvesters' Component2DImage, in one of FORMATS.
 
     Returns:
-        (H, W, 3) uint8 BGR or (H, W) uint8 grey. More than 8 bits lose their lowest.
+        (H, W, 3) uint8 BGR or (H, W) uint8 grey. Of more than 8 bits, the lowest are dropped.
 
     Raises:
-        DataError: the image has fewer lines or bytes than it should.
+        DataError: the image has too few lines or bytes.
         DeviceError: OpenCV is missing.
     """
     channels, bits, conversion = FORMATS[component.data_format]
@@ -231,7 +231,7 @@ def unpack(component: Any) -> NDArray[np.uint8]:
     line = width * channels * (2 if bits > 8 else 1)  # bytes
     stride = line + component.x_padding
     raw = component.data.view(np.uint8)
-    lines = component.delivered_image_height or height  # 0 where a producer does not tell
+    lines = component.delivered_image_height or height  # 0 if the producer does not state it
     if lines < height or len(raw) < stride * height or not line * height:
         raise DataError(
             f"expected a frame of {width}x{height} pixels in {stride * height} bytes, found {lines} lines, "
@@ -253,7 +253,7 @@ def unpack(component: Any) -> NDArray[np.uint8]:
 
 @contextmanager
 def failing(address: str) -> Iterator[None]:
-    """Make one error of whatever harvesters, a producer and a camera's description of itself raise."""
+    """Turn any exception of harvesters, a producer or the camera description into a DeviceError."""
     try:
         yield
     except SpadeError:
@@ -261,7 +261,7 @@ def failing(address: str) -> Iterator[None]:
     except Exception as problem:
         raise DeviceError(
             f"{address}: expected a GenICam camera that answers, found: {problem or type(problem).__name__}: is it "
-            f"plugged in, does another program hold it, and may this user open it?"
+            f"plugged in, in use by another program, or closed to this user?"
         ) from problem
 
 
@@ -272,7 +272,7 @@ def _names(camera: Any) -> list[str]:
 
 def _import_harvesters() -> Any:
     try:
-        with warnings.catch_warnings():  # harvesters sets a filter for the whole process
+        with warnings.catch_warnings():  # harvesters sets a warning filter for the whole process
             from harvesters import core
     except ImportError as problem:
         raise DeviceError(

@@ -161,7 +161,7 @@ def harvester(producer: Path, monkeypatch: pytest.MonkeyPatch) -> type[Harvester
     return Harvester
 
 
-def opened(*script: Any) -> tuple[genicam.Camera, ImageAcquirer]:
+def opened(*script: Any) -> tuple[genicam.GenICamCamera, ImageAcquirer]:
     camera = genicam.connect("genicam:")
     acquirer = Harvester.last.image_acquirers[0]
     acquirer.script = list(script)
@@ -229,7 +229,7 @@ def test_the_first_image_among_several_components(harvester: type[Harvester]) ->
 
 def test_an_incomplete_frame_is_reported_and_the_next_one_read(harvester: type[Harvester]) -> None:
     camera, _ = opened(None, "incomplete or not available; discarded: x", Buffer(Component2DImage(GREY), number=3))
-    with pytest.raises(DataError, match="a part was lost"):
+    with pytest.raises(DataError, match="missing packets"):
         camera.read()
     assert camera.read().part == "3"
 
@@ -290,7 +290,7 @@ def test_closing_stops_the_camera_and_never_raises(harvester: type[Harvester]) -
 
 def test_a_camera_that_cannot_be_opened_leaves_nothing_open(harvester: type[Harvester]) -> None:
     harvester.error = RuntimeError("Requested resource is already in use")
-    with pytest.raises(DeviceError, match="found: Requested resource is already in use: .*does another program hold"):
+    with pytest.raises(DeviceError, match="Requested resource is already in use"):
         genicam.connect("genicam:left")
     assert not Harvester.last.open
 
@@ -374,7 +374,7 @@ def viky(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def camera(viky: Path) -> Iterator[genicam.Camera]:
+def camera(viky: Path) -> Iterator[genicam.GenICamCamera]:
     device = genicam.connect("genicam:VikyTL_DEV_red")
     yield device
     device.close()
@@ -421,7 +421,7 @@ def test_simulated_cameras_are_listed(viky: Path) -> None:
         genicam.connect("genicam:")
 
 
-def test_simulated_grey_and_depth_in_one_frame(camera: genicam.Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulated_grey_and_depth_in_one_frame(camera: genicam.GenICamCamera, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = camera._acquirer.remote_device.node_map
     camera._acquirer.stop()
     nodes.ComponentSelector.value = "Range"
@@ -436,12 +436,14 @@ def test_simulated_grey_and_depth_in_one_frame(camera: genicam.Camera, monkeypat
         camera.read()
 
 
-def test_simulated_camera_loses_frames_stops_and_goes(camera: genicam.Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulated_camera_loses_frames_stops_and_goes(
+    camera: genicam.GenICamCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from genicam import gentl
 
     with monkeypatch.context() as patch:
         patch.setattr(gentl.Buffer, "is_complete", lambda self: False)
-        with pytest.raises(DataError, match="a part was lost"):
+        with pytest.raises(DataError, match="missing packets"):
             camera.read()
     assert camera.read().frame.any()
     camera._acquirer.remote_device.node_map.AcquisitionStop.execute()
