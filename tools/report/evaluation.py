@@ -131,7 +131,7 @@ def _scores(evaluation: Evaluation) -> str:
         name = (
             f"Good: {over} of {len(scores)} above the threshold"
             if kind == "good"
-            else f"Defective: {len(scores) - over} of {len(scores)} below the threshold"
+            else f"Defective: {len(scores) - over} of {len(scores)} not above the threshold"
         )
         rows.append(Row(name, kind, scores))
     lacking = len(evaluation.images) - len(drawn)

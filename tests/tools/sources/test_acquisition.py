@@ -47,6 +47,16 @@ class Fed:
             self.asked.release()
 
 
+class Clock:
+    """Stands still until a test moves it on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def frame(number: int) -> Shot:
     return Shot(number, np.full((2, 2), number % 256, np.uint8))
 
@@ -134,21 +144,21 @@ def test_silence_is_reported_once_until_the_next_frame() -> None:
 
 
 def test_silence_that_nobody_was_waiting_for_is_reported_too() -> None:
-    fed = Fed()
-    with Acquisition(fed, keep=NEWEST, stall=0.1) as shots:
+    fed, clock = Fed(), Clock()
+    with Acquisition(fed, keep=NEWEST, stall=5, clock=clock) as shots:
         fed.put(frame(0))
-        time.sleep(0.3)
+        clock.now += 5
         fed.put(frame(1), None)
         found = [(shot.name, shot.dropped) for shot in shots]
     assert found == [(None, 1), (1, 0)] and shots.dropped == 1  # frame 0 is the one left out
 
 
 def test_a_stop_that_was_reported_is_no_stall_as_well() -> None:
-    fed = Fed()
-    with Acquisition(fed, keep=NEWEST, stall=0.05) as shots:
+    fed, clock = Fed(), Clock()
+    with Acquisition(fed, keep=NEWEST, stall=5, clock=clock) as shots:
         fed.put(news())
         assert next(shots).fault == "stopped"
-        time.sleep(0.2)
+        clock.now += 60
         fed.put(frame(0), None)
         assert next(shots).name == 0
 
