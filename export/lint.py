@@ -125,7 +125,7 @@ def check_validity(graph: OnnxGraph) -> Iterator[Finding]:
         expected = "a graph that ONNX's checker accepts"
         yield Finding(REFUSED, "validity", TARGETS, (), expected, clean(graph.problem), "export it again")
     if not graph.ordered:
-        expected, found = "nodes after those that they need", "another order, which not every tool takes"
+        expected, found = "nodes after those that they depend on", "another order, which not every tool accepts"
         yield Finding(WARNING, "validity", TARGETS, (), expected, found, "sort them")
 
 
@@ -200,14 +200,9 @@ def check_axes(graph: OnnxGraph) -> Iterator[Finding]:
     unknown = tuple(name for name, shape in graph.shapes.items() if None in shape[1:] and name in graph.computed)
     if unknown and not any(None in shape_of(port)[1:] for port in graph.inputs):
         expected, found = "shapes that follow from the input's", "some that are known only at run time"
-        yield Finding(
-            WARNING, "axes", (TENSORRT,), unknown, expected, found, "make the values that they depend on constant"
-        )
+        yield Finding(WARNING, "axes", (TENSORRT,), unknown, expected, found, "make what they depend on constant")
     if graph.batch is not None:
-        where, remedy = (
-            (graph.inputs[0].name,),
-            "use it with trtexec only; build bundles from the file with a free batch",
-        )
+        where, remedy = (graph.inputs[0].name,), "use it with trtexec only; build bundles from one with a free batch"
         expected, found = "a free batch, as a frame has one view or several", f"always {graph.batch}"
         severity = WARNING if graph.batch == 1 else REFUSED
         yield Finding(severity, "axes", (CPU,), where, expected, found, remedy)

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spade_edge.galleries.deviations import deviations_from_paper
 from spade_edge.galleries.golden_frames import golden_bytes
@@ -18,6 +19,7 @@ from spade_edge.galleries.keys import DIMENSIONS
 from spade_edge.galleries.view_selection import Proposal, Views, mask_of_frames, propose
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas, Layout
+from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import CODES, FROM_MAP, Matching
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.session import Session
@@ -88,14 +90,10 @@ def make_plan(
     if views.auto and not alike:  # tiles need frames of the same size
         views = replace(views, auto=False, overlap=None)
     layout = views.layout(frame_size, card.view, looked_at)
-    largest = max(views.places(frame_size, looked_at), key=lambda box: box[2] * box[3])
-    proposal, proposed_views = propose((largest[3], largest[2]), card.view) if alike else None, len(layout)
-    try:
-        proposed_views = len(
-            replace(views, auto=True, tile=None, overlap=None).layout(frame_size, card.view, looked_at)
-        )
-    except UsageError:  # all regions together would have too many views
-        proposal = None
+    proposal, proposed_views = None, len(layout)
+    if alike:
+        with suppress(UsageError):  # all regions together would have too many views
+            proposal, proposed_views = _proposed(views, frame_size, card.view, looked_at)
     fixed = model_bytes + golden_bytes(card, Canvas(layout, card.view), shapes[0] if shapes else card.view.size)
     plan = Plan(
         images=found,
@@ -110,6 +108,15 @@ def make_plan(
         milliseconds=_milliseconds(session),
     )
     return plan, mask
+
+
+def _proposed(
+    views: Views, frame_size: tuple[int, int], view: View, looked_at: NDArray[np.bool_] | None
+) -> tuple[Proposal, int]:
+    """The proposal for the largest region, and the number of views of a frame if all regions are treated like that."""
+    largest = max(views.places(frame_size, looked_at), key=lambda box: box[2] * box[3])
+    auto = replace(views, auto=True, tile=None, overlap=None)
+    return propose((largest[3], largest[2]), view), len(auto.layout(frame_size, view, looked_at))
 
 
 def _shapes(found: tuple[Path, ...]) -> list[tuple[int, ...]]:
