@@ -33,10 +33,12 @@ class Commands:
 
     Args:
         environment: for the commands; the language of their messages is set to English.
+        afterlife: seconds to wait for a killed command.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, afterlife: float = AFTERLIFE) -> None:
         path = os.pathsep.join((environment.get("PATH", os.defpath), *SYSTEM_FOLDERS))
+        self._afterlife = afterlife
         self._environment = {**environment, "PATH": path, "LC_ALL": "C.UTF-8"}
 
     def __call__(
@@ -57,19 +59,19 @@ class Commands:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            _kill(process, self._afterlife)
             return Answer(None, err=f"no answer within {timeout:g} s")
         except BaseException:
-            _kill(process)
+            _kill(process, self._afterlife)
             raise
         return Answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes], afterlife: float) -> None:
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
     with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=AFTERLIFE)
+        process.communicate(timeout=afterlife)

@@ -224,7 +224,7 @@ def test_other_systems_are_not_known(system: str, tmp_path: Path) -> None:
     findings = found(machine)
     for what in ("C library", "quota", "governor", "frequency", "temperature", "throttling", "memory", "video devices"):
         (one,) = (finding for label, finding in findings.items() if label.endswith(what) and "memory sw" not in label)
-        assert one.state == "note" and one.found == "not known here" and "Linux only" in one.remedy
+        assert one.state == "note" and one.found == "not known here" and "on Linux" in one.remedy
     assert findings["providers cpu"].state == "ok"
     assert not any(one.state == "problem" for one in findings.values())
 
