@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
 from spade_edge.runtime import DataError, DeviceError, Scorer
-from spade_edge.tools.scoring.durations import Durations
 from spade_edge.tools.cli.main import main
-from spade_edge.tools.drawing import pictures as pictures_module
-from spade_edge.tools.drawing.pictures import Folders, Pictures
 from spade_edge.tools.sources import source as source_module
 from spade_edge.tools.sources.cameras.camera import Grab
 
@@ -267,58 +264,36 @@ def test_a_second_signal_ends_at_once(edge: Built, part: Frames, tmp_path: Path)
     assert code in {-signal.SIGINT, -signal.SIGTERM} and err == ""
 
 
-def test_pictures_are_left_out_where_the_disk_cannot_keep_up(
-    edge: Built, part: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    scorer = Scorer.open(edge.path)
-    frame = part(20)
-    result = scorer(frame)
-    slow = threading.Event()
-
-    def write(self: Pictures, work: object) -> None:
-        assert slow.wait(LONG)
-
-    monkeypatch.setattr(Pictures, "_write", write)
-    with Pictures(scorer.bundle, Folders(heatmaps=tmp_path), wait=False, strict=False) as pictures:
-        for number in range(pictures_module.WAITING + 10):
-            pictures.add(number, frame, result)
-        assert 9 <= pictures.left_out <= 10
-        slow.set()
-
-    def fail(self: Pictures, work: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Pictures, "_write", fail)
-    with Pictures(scorer.bundle, Folders(heatmaps=tmp_path), wait=False, strict=False) as pictures:
-        for number in range(3):
-            pictures.add(number, frame, result)
-    assert pictures.left_out == 3 and capsys.readouterr().err.count("No space left on device") == 1
-    with (
-        pytest.raises(OSError, match="No space"),
-        Pictures(scorer.bundle, Folders(heatmaps=tmp_path), wait=True, strict=True) as pictures,
-    ):
-        for number in range(100):
-            pictures.add(number, frame, result)
-
-
-def test_percentiles_are_right_to_one_in_a_hundred() -> None:
-    times = np.random.default_rng(0).lognormal(3, 1, 20_000)
-    durations = Durations()
-    for value in times.tolist():
-        durations.add(value)
-    for share in (0.01, 0.5, 0.9, 0.99, 1.0):
-        assert durations.percentile(share) == pytest.approx(np.quantile(times, share, method="inverted_cdf"), rel=0.01)
-    assert durations.largest == times.max() and len(durations) == 20_000
-    assert len(durations._bins) < 1200
-    durations.add(0.0)
-    assert durations.percentile(1e-9) == pytest.approx(1e-3, rel=0.01)
-
-
 def test_help_shows_the_forms_of_a_source_and_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["score", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     for form in ("watch:DIR", "rtsp://", "csi://0", "genicam:SERIAL", "/dev/video0", "stdin", "v4l2src"):
         assert form in text
-    for default in ("apart (10)", "for so long (5)", "bit for bit (5)", "before (0)"):
+    for default in ("apart (10)", "so many seconds (5)", "bit for bit (5)", "previous one (0)"):
         assert default in text
+
+
+def test_frames_that_cannot_be_judged_are_lines_with_the_scorers_reason(
+    edge: Built, paper: Built, part: Frames, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark, white = (np.clip(part(40) * factor, 0, 255).astype(np.uint8) for factor in (0.4, 4.0))
+    spoilt = {"cap": np.zeros_like(dark), "dark": dark, "white": white}
+    for name, frame in spoilt.items():
+        np.save(tmp_path / f"{name}.npy", frame)
+    for built in (edge, paper):
+        code, lines, _ = score(capsys, "--bundle", built.path, tmp_path)
+        assert code == 1 and {Path(line["frame"]).stem for line in lines} == set(spoilt)
+        scorer = Scorer.open(built.path)
+        for line in lines:
+            result = scorer(spoilt[Path(line["frame"]).stem])
+            assert line["verdict"] == result.verdict == "cannot_judge"
+            assert (line["reason"], line["score"]) == (result.reason, result.score)
+
+
+def test_a_single_frame_under_the_lens_cap_ends_with_1(
+    edge: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "cap.npy", np.zeros((96, 80, 3), np.uint8))
+    code, (line,), err = score(capsys, "--bundle", edge.path, tmp_path / "cap.npy")
+    assert code == 1 and line["verdict"] == "cannot_judge" and "1 cannot_judge" in "".join(err)
