@@ -1,25 +1,165 @@
 """spade-edge: find defects on a production line from images of good parts only.
 
-On the workstation, once:
+On the command line:
 
     spade-edge export --output model.onnx
     spade-edge build --model model.onnx --images good_parts/ --output part.spade
+    spade-edge score --bundle part.spade new_parts/
 
-On the line, for every frame, with nothing but numpy and onnxruntime installed:
+The same in Python:
 
-    from spade_edge.runtime import Scorer
+    from pathlib import Path
+    from spade_edge import Scorer, build, export_model, open_source
+
+    export_model(Path("model.onnx"))
+    build(Path("good_parts"), model=Path("model.onnx"), output=Path("part.spade"))
 
     scorer = Scorer.open("part.spade")
-    result = scorer(frame)                  # frame: (H, W, 3) uint8 BGR, or (H, W) uint8 grey
-    result.score, result.verdict            # 3.41, "good"
+    for shot in open_source("new_parts"):
+        result = scorer(shot.frame)             # frame: (H, W, 3) uint8 BGR, or (H, W) uint8 grey
+        print(shot.name, result.score, result.verdict)
+
+Scoring needs numpy and onnxruntime only. Every name of `__all__` is loaded when it is first used; a name whose packages
+are not installed raises a `DeviceError` that says what to install.
 
 The method is SPADE (Cohen & Hoshen 2020, arXiv 2005.02357).
 """
 
+from __future__ import annotations
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spade_edge.export import ExportReport, Precision, export_model  # noqa: TID251  (loaded on demand)
+    from spade_edge.galleries import (  # noqa: TID251
+        BuildOptions,
+        Built,
+        Plan,
+        ThresholdChange,
+        Views,
+        build,
+        set_threshold,
+    )
+    from spade_edge.runtime import (
+        BundleError,
+        DataError,
+        DeviceError,
+        FrameError,
+        FrameResult,
+        Match,
+        ModelError,
+        Provider,
+        Region,
+        Scorer,
+        SpadeError,
+        UsageError,
+    )
+    from spade_edge.runtime.geometry.view import View
+    from spade_edge.runtime.matching.config import PROFILES, Matching
+    from spade_edge.runtime.matching.graph_search import Search
+    from spade_edge.tools.evaluation.dataset import Dataset, open_dataset  # noqa: TID251
+    from spade_edge.tools.evaluation.device_parity import (  # noqa: TID251
+        Parity,
+        ParityStage,
+        golden_parity,
+        parity,
+    )
+    from spade_edge.tools.evaluation.evaluator import evaluate  # noqa: TID251
+    from spade_edge.tools.evaluation.results import Evaluation  # noqa: TID251
+    from spade_edge.tools.preparation.preparation import Preparation, prepare  # noqa: TID251
+    from spade_edge.tools.sources import Camera, Grab, Shot, Source, SourceOptions, open_source  # noqa: TID251
 
 __version__ = "0.1.0"
+
+# Module to its public names, and the extra that brings the packages that the module imports.
+_HOMES = {
+    "spade_edge.runtime": (
+        "cpu",
+        "BundleError DataError DeviceError FrameError FrameResult Match ModelError Provider Region Scorer SpadeError "
+        "UsageError",
+    ),
+    "spade_edge.runtime.geometry.view": ("cpu", "View"),
+    "spade_edge.runtime.matching.config": ("cpu", "Matching PROFILES"),
+    "spade_edge.runtime.matching.graph_search": ("cpu", "Search"),
+    "spade_edge.export": ("export", "ExportReport Precision export_model"),
+    "spade_edge.galleries": ("galleries", "BuildOptions Built Plan ThresholdChange Views build set_threshold"),
+    "spade_edge.tools.evaluation.dataset": ("camera", "Dataset open_dataset"),
+    "spade_edge.tools.evaluation.device_parity": ("export", "Parity ParityStage golden_parity parity"),
+    "spade_edge.tools.evaluation.evaluator": ("camera", "evaluate"),
+    "spade_edge.tools.evaluation.results": ("camera", "Evaluation"),
+    "spade_edge.tools.preparation.preparation": ("gpu", "Preparation prepare"),
+    "spade_edge.tools.sources": ("camera", "Camera Grab Shot Source SourceOptions open_source"),
+}
+_HOME_OF = {name: (module, extra) for module, (extra, names) in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "PROFILES",
+    "BuildOptions",
+    "Built",
+    "BundleError",
+    "Camera",
+    "DataError",
+    "Dataset",
+    "DeviceError",
+    "Evaluation",
+    "ExportReport",
+    "FrameError",
+    "FrameResult",
+    "Grab",
+    "Match",
+    "Matching",
+    "ModelError",
+    "Parity",
+    "ParityStage",
+    "Plan",
+    "Precision",
+    "Preparation",
+    "Provider",
+    "Region",
+    "Scorer",
+    "Search",
+    "Shot",
+    "Source",
+    "SourceOptions",
+    "SpadeError",
+    "ThresholdChange",
+    "UsageError",
+    "View",
+    "Views",
+    "build",
+    "evaluate",
+    "export_model",
+    "golden_parity",
+    "open_dataset",
+    "open_source",
+    "parity",
+    "prepare",
+    "set_threshold",
+]
 
 # onnxruntime 1.29 and newer send usage data to their maker; a machine on a line sends nothing. It reads this when it is
 # imported, so it is set here, before any module of ours imports it. Whoever wants the data sent sets it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used.
+
+    Raises:
+        DeviceError: a package that it needs is not installed.
+    """
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from spade_edge.tools.extras import packages_of  # noqa: TID251
+
+    module, extra = _HOME_OF[name]
+    with packages_of(extra, needed_by=f"spade_edge.{name}"):
+        value = getattr(importlib.import_module(module), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,13 +1,16 @@
-"""Score what a camera sees, frame by frame: `python score_frames.py part.spade 0`. Copy this file and make it yours.
+"""Score what a camera sees, frame by frame.
 
-The second argument is a camera's number or a video file.
+    python camera_loop.py part.spade 0
+    python camera_loop.py part.spade line.mp4
+
+The second argument is a camera number or a video file. Needs the extras `cpu` and `camera`.
 """
 
 import sys
 
 import cv2
 
-from spade_edge.runtime import Scorer, SpadeError
+from spade_edge import Scorer, SpadeError
 
 
 def main(bundle: str, source: str) -> int:
@@ -18,7 +21,7 @@ def main(bundle: str, source: str) -> int:
         return 4
     while True:
         taken, frame = camera.read()  # (H, W, 3) uint8 BGR
-        if not taken:  # a video has an end, a camera should not
+        if not taken:  # a video ends, a camera should not
             return 4 if source.isdecimal() else 0
         result = scorer(frame)
         print(f"{result.verdict:7} score {result.score:8.2f} {result.milliseconds['total']:6.0f} ms", flush=True)
@@ -28,7 +31,7 @@ def main(bundle: str, source: str) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: score_frames.py BUNDLE CAMERA_OR_VIDEO")
+        sys.exit("usage: camera_loop.py BUNDLE CAMERA_OR_VIDEO")
     try:
         sys.exit(main(*sys.argv[1:]))
     except SpadeError as problem:

@@ -23,9 +23,9 @@ ROOMS = (
     ("runtime.bundle",),
     ("runtime",),
     ("export", "galleries"),
-    ("tools.drawing", "tools.sources"),
+    ("tools.drawing", "tools.sources", "tools.extras"),
     ("tools.evaluation", "tools.benchmark"),
-    ("tools.report", "tools.doctor"),
+    ("tools.report", "tools.doctor", "tools.scoring", "tools.preparation"),
     ("tools.demo",),
     ("tools.cli",),
 )

@@ -17,7 +17,7 @@ import spade_edge
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("runtime", "export", "galleries", "tools")
-PACKAGE = ("__init__.py", "py.typed", *FOLDERS)
+PACKAGE = ("__init__.py", "__main__.py", "py.typed", *FOLDERS)
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git says which files there are")
 

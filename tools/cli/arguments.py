@@ -1,4 +1,4 @@
-"""What values an argument of the command line may have."""
+"""The types of command-line arguments, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.geometry.view import LARGEST_SIDE
+from spade_edge.runtime.matching.config import EXACT
 from spade_edge.runtime.network.provider import AUTO, CPU, NAMES, Provider
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, as an argparse type."""
+    """A whole number of 1 or more; like the other functions here, a type for argparse."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
@@ -28,25 +29,25 @@ def threads(text: str) -> int:
 
 
 def path(text: str) -> Path:
-    """A path; an empty text would silently stand for the current folder."""
+    """A path. An empty text is refused, because it would silently stand for the current folder."""
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected a path, found {text!r}")
     return Path(text)
 
 
-def share(text: str) -> float:
-    """A share over 0 and under 1, as a number or in percent."""
+def fraction(text: str) -> float:
+    """A fraction over 0 and under 1, as a number or in percent."""
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = 0.0
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a share such as 0.01 or 1%, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a fraction such as 0.01 or 1%, found {text!r}")
     return value
 
 
 def not_negative(text: str) -> float:
-    """A finite number from 0."""
+    """A finite number of 0 or more."""
     try:
         value = float(text)
     except ValueError:
@@ -65,14 +66,14 @@ def size(text: str) -> tuple[int, int]:
 
 
 def natural(text: str) -> int:
-    """A whole number from 0."""
+    """A whole number of 0 or more."""
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """A time, 0 for never."""
+    """A number of seconds; 0 for never."""
     try:
         value = float(text)
     except ValueError:
@@ -83,7 +84,7 @@ def seconds(text: str) -> float:
 
 
 def tries(text: str) -> float:
-    """A whole number from 0, or infinity from "forever"."""
+    """A whole number of 0 or more, or infinity for "forever"."""
     if text == "forever":
         return math.inf
     if not (text.isascii() and text.isdecimal()):
@@ -92,7 +93,7 @@ def tries(text: str) -> float:
 
 
 def lines(text: str) -> int:
-    """Lines of a frame."""
+    """A number of lines."""
     count = positive(text)
     if count > LARGEST_SIDE:
         raise argparse.ArgumentTypeError(f"expected at most {LARGEST_SIDE} lines, found {text}")
@@ -112,32 +113,59 @@ def raw(text: str) -> tuple[int, int, int]:
 
 
 def source(text: str) -> str:
-    """Where frames come from."""
+    """A source of frames."""
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected a path, a camera's number or an address, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a path, a camera number or an address, found {text!r}")
     return text
 
 
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the bundle to score with."""
+    parser.add_argument("--bundle", required=True, type=path, help="the bundle that 'spade-edge build' wrote")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add the number of threads."""
+    parser.add_argument("--threads", type=threads, metavar="N", help="threads for all work (default: one per core)")
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of exact search."""
+    parser.add_argument("--search", choices=(EXACT,), help="compare with every embedding: slow, the reference")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of JSON."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
 def add_provider(parser: argparse.ArgumentParser, *, names: Sequence[str] = NAMES, default: str = CPU) -> None:
-    """Add what runs the network; `provider` makes a `Provider` of it."""
-    hint = "; tensorrt after 'spade-edge prepare'; auto: the best that is ready and works" if AUTO in names else ""
+    """Add the choice of what runs the network; `provider` makes a `Provider` of it."""
+    hint = "; run 'spade-edge prepare' before tensorrt; auto: the best that is ready and works" if AUTO in names else ""
     parser.add_argument(
         "--provider", choices=tuple(names), default=default, help=f"what runs the network ({default}){hint}"
     )
     gpu = parser.add_argument_group("on a GPU")
     gpu.add_argument("--device", type=natural, metavar="N", help="number of the GPU (0)")
-    gpu.add_argument("--gpu-memory", type=positive, metavar="MB", help="most that CUDA takes for data (no limit)")
-    gpu.add_argument("--cuda-graph", action="store_true", help="launch the whole network at once; not tried on a GPU")
+    gpu.add_argument(
+        "--gpu-memory",
+        type=positive,
+        metavar="MB",
+        help="limit of the GPU memory that CUDA uses for data (default: none)",
+    )
+    gpu.add_argument(
+        "--cuda-graph", action="store_true", help="launch all kernels of the network at once; not yet tested on a GPU"
+    )
     if AUTO in names:
         gpu.add_argument(
             "--allow-fallback",
             action="store_true",
-            help="where the provider cannot be had, go on with cuda or the cpu, and say so",
+            help="if the provider is not available, use cuda or the cpu instead, and say so",
         )
 
 
-def spelt(chosen: argparse.Namespace) -> list[str]:
-    """What `add_provider` has read, as a command line has it."""
+def provider_options(chosen: argparse.Namespace) -> list[str]:
+    """The options of `add_provider` as arguments for another command."""
     line = ["--provider", chosen.provider]
     for option, value in (("--device", chosen.device), ("--gpu-memory", chosen.gpu_memory)):
         line += [] if value is None else [option, str(value)]
@@ -149,7 +177,7 @@ def provider(chosen: argparse.Namespace) -> Provider:
     """What runs the network.
 
     Raises:
-        UsageError: an option of a GPU, and the CPU.
+        UsageError: an option of a GPU together with the CPU.
     """
     if chosen.provider == CPU:
         for option, value in (("--device", chosen.device), ("--gpu-memory", chosen.gpu_memory)):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: the first lets the frame in work be finished, the second ends the process at once."""
+"""Ctrl-C and SIGTERM as a request: the first lets the current frame be finished, the second ends the process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+HANG_UP = tuple(number for number in (getattr(signal, "SIGHUP", None),) if number is not None)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *HANG_UP)
 
 
 class Interruption:
     """Catches signals while it is entered, in the main thread.
 
     Args:
-        end: called once, out of a signal's handler; it must take no lock that the main thread may hold.
+        end: called once, from within the signal handler; it must not take a lock that the main thread may hold.
 
     Attributes:
-        number: of the signal that came; None for none.
+        number: number of the signal that came; None if none came.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -27,15 +29,15 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         for number in SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and a shell's background jobs want it
-                self._former[number] = signal.signal(number, self._wish)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup and background jobs of a shell ignore signals
+                self._former[number] = signal.signal(number, self._request)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
-    def _wish(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

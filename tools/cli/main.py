@@ -1,8 +1,8 @@
-"""The `spade-edge` command: reads the command line, and turns every failure into one line and an exit code.
+"""The `spade-edge` command: parses the command line, and turns every failure into one line and an exit code.
 
     0   done, and every verdict good          3   bad model, bundle, image or weights
     1   some verdict is not good              4   this machine lacks something: package, provider, camera
-    2   the command line does not fit         70  a fault in spade-edge itself
+    2   wrong usage                           70  a fault in spade-edge itself
 
 Data goes to stdout, everything else to stderr.
 """
@@ -37,8 +37,10 @@ from spade_edge.tools.cli.commands import (
     score,
     threshold,
 )
+from spade_edge.tools.cli.interruption import HANG_UP
+from spade_edge.tools.extras import packages_of
 
-INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell calls these ends
+INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 INTERNAL_FAULT = 70
 TRACEBACK = "SPADE_EDGE_TRACEBACK"
 
@@ -55,7 +57,7 @@ EXTRAS = {
     "doctor": "cpu",
     "scaling": "galleries",
     "demo": "all",
-}  # what brings their packages
+}  # the extras that bring the packages of the commands
 COMMANDS = {
     "export": export,
     "lint": lint,
@@ -73,14 +75,14 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+    """An argument parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parser() -> Parser:
-    """The whole command line."""
+    """The parser of all commands."""
     top = Parser(prog="spade-edge", description="Find defects on a production line from images of good parts only.")
     top.add_argument("--version", action="version", version=f"spade-edge {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
@@ -98,28 +100,34 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; gives the exit code."""
+    """Run a command line.
+
+    Args:
+        arguments: without the program's name; None for those of this process.
+
+    Returns:
+        the exit code.
+    """
     _settle_streams()
-    _log_to_stderr()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, *HANG_UP):
         signal.signal(number, _terminate)
     chosen = parser().parse_args(arguments)
     try:
-        with _packages_of(EXTRAS[chosen.command]):
+        with _logging(), packages_of(EXTRAS[chosen.command], needed_by="this command"):
             return int(chosen.run(chosen))
     except SpadeError as problem:
         return _fail(str(problem), problem.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output is gone; a second failure while Python flushes it at exit would be noise.
+        # The reader of our output is gone. Without this, Python would report it once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         return _fail(f"{where}{problem.strerror or problem}", DataError.exit_code)
     except MemoryError:
-        return _fail("this machine's memory is not enough; use fewer images or a smaller view", DeviceError.exit_code)
+        return _fail("this machine has too little memory; use fewer images or a smaller view", DeviceError.exit_code)
     except Exception as problem:
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
@@ -130,24 +138,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
 
+class _ToStderr(logging.Handler):
+    """Prints what the libraries log as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 @contextmanager
-def _packages_of(extra: str) -> Iterator[None]:
-    """Say which extra brings a package that a command needs and this machine lacks."""
+def _logging() -> Iterator[None]:
+    """Print warnings of the libraries on stderr."""
+    log, handler = logging.getLogger("spade_edge"), _ToStderr(logging.WARNING)
+    log.addHandler(handler)
     try:
         yield
-    except ModuleNotFoundError as problem:
-        package = (problem.name or "").partition(".")[0]
-        if package == "spade_edge":
-            raise
-        raise DeviceError(
-            f"this command needs {package}, which is not installed: pip install 'spade-edge[{extra}]'"
-        ) from None
-    except ImportError as problem:  # installed, but a library under it is missing
-        raise DeviceError(f"expected the package {problem.name or ''} to load, found: {problem}") from None
+    finally:
+        log.removeHandler(handler)
 
 
 def _settle_streams() -> None:
-    """Make sure that a closed stderr or a terminal that knows only ASCII is no reason to fail."""
+    """Make sure that neither a closed stderr nor a terminal that knows only ASCII is a reason to fail."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (for the rest of the process)
     for stream in (sys.stdout, sys.stderr):
@@ -155,13 +165,8 @@ def _settle_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _log_to_stderr() -> None:
-    """Show the warnings of the library as plain lines, for example that a camera has stopped."""
-    logging.getLogger("spade_edge").handlers = [logging.StreamHandler(sys.stderr)]
-
-
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # unlike the default, this lets half-written files be removed
+    raise SystemExit(128 + number)  # unlike the default action, this lets unfinished files be removed
 
 
 def _fail(message: str, code: int) -> int:

@@ -1,17 +1,17 @@
-"""Opening a bundle as a command does: with a word on stderr about what will take long, and what runs the network."""
+"""Opening the bundle that a command line names, and telling on stderr what runs the network."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from spade_edge.runtime import DeviceError, Scorer
-from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.runtime.network.engine_cache import EngineCache
-from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
-from spade_edge.runtime.network.provider import AUTO, CPU, TENSORRT, BatchRange, Provider
+from spade_edge.runtime import DeviceError, Provider, Scorer
+from spade_edge.runtime.network.protocol import Network
+from spade_edge.runtime.network.provider import AUTO, CPU, TENSORRT
 from spade_edge.tools.cli.arguments import provider
+from spade_edge.tools.preparation.engine_build import engine_cache
 
 LONG = "10 to 30 minutes on a small Jetson"
 
@@ -20,64 +20,85 @@ def open_scorer(chosen: argparse.Namespace) -> Scorer:
     """Open the bundle that a command line names.
 
     Raises:
-        SpadeError: as `Scorer.open`.
-        UsageError: an option of a GPU, and the CPU.
+        SpadeError: as for `Scorer.open`.
+        UsageError: an option of a GPU together with the CPU.
     """
-    wanted = provider(chosen)
-    if wanted.name == TENSORRT:
-        _warn(chosen.bundle, wanted)
-    scorer = Scorer.open(
+    return open_with(
         chosen.bundle,
-        providers=wanted,
+        provider(chosen),
         allow_fallback=chosen.allow_fallback,
         threads=chosen.threads,
         search=chosen.search,
         self_test=getattr(chosen, "self_test", False),
     )
+
+
+def open_with(
+    bundle: Path,
+    provider: Provider,
+    *,
+    allow_fallback: bool,
+    threads: int | None,
+    search: str | None = None,
+    self_test: bool = False,
+) -> Scorer:
+    """Open a bundle with a provider, and tell on stderr what runs the network if it is not the CPU.
+
+    Raises:
+        SpadeError: as for `Scorer.open`.
+    """
+    if provider.name == TENSORRT:
+        _warn(bundle, provider)
+    scorer = Scorer.open(
+        bundle,
+        providers=provider,
+        allow_fallback=allow_fallback,
+        threads=threads,
+        search=search,
+        self_test=self_test,
+    )
     session = scorer.session
-    if wanted.name == AUTO:
+    if provider.name == AUTO:
         print("; ".join((f"auto: the network runs on {runs_on(session)}", *session.passed_over)), file=sys.stderr)
     elif session.passed_over:
         print(
             f"falling back: the network runs on {runs_on(session)}; {'; '.join(session.passed_over)}", file=sys.stderr
         )
-    elif wanted.name != CPU:
+    elif provider.name != CPU:
         print(f"the network runs on {runs_on(session)}", file=sys.stderr)
     return scorer
 
 
-def engines_of(bundle: Path, wanted: Provider) -> EngineCache:
-    """The engines that scoring with this bundle takes, whether there are any or not.
-
-    Raises:
-        BundleError: it is none.
-        DeviceError: no TensorRT, or no GPU.
-    """
-    manifest = Manifest.read(bundle)
-    views = BatchRange.of(wanted, len(manifest.layout), most=VIEWS_PER_RUN)
-    return EngineCache.of(bundle / manifest.files["model"].name, manifest.model, wanted, views=views)
-
-
 def runs_on(session: Network) -> str:
-    """Providers with their shares of the network's nodes."""
-    if len(session.node_fractions) == 1:
-        return session.provider if session.provider.startswith("CPU") else f"{session.provider}, all nodes"
-    if not session.node_fractions:
-        return f"{session.provider}, nodes not counted"
-    return ", ".join(f"{name} {share:.1%}" for name, share in session.node_fractions.items()) + " of the nodes"
+    """The execution providers, with the fraction of the network's nodes that each runs."""
+    return provider_shares(session.provider, session.node_fractions)
 
 
-def _warn(bundle: Path, wanted: Provider) -> None:
-    """Say that an engine will be built."""
+def provider_shares(provider: str, fractions: Mapping[str, float]) -> str:
+    """The execution providers, with the fraction of the network's nodes that each runs.
+
+    Args:
+        provider: the first execution provider.
+        fractions: execution provider to its fraction; empty if unknown.
+    """
+    if len(fractions) == 1:
+        return provider if provider.startswith("CPU") else f"{provider}, all nodes"
+    if not fractions:
+        return f"{provider}, nodes not counted"
+    return ", ".join(f"{name} {fraction:.1%}" for name, fraction in fractions.items()) + " of the nodes"
+
+
+def _warn(bundle: Path, provider: Provider) -> None:
+    """Tell that an engine will be built."""
     try:
-        engines = engines_of(bundle, wanted)
+        engines = engine_cache(bundle, provider)
         prepared = engines.prepared()
     except DeviceError:
-        return  # opening the bundle says it
+        return  # opening the bundle will report it
     if not prepared:
         print(
-            f"no engine is prepared for {engines.key['gpu']}: TensorRT builds one before the first frame, {LONG}, "
-            f"deaf to Ctrl-C; better run 'spade-edge prepare --bundle {bundle}' beforehand",
+            f"no engine is prepared for {engines.key['gpu']}: TensorRT builds one before the first frame, {LONG}, and "
+            f"ignores Ctrl-C meanwhile; better run 'spade-edge prepare --bundle {bundle}' beforehand",
             file=sys.stderr,
             flush=True,
         )

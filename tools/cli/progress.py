@@ -1,15 +1,79 @@
-"""A bar on stderr for long loops, with rate and time left."""
+"""Progress of long work on stderr: as a bar, as lines, or as signs of life."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any
-
-from tqdm import tqdm
 
 
 def progress(items: Iterable[Any], label: str, unit: str = "image") -> Iterable[Any]:
-    """Wrap the items of a loop."""
+    """Wrap the items of a loop in a progress bar with rate and remaining time."""
+    from tqdm import tqdm
+
     wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit=unit, file=sys.stderr, dynamic_ncols=True)
     return wrapped
+
+
+class ProgressLines:
+    """Prints a line on stderr every few seconds and at the end of each step, which also suits a log file."""
+
+    EVERY = 5.0  # seconds
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._said = self._start = 0.0
+        self._first = 0
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        now = monotonic()
+        if what != self._what:  # work of an earlier run says nothing about the speed
+            self._what, self._start, self._first, self._said = what, now, done, now
+        if done < of and now - self._said < self.EVERY:
+            return
+        self._said = now
+        line = f"{what}: {done} of {of}"
+        if self._first < done < of:
+            line += f", about {_duration((now - self._start) / (done - self._first) * (of - done))} left"
+        print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+class SignsOfLife:
+    """Tells on stderr how long a build has taken: on one line of a terminal, else on a new line now and then.
+
+    Args:
+        terminal: whether stderr is a terminal.
+        every: seconds between two lines, if it is none.
+    """
+
+    def __init__(self, *, terminal: bool, every: float = 30.0) -> None:
+        self.terminal = terminal
+        self.every = every
+        self._next = every
+        self._open = False  # whether the terminal's line is unfinished
+
+    def __call__(self, passed: float) -> None:
+        minutes, seconds = divmod(int(passed), 60)
+        text = f"building, {minutes}:{seconds:02d} so far"
+        if self.terminal:
+            self._open = True
+            print(f"\r{text}", end="", file=sys.stderr, flush=True)
+        elif passed >= self._next:
+            self._next += self.every
+            print(text, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Finish the line on the terminal."""
+        if self._open:
+            print(file=sys.stderr)

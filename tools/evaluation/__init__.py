@@ -1,1 +1,1 @@
-"""Scoring a labelled dataset, and comparing devices."""
+"""Metrics on a labelled dataset, and parity of devices and precisions."""

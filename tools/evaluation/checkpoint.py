@@ -1,11 +1,11 @@
-"""A folder from which an evaluation that was cut short goes on.
+"""Intermediate results of an evaluation, from which an interrupted run is resumed.
 
-    identity.json     what was evaluated with what; a run that differs in anything is refused
-    results.jsonl     a line an image, written as it is scored
-    pixels.npz        the pixels counted up to one of these lines, written every ten seconds and at the end
+    identity.json     bundle, dataset and versions; a run that differs in any of them is refused
+    results.jsonl     one line per image, written as soon as it is scored
+    pixels.npz        the pixel tally up to one of these lines, written every ten seconds and at the end
 
-The lines that the counted pixels do not reach to are scored again: a run that is killed loses ten seconds, one that is
-interrupted nothing.
+Images after the last line that the pixel tally covers are scored again. A run that is killed loses ten seconds of work;
+one that is interrupted loses nothing.
 """
 
 from __future__ import annotations
@@ -30,22 +30,20 @@ from spade_edge.tools.evaluation.results import ImageResult
 
 SCHEMA = 1
 IDENTITY, RESULTS, PIXELS = "identity.json", "results.jsonl", "pixels.npz"
-EVERY = 10.0  # seconds
+EVERY = 10.0  # seconds between two writes of the pixel tally
 REMEDY = "choose another folder for --resume, or delete this one to start again"
 
 
 class Checkpoint:
-    """Keeps what an evaluation has come to.
-
-    Use `Checkpoint.open`.
+    """The intermediate results of an evaluation. Use `Checkpoint.open`.
 
     Attributes:
-        results: of the images evaluated so far, in the dataset's order.
-        tally: of their pixels.
+        results: results of the images scored so far, in the dataset's order.
+        tally: pixel tally of these images.
 
     Args:
-        folder: None keeps everything in memory only.
-        results, tally: of a former run.
+        folder: where the results are written; None keeps them in memory only.
+        results, tally: those of an earlier run.
     """
 
     def __init__(
@@ -54,37 +52,42 @@ class Checkpoint:
         self.folder = folder
         self.results = list(results)
         self.tally = tally or PixelTally()
-        self._counted = 0.0  # when pixels.npz was written
+        self._counted = 0.0  # time of the last write of pixels.npz
         self._lines: BinaryIO | None = None
         if folder is not None:
-            self._lines = (folder / RESULTS).open("wb")  # what pixels.npz does not reach to is gone
+            self._lines = (folder / RESULTS).open("wb")  # drops the lines that pixels.npz does not cover
             for result in results:
                 self._lines.write(_line(result))
             self.save()
 
     @classmethod
     def open(cls, folder: Path | None, scorer: Scorer, dataset: Dataset) -> Checkpoint:
-        """Go on where a former run in the folder ended, or start one.
+        """Resume the run that the folder belongs to, or start one in an empty folder.
+
+        Args:
+            folder: for the intermediate results; None keeps them in memory only.
+            scorer: of the bundle that is evaluated.
+            dataset: that it is evaluated on.
 
         Raises:
-            UsageError: the folder is of another run, or of something else.
-            DataError: what it holds is damaged.
+            UsageError: the folder belongs to another run, or contains other files.
+            DataError: its files are damaged.
         """
         if folder is None:
             return cls(None)
         identity = _identity(scorer, dataset)
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder}: expected a folder to keep results in, found a file; choose another")
+            raise UsageError(f"{folder}: expected a folder for intermediate results, found a file; choose another")
         if not folder.exists() or not any(folder.iterdir()):
             folder.mkdir(parents=True, exist_ok=True)
             _replace(folder / IDENTITY, json.dumps(identity).encode())
             return cls(folder)
         if not (folder / IDENTITY).is_file():
-            raise UsageError(f"{folder}: expected an empty folder or a former run's, found other files; {REMEDY}")
+            raise UsageError(f"{folder}: expected an empty or an earlier run's folder, found other files; {REMEDY}")
         try:
             former = json.loads((folder / IDENTITY).read_bytes())
             _compare(folder, former, identity)
-            if not (folder / PIXELS).exists():  # killed before its first image
+            if not (folder / PIXELS).exists():  # the earlier run was killed before it scored an image
                 return cls(folder)
             with np.load(folder / PIXELS, allow_pickle=False) as arrays:
                 tally = PixelTally.from_arrays(dict(arrays))
@@ -95,14 +98,14 @@ class Checkpoint:
             results = [ImageResult(**json.loads(line)) for line in lines]
         except UsageError:
             raise
-        except Exception as problem:  # a damaged file can make json and numpy raise anything
+        except Exception as problem:  # damaged files make json and numpy raise all kinds of errors
             raise DataError(
-                f"{folder}: expected a former run's results, found them damaged: {problem}; {REMEDY}"
+                f"{folder}: expected the results of an earlier run, found damaged files: {problem}; {REMEDY}"
             ) from None
         return cls(folder, results, tally)
 
     def add(self, result: ImageResult) -> None:
-        """Keep the result of the next image, whose pixels are in the tally already."""
+        """Add the result of the next image, whose pixels are already in the tally."""
         self.results.append(result)
         if self._lines is not None:
             self._lines.write(_line(result))
@@ -111,11 +114,11 @@ class Checkpoint:
                 self.save()
 
     def save(self) -> None:
-        """Write the pixels, so that nothing is lost from here on."""
+        """Write the pixel tally, so that nothing scored so far can be lost."""
         if self.folder is None or self._lines is None:
             return
         self._lines.flush()
-        os.fsync(self._lines.fileno())  # the lines must be there before the file that counts them
+        os.fsync(self._lines.fileno())  # the lines must be on disk before the file that counts them
         arrays = self.tally.to_arrays() | {"results": np.array(len(self.results))}
         unfinished = self.folder / f".{PIXELS}"
         with unfinished.open("wb") as file:
@@ -126,12 +129,13 @@ class Checkpoint:
         self._counted = monotonic()
 
     def close(self) -> None:
+        """Close the files."""
         if self._lines is not None:
             self._lines.close()
 
 
 def _identity(scorer: Scorer, dataset: Dataset) -> dict[str, Any]:
-    """Everything that results depend on; files by size and time of change, as `make` knows them."""
+    """Everything that results depend on. Files are identified by size and modification time, as `make` does."""
     return {
         "schema": SCHEMA,
         "writer": __version__,

@@ -1,13 +1,14 @@
-"""Images whose truth is known, as folders: one of good parts, one for each type of defect, masks beside them.
+"""Labelled images in folders: one folder of good parts, one per type of defect, and masks.
 
-    DIR/test/good/*.png                                  MVTec AD; DIR/test may be given as well
+    DIR/test/good/*.png                                  MVTec AD; DIR/test may also be given
     DIR/test/scratch/000.png
     DIR/ground_truth/scratch/000_mask.png                or 000.png
 
-    DIR/good/*.png                                       the same without `test`; ground_truth may be missing
+    DIR/good/*.png                                       the same without `test`; ground_truth is optional
     DIR/scratch/*.png
 
-A mask is an image of the same size as its own; what is not 0 in it is defective. Formats that lose pixels are no masks.
+A mask has the same size as its image. Pixels that are not 0 are defective. JPEG files are not accepted as masks:
+their compression changes pixels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from spade_edge.runtime.result import GOOD
 
 TEST, MASKS, TRAIN = "test", "ground_truth", "train"
 MASK_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg"))
-NAMED = 3  # of many files, so many stand in a message
+NAMED = 3  # files that a message names; the others are counted
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Sample:
 
     Attributes:
         name: relative to the folder that holds `good`, with slashes.
-        truth: "good" or the type of the defect, which is its folder's name.
-        path: of the image.
-        mask: of its mask; None for a good image, and where there is none.
+        truth: "good" or the type of the defect: the name of its folder.
+        path: path of the image.
+        mask: path of its mask; None for a good image, or if there is no mask.
     """
 
     name: str
@@ -46,17 +47,18 @@ class Sample:
 
     @property
     def defective(self) -> bool:
+        """Whether the image shows a defect."""
         return self.truth != GOOD
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of a folder.
+    """A labelled dataset. Use `open_dataset`.
 
     Attributes:
         path: the folder that was given.
-        samples: good ones first, then the types of defects by name, each in the order of their names.
-        stray: masks that belong to no image.
+        samples: good ones first, then the types of defects by name; within a type, in the order of names.
+        stray: masks without an image.
     """
 
     path: Path
@@ -68,20 +70,21 @@ class Dataset:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Good first, then the defects by name."""
+        """Good first, then the types of defects by name."""
         return tuple(dict.fromkeys(sample.truth for sample in self.samples))
 
     @property
     def defective(self) -> tuple[Sample, ...]:
+        """The images that show a defect."""
         return tuple(sample for sample in self.samples if sample.defective)
 
     @property
     def without_mask(self) -> tuple[Sample, ...]:
-        """Defective images that have no mask."""
+        """Defective images without a mask."""
         return tuple(sample for sample in self.defective if sample.mask is None)
 
-    def no_pixels(self) -> str:
-        """Why there can be no figures of pixels, half a sentence; empty if every defective image has a mask."""
+    def no_pixel_metrics(self) -> str:
+        """Why pixel metrics cannot be computed; empty if every defective image has a mask."""
         defective, missing = self.defective, self.without_mask
         if not defective:
             return "the dataset has no defective images"
@@ -94,10 +97,13 @@ class Dataset:
 
 
 def open_dataset(path: Path) -> Dataset:
-    """Find the images of a dataset and their masks; none of them is read.
+    """Find the images of a dataset and their masks, without reading them.
+
+    Args:
+        path: the folder, in one of the layouts that `spade-edge evaluate --help` shows.
 
     Raises:
-        DataError: there is no folder of good images, or a folder has no images in it.
+        DataError: there is no folder of good images, or a folder contains no images.
     """
     test, masks = _layout(path)
     samples: list[Sample] = []
@@ -115,53 +121,58 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def some(names: Iterable[str]) -> str:
-    """The first of some names, and how many there are beside them."""
+    """The first of some names, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def mask_of(sample: Sample) -> NDArray[np.bool_]:
-    """Read the mask of a sample that has one: (H, W) bool, defective pixels.
+    """Read the mask of a sample: (H, W) bool, True for defective pixels.
 
     Raises:
-        DataError: it cannot be read, or no pixel is defective.
+        DataError: there is no mask, it cannot be read, or no pixel is defective.
     """
     if sample.mask is None:
         raise DataError(f"{sample.path}: expected an image with a mask, found none")
     mask = read_mask(sample.mask)
     if not mask.any():
         raise DataError(
-            f"{sample.mask}: expected a mask with defective pixels, found none: it is all 0; "
+            f"{sample.mask}: expected a mask with defective pixels, found none: all pixels are 0; "
             f"draw the defect, or move {sample.name} to {GOOD}"
         )
     return mask
 
 
 def check_size(sample: Sample, mask: NDArray[np.bool_], frame: NDArray[np.uint8]) -> None:
-    """Refuse a mask (H, W) that is not of its image's size.
+    """Refuse a mask of another size than its image.
+
+    Args:
+        sample: whose mask.
+        mask: (H, W) bool.
+        frame: (H, W, 3) or (H, W) uint8, the image.
 
     Raises:
-        DataError: so it is.
+        DataError: the sizes differ.
     """
     if mask.shape != frame.shape[:2]:
         raise DataError(
             f"{sample.mask}: expected {frame.shape[1]}x{frame.shape[0]} pixels like {sample.name}, "
-            f"found {mask.shape[1]}x{mask.shape[0]}; bring the mask to the image's size"
+            f"found {mask.shape[1]}x{mask.shape[0]}; draw the mask at the size of the image"
         )
 
 
 def check_masks(dataset: Dataset, *, progress: Callable[[int, int], None]) -> None:
-    """Read every mask and its image, so that a bad mask is found before the long work and not after it.
+    """Read every mask and its image, so that a bad mask is found before the long work starts.
 
-    An image that cannot be read is left to the evaluation, where it is a frame that cannot be judged.
+    An image that cannot be read is left to the evaluation, which counts it as a frame that cannot be judged.
 
     Args:
         dataset: whose masks.
-        progress: is told how many are read, of how many.
+        progress: called with the number of masks read and of all masks.
 
     Raises:
-        DataError: a mask cannot be read, is all 0, or of another size than its image.
+        DataError: a mask cannot be read, has no defective pixel, or has another size than its image.
     """
     masked = [sample for sample in dataset.defective if sample.mask is not None]
     for number, sample in enumerate(masked, start=1):
@@ -175,14 +186,14 @@ def check_masks(dataset: Dataset, *, progress: Callable[[int, int], None]) -> No
 
 
 def _layout(path: Path) -> tuple[Path, Path | None]:
-    """The folder that holds `good`, and the one of masks."""
+    """The folder that contains `good`, and the folder of masks."""
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with a dataset, found {'a file' if path.exists() else 'nothing'}")
     if (path / TEST / GOOD).is_dir():
         test, masks = path / TEST, path / MASKS
     elif (path / GOOD).is_dir():
         test = path
-        # As DIR/test may be given itself, masks may lie beside it.
+        # If DIR/test itself was given, the masks are beside it.
         masks = path / MASKS
         if path.resolve().name == TEST and not masks.is_dir():
             masks = path.resolve().parent / MASKS
@@ -192,17 +203,17 @@ def _layout(path: Path) -> tuple[Path, Path | None]:
 
 
 def _found(path: Path) -> str:
-    """What is there instead of good images, and what to do."""
+    """What was found instead of good images, and what to do about it."""
     for folder in _folders(path):
         if (folder / TEST / GOOD).is_dir() or (folder / GOOD).is_dir():
-            return f"datasets in the folders of it; give one of them, such as {folder}"
+            return f"datasets in its folders; choose one of them, such as {folder}"
     inside = path / TEST if (path / TEST).is_dir() else path
     names = some(folder.name for folder in _folders(inside))
     return f"{f'the folders {names}' if names else 'no folders'}; put images of good parts into {inside / GOOD}"
 
 
 def _folders(path: Path) -> list[Path]:
-    """Folders of images in a folder, in the order of their names."""
+    """The folders of images in a folder, in the order of their names."""
     no_class = (MASKS, TRAIN) if path.name != TEST else ()
     return sorted(
         folder
@@ -223,7 +234,7 @@ def _mask_of(name: Path, masks: Path | None) -> Path | None:
 
 
 def _stray(masks: Path | None, used: set[Path]) -> tuple[Path, ...]:
-    """Masks that belong to no image; those of good parts, which some datasets have, are all 0 and no concern."""
+    """Masks without an image. Some datasets have masks of good parts, which are all 0: they are ignored."""
     if masks is None:
         return ()
     return tuple(

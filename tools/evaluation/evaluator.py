@@ -1,7 +1,8 @@
-"""Scores a dataset against a bundle, image by image, and works out what that says."""
+"""Scoring a labelled dataset image by image, and computing the metrics."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +18,7 @@ from spade_edge.runtime.bundle.manifest import FILE
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.result import CANNOT_JUDGE, GOOD
 from spade_edge.tools.evaluation.checkpoint import PIXELS, Checkpoint
-from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, some
+from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, open_dataset, some
 from spade_edge.tools.evaluation.metrics import (
     Metric,
     PixelTally,
@@ -37,69 +38,75 @@ from spade_edge.tools.evaluation.results import (
     Example,
     Header,
     ImageResult,
-    count,
+    count_verdicts,
 )
 
 EXAMPLES = {MISSED: 14, FALSE_REJECT: 14, FOUND: 6, PASSED: 6}  # at most, together 40
 
-Progress = Callable[[str, int, int], None]  # what is done, how many of them are done, of how many
+Progress = Callable[[str, int, int], None]  # called with what is done, how many of them are done, and of how many
 
 
 def evaluate(
-    scorer: Scorer,
-    dataset: Dataset,
+    scorer: Scorer | str | os.PathLike[str],
+    dataset: Dataset | str | os.PathLike[str],
     *,
     resume: Path | None = None,
     examples: bool = False,
     progress: Progress = lambda what, done, of: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Score every image of a dataset and compare with the truth.
+    """Score every image of a labelled dataset and compare the verdicts and anomaly maps with the truth.
 
-    Memory does not grow with the number of heat maps. Examples are chosen at the end and scored once more, so that
-    their pictures need not be kept of all images.
+    Memory does not grow with the number of images. Examples are chosen at the end and scored once more, so that the
+    pictures of all other images need not be kept.
 
     Args:
-        scorer: of the bundle.
-        dataset: the images.
-        resume: a folder to keep results in and to go on from; None for none.
-        examples: whether to show some images.
-        progress: is told how far the work is.
-        stopped: asked after each step; if so, what is done is kept and KeyboardInterrupt raised.
+        scorer: a scorer, or a bundle folder that is opened with the defaults of `Scorer.open`.
+        dataset: a dataset, or its folder; see `open_dataset`.
+        resume: a folder for intermediate results, from which an interrupted evaluation is resumed; None for none.
+        examples: whether to include examples: the worst mistakes and the closest right verdicts, with pictures.
+        progress: called after each step.
+        stopped: called after each step. If it returns True, intermediate results are kept and KeyboardInterrupt is
+            raised.
 
     Raises:
-        DataError: a mask does not fit; nothing has been scored then.
-        UsageError: `resume` is of another run.
+        DataError: the folder is not a dataset, or a mask does not fit its image; nothing has been scored then.
+        UsageError: `resume` belongs to another evaluation.
+        SpadeError: the bundle cannot be opened, as for `Scorer.open`.
     """
+    if not isinstance(dataset, Dataset):
+        dataset = open_dataset(Path(dataset))
+    if not isinstance(scorer, Scorer):
+        scorer = Scorer.open(scorer)
 
     def step(what: str, done: int, of: int) -> None:
         progress(what, done, of)
         if stopped():
             raise KeyboardInterrupt
 
-    no_pixels = dataset.no_pixels()
+    no_pixels = dataset.no_pixel_metrics()
     if not no_pixels and (resume is None or not (resume / PIXELS).exists()):
         check_masks(dataset, progress=lambda done, of: step("masks read", done, of))
-    kept = Checkpoint.open(resume, scorer, dataset)
-    whole = True  # whether tally and results are of the same images
+    checkpoint = Checkpoint.open(resume, scorer, dataset)
+    consistent = True  # whether the pixel tally and the results cover the same images
     try:
-        for sample in dataset.samples[len(kept.results) :]:
+        for sample in dataset.samples[len(checkpoint.results) :]:
             frame, result, image = _judge(scorer, sample)
-            whole = False
+            consistent = False
             if frame is not None and result is not None and not no_pixels:
-                _add(kept.tally, sample, frame, result)
-            kept.add(image)
-            whole = True
-            step("images scored", len(kept.results), len(dataset))
+                _add(checkpoint.tally, sample, frame, result)
+            checkpoint.add(image)
+            consistent = True
+            step("images scored", len(checkpoint.results), len(dataset))
     finally:
-        if whole:
-            kept.save()
-        kept.close()
-    shown = _examples(scorer, dataset, kept.results, progress=step) if examples else ()
-    return conclude(scorer, dataset, kept.results, kept.tally, examples=shown)
+        if consistent:
+            checkpoint.save()
+        checkpoint.close()
+    shown = _examples(scorer, dataset, checkpoint.results, progress=step) if examples else ()
+    return summarize(scorer, dataset, checkpoint.results, checkpoint.tally, examples=shown)
 
 
-def conclude(
+def summarize(
     scorer: Scorer,
     dataset: Dataset,
     images: Sequence[ImageResult],
@@ -107,7 +114,7 @@ def conclude(
     *,
     examples: Sequence[Example] = (),
 ) -> Evaluation:
-    """Work out the figures of a dataset that is scored."""
+    """Compute the metrics of a dataset whose images have been scored."""
     manifest = scorer.bundle.manifest
     judged = [image for image in images if image.score is not None]
     scores = np.array([image.score for image in judged], np.float64)
@@ -115,7 +122,7 @@ def conclude(
     good = [image for image in images if image.truth == GOOD]
     defective = [image for image in images if image.truth != GOOD]
     best, from_score = f1_max(scores, positive)
-    no_pixels = dataset.no_pixels()
+    no_pixels = dataset.no_pixel_metrics()
     times = [image.milliseconds for image in images if image.milliseconds]
     return Evaluation(
         header=Header(
@@ -136,7 +143,7 @@ def conclude(
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         ),
         images=tuple(images),
-        types=count(images),
+        types=count_verdicts(images),
         false_rejects=Rate.among(sum(image.wrong for image in good), len(good)),
         missed=Rate.among(sum(image.wrong for image in defective), len(defective)),
         image_auroc=auroc(scores, positive),
@@ -154,7 +161,7 @@ def conclude(
 
 
 def _judge(scorer: Scorer, sample: Sample) -> tuple[NDArray[np.uint8] | None, FrameResult | None, ImageResult]:
-    """Score an image; no frame if it cannot be read, no result if it cannot be scored or judged."""
+    """Score an image. There is no frame if it cannot be read, and no result if it cannot be scored or judged."""
     frame, result, reason, times = None, None, "", {}
     try:
         frame = read_image(sample.path)
@@ -183,16 +190,16 @@ def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -
     unjudged = [image for image in images if image.verdict == CANNOT_JUDGE]
     if unjudged:
         notes.append(
-            f"{len(unjudged)} of {len(images)} images cannot be judged: they count as rejects, which is right for a "
-            f"defect and wrong for a good one, and are left out of all other figures: "
+            f"{len(unjudged)} of {len(images)} images cannot be judged. They count as rejects, which is correct for a "
+            f"defect and wrong for a good image, and are left out of all other metrics: "
             f"{some(image.name for image in unjudged)}"
         )
     if dataset.stray:
-        notes.append(f"masks that belong to no image: {some(mask.name for mask in dataset.stray)}")
-    if tally.unseen and not dataset.no_pixels():
+        notes.append(f"masks without an image: {some(mask.name for mask in dataset.stray)}")
+    if tally.unseen and not dataset.no_pixel_metrics():
         notes.append(
-            f"{tally.unseen} of {tally.unseen + tally.regions} defective regions lie where the bundle does not look; "
-            "they are left out of the figures of pixels"
+            f"{tally.unseen} of {tally.unseen + tally.regions} defective regions lie outside of the views or under "
+            "the bundle's mask; they are left out of the pixel metrics"
         )
     return tuple(notes)
 
@@ -203,7 +210,7 @@ def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -
 def _examples(
     scorer: Scorer, dataset: Dataset, images: Sequence[ImageResult], *, progress: Progress
 ) -> tuple[Example, ...]:
-    """Choose images worth looking at, and score them once more for their pictures."""
+    """Choose examples, and score them once more for their pictures."""
     samples = {sample.name: sample for sample in dataset.samples}
     chosen = [(kind, image) for kind in EXAMPLES for image in choose(images, kind)]
     shown = []
@@ -214,14 +221,14 @@ def _examples(
 
 
 def choose(images: Sequence[ImageResult], kind: str) -> list[ImageResult]:
-    """The images of a kind of example: the worst mistakes, or the right verdicts that were closest to being wrong."""
+    """The images of one kind of example: the worst mistakes, or the right verdicts closest to the threshold."""
     defects = kind in (MISSED, FOUND)
     some = [
         image
         for image in images
         if (image.truth != GOOD) == defects and image.wrong == (kind in (MISSED, FALSE_REJECT))
     ]
-    if kind == FOUND:  # what could not be judged was found by no score
+    if kind == FOUND:  # an image that cannot be judged has no score
         some = [image for image in some if image.score is not None]
 
     def score(image: ImageResult) -> float:
@@ -233,7 +240,7 @@ def choose(images: Sequence[ImageResult], kind: str) -> list[ImageResult]:
 def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> Example:
     from spade_edge.tools.drawing.nearest import nearest_patch
     from spade_edge.tools.drawing.overlay import in_colour, overlay
-    from spade_edge.tools.report import shrink
+    from spade_edge.tools.drawing.picture_size import shrink
 
     bundle = scorer.bundle
     frame, result, _ = _judge(scorer, sample)

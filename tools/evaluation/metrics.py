@@ -1,10 +1,11 @@
-"""Figures of merit, in numpy: ROC, average precision and F1 of images, AUROC and AUPRO of pixels, intervals of rates.
+"""Metrics in numpy: ROC, average precision and F1 of images, AUROC and AUPRO of pixels, intervals of rates.
 
-Images are few and their figures exact. Pixels are many: they are counted in bins of their values as they come, so that
-memory does not grow with their number.
+Metrics of images are exact. Pixels are counted in bins of their values as they come, so that memory does not grow with
+their number.
 
     tally = PixelTally()
-    tally.add(result.heatmap, truth_on_map(mask, result), looked_at=result.looked_at)
+    truth = truth_on_map(mask, size=result.heatmap.shape, extent=result.extent, looked_at=result.looked_at)
+    tally.add(result.heatmap, truth, looked_at=result.looked_at)
     tally.auroc(), tally.aupro()
 """
 
@@ -20,19 +21,19 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.binomial import clopper_pearson
 
-LIMIT = 0.3  # false-positive rate up to which AUPRO is taken
-POINTS = 400  # of a curve that is to be drawn
+LIMIT = 0.3  # false-positive rate up to which AUPRO is computed
+POINTS = 400  # of a curve to be drawn
 
 Curve = tuple[tuple[float, float], ...]  # (x, y), x never falling
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure, or why there is none.
+    """A metric, or why it is undefined.
 
     Attributes:
-        value: from 0 to 1; None where it is not defined.
-        reason: why it is not defined, half a sentence; empty where it is.
+        value: 0 to 1; None if undefined.
+        reason: why it is undefined, as a phrase; empty if it is defined.
     """
 
     value: float | None
@@ -41,33 +42,37 @@ class Metric:
 
 @dataclass(frozen=True)
 class Rate:
-    """How many of some images were judged wrongly, with a Clopper-Pearson interval of 95 %.
+    """The rate of wrong verdicts among some images, with a 95 % Clopper-Pearson interval.
 
     Attributes:
-        count, of: wrong ones and all.
-        share: count / of; None where `of` is 0.
-        low, high: ends of the interval; None where `of` is 0.
+        count, of: number of wrong verdicts, and of images.
+        fraction: count / of; None if `of` is 0.
+        low, high: ends of the interval; None if `of` is 0.
     """
 
     count: int
     of: int
-    share: float | None
+    fraction: float | None
     low: float | None
     high: float | None
 
     @classmethod
     def among(cls, count: int, of: int) -> Rate:
-        """The rate of `count` in `of`."""
+        """The rate of `count` among `of`."""
         if of == 0:
             return cls(count, of, None, None, None)
         return cls(count, of, count / of, *clopper_pearson(count, of))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields in the JSON of an evaluation."""
+        return {"count": self.count, "of": self.of, "share": self.fraction, "low": self.low, "high": self.high}
 
 
 # Images
 
 
 def _descending(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
-    """Distinct scores from the highest, and how many negative and positive ones there are from each on upwards."""
+    """Distinct scores, highest first, and the numbers of negatives and positives with at least each score."""
     distinct, place = np.unique(scores, return_inverse=True)
     place = place.reshape(-1)
     positives = np.bincount(place[positive], minlength=len(distinct))[::-1].cumsum()
@@ -76,7 +81,7 @@ def _descending(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) 
 
 
 def _undefined(positive: NDArray[np.bool_]) -> str:
-    """Why figures that compare two classes are not defined; empty if they are."""
+    """Why metrics that compare two classes are undefined; empty if they are defined."""
     if not len(positive):
         return "no image was scored"
     if not positive.any():
@@ -85,27 +90,27 @@ def _undefined(positive: NDArray[np.bool_]) -> str:
 
 
 def roc(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Curve:
-    """The curve of (false-positive rate, true-positive rate) over all thresholds; equal scores change sides together.
+    """The curve of (false-positive rate, true-positive rate) over all thresholds; equal scores share a threshold.
 
     Args:
         scores: (N,) finite, larger is more likely positive.
-        positive: (N,) which ones are.
+        positive: (N,) bool, True for the positive class.
 
     Returns:
-        from (0, 0) to (1, 1), without points on a straight line; empty if there is only one class.
+        from (0, 0) to (1, 1), without points on straight lines; empty if there is only one class.
     """
     if _undefined(positive):
         return ()
     _, negatives, positives = _descending(scores, positive)
     x, y = np.append(0, negatives), np.append(0, positives)
     keep = np.ones(len(x), bool)
-    # A corner is where the direction changes: whole numbers, so that the comparison is exact.
+    # A corner is where the direction changes. Integers make the comparison exact.
     keep[1:-1] = np.diff(x)[:-1] * np.diff(y)[1:] != np.diff(x)[1:] * np.diff(y)[:-1]
     return _points(x[keep] / x[-1], y[keep] / y[-1])
 
 
 def auroc(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Metric:
-    """The area under `roc`: how often a positive one has the higher score; equal scores count half."""
+    """The area under `roc`: the probability that a positive has the higher score; equal scores count half."""
     if reason := _undefined(positive):
         return Metric(None, reason)
     _, negatives, positives = _descending(scores, positive)
@@ -113,7 +118,7 @@ def auroc(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Met
 
 
 def average_precision(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> Metric:
-    """The mean of the precision over the recall, as a sum of steps and not interpolated."""
+    """The area under the precision-recall curve, as a sum of steps without interpolation."""
     if reason := _undefined(positive):
         return Metric(None, reason)
     _, negatives, positives = _descending(scores, positive)
@@ -122,9 +127,9 @@ def average_precision(scores: NDArray[np.floating[Any]], positive: NDArray[np.bo
 
 
 def f1_max(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> tuple[Metric, float | None]:
-    """The best F1 of all thresholds, and the score from which on one has to say positive for it.
+    """The best F1 over all thresholds, and the lowest score that it classifies as positive.
 
-    Where several are as good, the highest score.
+    If several thresholds are equally good, the highest counts.
     """
     if reason := _undefined(positive):
         return Metric(None, reason), None
@@ -139,13 +144,13 @@ def f1_max(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_]) -> tu
 
 @dataclass(frozen=True)
 class TruthOnMap:
-    """A mask as the heat map's pixels see it.
+    """A mask at the resolution of the anomaly map.
 
     Attributes:
         defective: (h, w) bool.
-        weights: (h, w) float64, for each pixel 1 / pixels of the region that it is in; the sum if it is in several.
-        regions: how many have a pixel that is looked at.
-        unseen: how many have none.
+        weights: (h, w) float64, 1 / (number of pixels of its region) per pixel; the sum if it is in several regions.
+        regions: number of regions with an inspected pixel.
+        unseen: number of regions without one.
     """
 
     defective: NDArray[np.bool_]
@@ -161,19 +166,19 @@ def truth_on_map(
     extent: tuple[float, float, float, float],
     looked_at: NDArray[np.bool_] | None = None,
 ) -> TruthOnMap:
-    """Bring a mask to a heat map.
+    """Resample a mask to the resolution of an anomaly map.
 
-    Regions are the 8-connected parts of the mask, found at its own resolution, so that their number does not depend on
-    the network's view. A pixel of the map belongs to a region if that fills at least half as much of it as of the pixel
-    that it fills most: half of its area, wherever a region is wider than a pixel of the map. That is what taking the
-    mask's nearest pixel, the common practice, comes to on average; but a scratch that is finer than the map's pixels
-    stays whole, and no region vanishes.
+    Regions are the 8-connected parts of the mask at its own resolution, so their number does not depend on the view of
+    the network. A map pixel belongs to a region if the region covers at least half as much of it as of the map pixel
+    that it covers most. For a region wider than a map pixel this means half of its area. On average, this equals the
+    common practice of taking the nearest pixel of the mask, but a scratch that is finer than the map's pixels stays
+    whole, and no region vanishes.
 
     Args:
-        mask: (H, W) bool, the frame's defective pixels.
+        mask: (H, W) bool, True for the defective pixels of the frame.
         size: (h, w) of the map.
-        extent: x, y, width, height of what the map covers, in pixels of the frame.
-        looked_at: (h, w) bool, the map's pixels that count; None for all.
+        extent: x, y, width, height of the area that the map covers, in pixels of the frame.
+        looked_at: (h, w) bool, True for the inspected pixels of the map; None for all.
     """
     height, width = size
     defective, weights = np.zeros(size, bool), np.zeros(size)
@@ -185,9 +190,9 @@ def truth_on_map(
         columns, column_edges = _reached(left, wide, start=extent[0], step=extent[2] / width)
         part = (labels[top : top + high, left : left + wide] == label).astype(np.float64)
         area = _along(_along(part, row_edges - top).T, column_edges - left).T
-        y, x = np.nonzero(area >= 0.5 * (1 - 1e-9) * area.max())  # half is half, however it was rounded
+        y, x = np.nonzero(area >= 0.5 * (1 - 1e-9) * area.max())  # the tolerance is for rounding errors
         y, x = y + rows, x + columns
-        # The map may end before the region does.
+        # The region may extend beyond the map.
         on_map = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         y, x = y[on_map], x[on_map]
         if looked_at is not None:
@@ -200,41 +205,41 @@ def truth_on_map(
 
 
 def _reached(first: int, length: int, *, start: float, step: float) -> tuple[int, NDArray[np.float64]]:
-    """The first of the map's pixels, on or beyond the map, that some of the frame's touch, and the edges of all."""
+    """The first map pixel that a run of frame pixels touches, possibly outside of the map, and the edges of all."""
     begin, end = math.floor((first - start) / step), math.ceil((first + length - start) / step)
     return begin, np.asarray(start + step * np.arange(begin, end + 1), np.float64)
 
 
 def _along(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrate values, each constant over a pixel, between neighbouring edges along axis 0; 0 outside. Exact."""
+    """The exact integral between neighbouring edges along axis 0, of values constant over each pixel and 0 outside."""
     edges = np.clip(edges, 0, len(values))
     whole = np.minimum(edges.astype(np.intp), len(values) - 1)
     total = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(axis=0)])
     return np.diff(total[whole] + (edges - whole)[:, None] * values[whole], axis=0)
 
 
-BITS = 24  # of a float32 that tell bins apart: sign, exponent and 15 of the mantissa's 23
+BITS = 24  # leading bits of a float32 that select the bin: sign, exponent and 15 of the 23 bits of the mantissa
 
 
 class PixelTally:
-    """Pixels of any number of heat maps, counted by their values.
+    """A histogram of the pixels of any number of anomaly maps.
 
-    A bin holds the values that share their leading 24 bits, at most 1 part in 32,768 apart; they count as equal. There
-    are 2²⁴ bins; memory is only taken for those around values that come, some 0.8 MB for each factor of 2 between the
-    lowest and the highest.
+    Values with the same leading 24 bits fall into one bin and count as equal; they differ by at most 1 part in 32,768.
+    There are 2²⁴ bins, but memory is used only near values that occur: about 0.8 MB per factor of 2 between the lowest
+    and the highest value.
 
-    AUPRO needs no regions at the end: the mean overlap of the regions at a threshold is a sum over defective pixels,
-    each weighing 1 / pixels of its region.
+    AUPRO needs no list of regions: the mean overlap of the regions at a threshold is a sum over defective pixels, each
+    with the weight 1 / (number of pixels of its region).
 
     Attributes:
-        images: maps counted.
-        regions: defective regions that are looked at.
-        unseen: those that are not.
+        images: number of maps.
+        regions: number of defective regions with an inspected pixel.
+        unseen: number of defective regions without one.
     """
 
     def __init__(self) -> None:
         self.images = self.regions = self.unseen = 0
-        # The system gives zeros without memory behind them until something is written.
+        # The system provides memory for these zeros only where something is written.
         self._good = np.zeros(1 << BITS, np.int64)
         self._defective = np.zeros(1 << BITS, np.int64)
         self._overlap = np.zeros(1 << BITS, np.float64)
@@ -243,12 +248,12 @@ class PixelTally:
     def add(
         self, heatmap: NDArray[np.float32], truth: TruthOnMap | None, *, looked_at: NDArray[np.bool_] | None = None
     ) -> None:
-        """Count a map.
+        """Add a map.
 
         Args:
             heatmap: (h, w) float32, finite.
-            truth: where it is defective; None for nowhere.
-            looked_at: (h, w) bool, the pixels that count; None for all.
+            truth: the defective pixels; None for a good image.
+            looked_at: (h, w) bool, True for the inspected pixels; None for all.
         """
         bins = _bins(heatmap)
         good = np.ones(heatmap.shape, bool) if looked_at is None else looked_at.copy()
@@ -265,14 +270,14 @@ class PixelTally:
         self.images += 1
 
     def auroc(self) -> Metric:
-        """How often a defective pixel has the higher value than a good one; equal values count half."""
+        """The probability that a defective pixel has a higher value than a good one; equal values count half."""
         if reason := self._reason():
             return Metric(None, reason)
         good, defective, _ = self._rates()
         return Metric(_area(good, defective))
 
     def aupro(self, *, limit: float = LIMIT) -> Metric:
-        """Area under `pro` up to a false-positive rate, divided by that rate.
+        """The area under `pro` up to a false-positive rate, divided by that rate.
 
         Bergmann et al. 2021, The MVTec Anomaly Detection Dataset, IJCV 129, section 6.3.1.
         """
@@ -286,7 +291,7 @@ class PixelTally:
             return ()
         x, y = _cut(*self._pro(), limit)
         if len(x) > points:
-            # Of all points, those nearest to equal steps along the curve, so that a steep start is kept.
+            # Keep the points nearest to equal steps along the curve, so that a steep start stays visible.
             along = np.append(0, np.cumsum(np.diff(x) / limit + np.diff(y)))
             some = np.unique(np.searchsorted(along, np.linspace(0, along[-1], points), side="left"))
             some = np.unique(np.clip(np.append(some, (0, len(x) - 1)), 0, len(x) - 1))
@@ -294,7 +299,7 @@ class PixelTally:
         return _points(x, y)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What to keep in order to go on later; see `from_arrays`."""
+        """The state of the tally, to be restored by `from_arrays`."""
         used = self._used()
         return {
             "counts": np.array([self.images, self.regions, self.unseen], np.int64),
@@ -306,10 +311,10 @@ class PixelTally:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> PixelTally:
-        """Undo `to_arrays`.
+        """Restore a tally from `to_arrays`.
 
         Raises:
-            ValueError, KeyError, IndexError: they are something else.
+            ValueError, KeyError, IndexError: the arrays are not those of a tally.
         """
         tally = cls()
         tally.images, tally.regions, tally.unseen = (int(count) for count in arrays["counts"])
@@ -322,15 +327,15 @@ class PixelTally:
 
     def _reason(self) -> str:
         if self.regions == 0:
-            return "no defective pixel was looked at" if self.images else "no image was scored"
-        return "" if self._good[self._first : self._end].any() else "no good pixel was looked at"
+            return "no defective pixel was inspected" if self.images else "no image was scored"
+        return "" if self._good[self._first : self._end].any() else "no good pixel was inspected"
 
     def _used(self) -> NDArray[np.intp]:
         between = slice(self._first, self._end)
         return self._first + np.flatnonzero((self._good[between] != 0) | (self._defective[between] != 0))
 
     def _rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Shares of good pixels, defective pixels and regions at or over each value from the highest; from 0 to 1."""
+        """Fractions of good pixels, defective pixels and regions at or above each value, highest value first."""
         used = self._used()[::-1]
         sums = (np.append(0, counts[used].cumsum()) for counts in (self._good, self._defective, self._overlap))
         good, defective, overlap = (sum_ / sum_[-1] for sum_ in sums)
@@ -342,7 +347,7 @@ class PixelTally:
 
 
 def _bins(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Numbers from 0 to 2²⁴ - 1 in the values' order: the leading bits of a float32 are in its order, but for sign."""
+    """Bin numbers from 0 to 2²⁴ - 1, in the order of the values. The bits of a float32 are ordered but for the sign."""
     if not np.isfinite(values).all():
         raise ValueError("expected finite values, found NaN or infinity")
     bits = (np.ascontiguousarray(values, np.float32) + np.float32(0)).view(np.uint32)  # -0 becomes 0
@@ -354,19 +359,19 @@ def _bins(values: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _area(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """By trapezoids."""
+    """The area under a curve by the trapezoidal rule."""
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
 
 
 def _cut(
     x: NDArray[np.float64], y: NDArray[np.float64], limit: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A curve that ends at x = 1 up to x = limit; the last point is interpolated."""
+    """The part of a curve up to x = limit; the last point is interpolated."""
     inside = int(np.searchsorted(x, limit, side="right"))
     if inside == len(x):
         return x, y
-    share = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
-    last = y[inside - 1] + share * (y[inside] - y[inside - 1])
+    fraction = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
+    last = y[inside - 1] + fraction * (y[inside] - y[inside - 1])
     return np.append(x[:inside], limit), np.append(y[:inside], last)
 
 

@@ -1,8 +1,4 @@
-"""How a bundle does on images whose truth is known: scores, verdicts, metrics, and the images worth looking at.
-
-evaluation = evaluate(Scorer.open("part.spade"), open_dataset(Path("part")))
-evaluation.aupro.value, evaluation.missed.share
-"""
+"""The results of an evaluation: scores, verdicts, metrics and examples."""
 
 from __future__ import annotations
 
@@ -17,22 +13,22 @@ from numpy.typing import NDArray
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, Match, Region
 from spade_edge.tools.evaluation.metrics import Curve, Metric, Rate
 
-# What an example shows. "found" and "passed" are the right verdicts that were closest to being wrong.
+# Kinds of examples. "found" and "passed" are the right verdicts closest to the threshold.
 MISSED, FALSE_REJECT, FOUND, PASSED = "missed", "false_reject", "found", "passed"
 KINDS = (MISSED, FALSE_REJECT, FOUND, PASSED)
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """How one image was judged.
+    """The verdict on one image.
 
     Attributes:
-        name: relative to the folder that holds `good`, with slashes.
+        name: path relative to the folder that contains `good`, with forward slashes.
         truth: "good" or the type of the defect.
-        score: image score; None where the image cannot be judged.
+        score: image score; None if the image cannot be judged.
         verdict: "good", "defect" or "cannot_judge".
-        reason: why it is not good, a short sentence; empty for a good one.
-        milliseconds: time by stage, and "total"; empty where the image was not scored.
+        reason: one short sentence why the verdict is not good; empty if it is.
+        milliseconds: time per stage, and "total"; empty if the image was not scored.
     """
 
     name: str
@@ -44,20 +40,20 @@ class ImageResult:
 
     @property
     def wrong(self) -> bool:
-        """A good image that is rejected, if only because it cannot be judged, or a defect that passes as good."""
+        """Whether a good image is rejected, even if only because it cannot be judged, or a defect passes as good."""
         return (self.truth == GOOD) != (self.verdict == GOOD)
 
 
 @dataclass(frozen=True)
 class TypeCount:
-    """How the images of one type were judged.
+    """The verdicts on the images of one type.
 
     Attributes:
         truth: "good" or the type of the defect.
-        images: how many there are.
-        good, defect, cannot_judge: how many got this verdict.
-        wrong: false rejects of good images (defect or cannot_judge), missed ones of a defect (good).
-        lowest, highest: scores; None where none of the images has one.
+        images: number of images.
+        good, defect, cannot_judge: number of images with this verdict.
+        wrong: for good images the false rejects (defect or cannot_judge), for defects the missed ones (good).
+        lowest, highest: scores; None if no image has a score.
     """
 
     truth: str
@@ -72,22 +68,22 @@ class TypeCount:
 
 @dataclass(frozen=True)
 class Header:
-    """What was evaluated with what.
+    """Bundle, dataset and versions of an evaluation.
 
     Attributes:
         bundle: path of the bundle folder.
-        manifest_sha256: of its manifest.json: the bundle's identity.
+        manifest_sha256: SHA-256 of its manifest.json, which identifies the bundle.
         dataset: path of the dataset folder.
-        good, defective: images of the dataset.
-        masks: how many of the defective ones have a mask.
-        threshold, pixel_threshold: the bundle's own.
-        basis: of the threshold: "certified", "extrapolated" or "by hand".
-        promise: which false-reject rate the bundle promises with it, half a sentence.
+        good, defective: number of images in the dataset.
+        masks: number of defective images with a mask.
+        threshold, pixel_threshold: those of the bundle.
+        basis: where the threshold comes from: "certified", "extrapolated" or "by hand".
+        promise: the false-reject rate that the threshold stands for, as a phrase.
         search: "hnsw" or "exact".
-        provider: the onnxruntime provider that ran the network.
+        provider: the onnxruntime execution provider that ran the network.
         writer: version of spade-edge.
-        time: when the evaluation ended, UTC, ISO 8601.
-        providers: provider to the share of the network's nodes that it ran; empty where it is not known.
+        time: end of the evaluation, UTC, ISO 8601.
+        providers: execution provider to the fraction of the network's nodes that it ran; empty if unknown.
     """
 
     bundle: str
@@ -109,18 +105,19 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An image worth looking at.
+    """An image to look at: a wrong verdict, or a right one close to the threshold.
 
     Attributes:
         kind: "missed", "false_reject", "found" or "passed".
-        image: how it was judged.
-        path: of the image file; `read_image` gives the frame.
-        mask: of its mask's file; None if it has none.
-        regions: where the heat map is over the pixel threshold, worst first, in pixels of the frame.
-        nearest: one match for each region.
-        frame: (h, w, 3) uint8 BGR, small; None where the image cannot be read.
-        overlay: (h, w, 3) uint8 BGR, small, of the frame's shape; None where the image cannot be judged.
-        nearest_patch: (h, w, 3) uint8 BGR, what the worst region looks like most; None without regions.
+        image: the verdict on it.
+        path: the image file.
+        mask: file of its mask; None if it has none.
+        regions: parts of the anomaly map above the pixel threshold, worst first, in pixels of the frame.
+        nearest: one match per region.
+        frame: (h, w, 3) uint8 BGR, reduced; None if the image cannot be read.
+        overlay: (h, w, 3) uint8 BGR, as large as `frame`; None if the image cannot be judged.
+        nearest_patch: (h, w, 3) uint8 BGR, the patch of a good image that the worst region resembles most; None without
+            regions.
     """
 
     kind: str
@@ -136,26 +133,26 @@ class Example:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known after an evaluation.
+    """The result of an evaluation.
 
-    Images that cannot be judged have no score: they count as rejects in `false_rejects` and are no misses, and are left
-    out of all metrics, which a note then says.
+    An image that cannot be judged has no score. It counts as a reject: wrong for a good image, correct for a defect. It
+    is left out of all metrics, and a note says so.
 
     Attributes:
-        header: what was evaluated with what.
-        images: every image, in the order of their names within good first, then the defects by name.
-        types: by type, good first, then the defects by name.
-        false_rejects: good images that are rejected at the bundle's threshold, `cannot_judge` counted among them.
+        header: bundle, dataset and versions.
+        images: every image in the order of the dataset: good first, then the types of defects by name.
+        types: counts per type, in the same order.
+        false_rejects: good images that are rejected at the bundle's threshold, including `cannot_judge`.
         missed: defective images that pass as good at the bundle's threshold.
-        image_auroc, average_precision, f1_max: of the image scores, defects being the positive ones.
-        f1_threshold: scores from this one on are called defects to reach `f1_max`; None where that is not defined.
-        pixel_auroc, aupro: of the heat maps' pixels that are looked at. AUPRO is up to a false-positive rate of 0.3,
-            divided by 0.3.
-        roc: of the image scores, (false-positive rate, true-positive rate), without points on a straight line.
-        pro: (false-positive rate of pixels, mean overlap of the regions), up to a rate of 0.3, at most 400 points.
-        timings: median milliseconds a frame by stage, and "total"; empty where nothing was scored.
-        notes: sentences that a reader of the figures must know.
-        examples: images worth looking at, at most 40, kind by kind, worst first; none unless they were asked for.
+        image_auroc, average_precision, f1_max: of the image scores; defects are the positive class.
+        f1_threshold: the lowest score that is classified as a defect at `f1_max`; None if that is undefined.
+        pixel_auroc, aupro: of the inspected pixels of the anomaly maps. AUPRO is the area up to a false-positive rate
+            of 0.3, divided by 0.3.
+        roc: of the image scores, (false-positive rate, true-positive rate), without points on straight lines.
+        pro: (false-positive rate of pixels, mean overlap of regions), up to a rate of 0.3, at most 400 points.
+        timings: median milliseconds per frame by stage, and "total"; empty if nothing was scored.
+        notes: sentences that a reader of the metrics must know.
+        examples: at most 40, kind by kind, worst first; empty unless they were asked for.
     """
 
     header: Header
@@ -176,19 +173,22 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures of the examples."""
-        value = {
-            name: asdict(part) if hasattr(part, "__dataclass_fields__") else part for name, part in vars(self).items()
-        }
-        return value | {
+        """Everything except the pictures of the examples; `spade-edge evaluate --json` prints this."""
+        return {name: _json(part) for name, part in vars(self).items()} | {
             "images": [asdict(image) | {"wrong": image.wrong} for image in self.images],
-            "types": [asdict(row) for row in self.types],
+            "types": [asdict(row) | {"wrong": row.wrong.to_json()} for row in self.types],
             "examples": [{"kind": example.kind, "name": example.image.name} for example in self.examples],
         }
 
 
-def count(images: Iterable[ImageResult]) -> tuple[TypeCount, ...]:
-    """Count the verdicts of each type, in the order in which the types come."""
+def _json(part: Any) -> Any:
+    if isinstance(part, Rate):
+        return part.to_json()
+    return asdict(part) if isinstance(part, (Header, Metric)) else part
+
+
+def count_verdicts(images: Iterable[ImageResult]) -> tuple[TypeCount, ...]:
+    """Count the verdicts of each type, in the order in which the types first appear."""
     of_type: dict[str, list[ImageResult]] = {}
     for image in images:
         of_type.setdefault(image.truth, []).append(image)

@@ -25,7 +25,11 @@ from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.network.card import Level, ModelCard
 from spade_edge.runtime.network.session import Session
-from spade_edge.tools.benchmark.measurement import Times, frames_like, machine, measure, recall, resident_bytes, work
+from spade_edge.tools.benchmark.machine import machine, resident_bytes
+from spade_edge.tools.benchmark.matching_cost import matching_cost
+from spade_edge.tools.benchmark.measurement import Times, measure
+from spade_edge.tools.benchmark.recall import recall
+from spade_edge.tools.benchmark.sample_frames import frames_like
 from spade_edge.tools.cli.commands import bench as command_bench
 from spade_edge.tools.cli.main import main
 
@@ -90,7 +94,7 @@ def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
         assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["largest"]
     assert measured["ratio"] == pytest.approx(measured["frame"]["p50"] / measured["network"]["p50"])
     assert value["recall"] is None
-    assert value["work"] == asdict(work(Scorer.open(edge.path)))  # type: ignore[arg-type]
+    assert value["work"] == asdict(matching_cost(Scorer.open(edge.path)))  # type: ignore[arg-type]
     if value["memory"] is not None:
         resident, beyond = value["memory"]["resident_megabytes"], value["memory"]["beyond_bundle_megabytes"]
         assert resident - beyond == pytest.approx(bundle["megabytes"])
@@ -235,7 +239,7 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
             matcher=SimpleNamespace(gallery=gallery, matching=matching), bundle=SimpleNamespace(indexes=indexes)
         )
 
-    found = work(scorer(Matching(candidates=2), index))
+    found = matching_cost(scorer(Matching(candidates=2), index))
     assert found is not None
     # 4 cells, each with 2 candidates; 4 embeddings in a cell; windows of 4 and of 3 x 3 positions, both padded to 16.
     keys = 4 * 17 * 6
@@ -249,8 +253,8 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
     assert found.float_products == pytest.approx((squares + enlarged) / 1e6)
     assert found.gathered == pytest.approx(4 * 2 * (4 * 3 + 9 * 5) / 1e6)
     assert found.keys_gathered == pytest.approx(opened * 6 / 1e6)
-    assert work(scorer(Matching(candidates=2, search="exact"), index)) is None
-    assert work(scorer(Matching(candidates=2))) is None
+    assert matching_cost(scorer(Matching(candidates=2, search="exact"), index)) is None
+    assert matching_cost(scorer(Matching(candidates=2))) is None
 
 
 @pytest.mark.parametrize("name", ["shared", "per-view", "masked regions, per-view"])
@@ -292,7 +296,7 @@ def test_frames_of_another_size_are_no_frames_of_a_bundle_with_views(
 
 def test_the_work_does_not_grow_with_the_gallery_but_with_the_candidates(edge: Built) -> None:
     scorer = Scorer.open(edge.path)
-    found = work(scorer)
+    found = matching_cost(scorer)
     assert found is not None
     assert found.gathered == pytest.approx(16 * 12 * (16 * 64 + 16 * 128 + 9 * 256) / 1e6)
 

@@ -142,7 +142,7 @@ def test_intervals_are_clopper_and_pearsons(of: int) -> None:
 
 def test_a_rate_among_none_has_no_share() -> None:
     assert Rate.among(0, 0) == Rate(0, 0, None, None, None)
-    assert Rate.among(1, 4).share == 0.25
+    assert Rate.among(1, 4).fraction == 0.25
 
 
 # Pixels
@@ -209,9 +209,9 @@ def test_a_mask_of_one_pixel(found: bool) -> None:
 def test_all_pixels_defective_or_none_is_undefined() -> None:
     heat = np.ones((3, 3), np.float32)
     assert PixelTally().auroc().reason == "no image was scored"
-    assert tally_of([heat], [np.ones((3, 3), bool)]).aupro().reason == "no good pixel was looked at"
+    assert tally_of([heat], [np.ones((3, 3), bool)]).aupro().reason == "no good pixel was inspected"
     tally = tally_of([heat], [np.zeros((3, 3), bool)])
-    assert tally.auroc().value is None and tally.auroc().reason == "no defective pixel was looked at"
+    assert tally.auroc().value is None and tally.auroc().reason == "no defective pixel was inspected"
     assert tally.pro() == () and tally.aupro().value is None
 
 

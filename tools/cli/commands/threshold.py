@@ -1,12 +1,12 @@
-"""Show where a bundle's threshold comes from, or change it.
+"""Show a bundle's threshold and where it comes from, or change it.
 
     spade-edge threshold --bundle part.spade
-    spade-edge threshold --bundle part.spade --false-rejects 0.5% --reason "foreman's wish"
+    spade-edge threshold --bundle part.spade --false-rejects 0.5% --reason "fewer false rejects wanted"
     spade-edge threshold --bundle part.spade --score 1200 --reason "scratches under 1 mm are accepted"
 
-A rate is turned into a threshold by the scores of the good images, which the bundle keeps: n of them can certify no
-rate below 1 / (n + 1), so what is asked for beyond that is extrapolated, and says so. A change writes a new manifest in
-one step, with the date and the reason; the former one is kept in history/.
+A rate is converted to a threshold with the scores of the good images, which the bundle keeps. n images cannot certify a
+rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new manifest in one step,
+with the date and the reason. The former manifest is kept in history/.
 """
 
 from __future__ import annotations
@@ -18,23 +18,31 @@ from typing import Any
 
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.threshold import Threshold
-from spade_edge.tools.cli.arguments import not_negative, path, share
+from spade_edge.tools.cli.arguments import add_bundle, add_json, fraction, not_negative
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", required=True, type=path, help="what 'spade-edge build' wrote")
+    add_bundle(parser)
     parser.add_argument(
-        "--false-rejects", type=share, metavar="RATE", help="share of good frames that may be rejected: 0.01 or 1%%"
+        "--false-rejects",
+        type=fraction,
+        metavar="RATE",
+        help="fraction of good frames that may be rejected: 0.01 or 1%%",
     )
     parser.add_argument("--score", type=float, metavar="VALUE", help="set the score threshold manually")
     parser.add_argument(
-        "--pixel", type=float, metavar="VALUE", help="set the pixel threshold manually: regions are drawn above it"
+        "--pixel", type=float, metavar="VALUE", help="set the pixel threshold manually; regions are drawn above it"
     )
     parser.add_argument(
-        "--min-area", type=not_negative, metavar="PIXELS", help="report no region of fewer frame pixels; 0 for all"
+        "--min-area",
+        type=not_negative,
+        metavar="PIXELS",
+        help="report no region smaller than this, in frame pixels; 0 for all",
     )
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why it is changed; kept with the change")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help="why the threshold is changed; required, and kept with the change"
+    )
+    add_json(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -70,10 +78,12 @@ def _print(threshold: Threshold) -> None:
 
     print(f"threshold {threshold.score:.6g}: {threshold.sentence()}")
     print(f"  {threshold.method}; set {threshold.set}" + (f": {threshold.reason}" if threshold.reason else ""))
-    print(f"regions over {threshold.pixel:.6g}" + (f", of {threshold.area:g} pixels or more" if threshold.area else ""))
+    print(
+        f"regions above {threshold.pixel:.6g}" + (f", of {threshold.area:g} pixels or more" if threshold.area else "")
+    )
     count = threshold.evidence
     if threshold.duplicates:
-        print(f"{len(threshold.scores)} good images, of which {len(threshold.scores) - count} repeat others")
+        print(f"{len(threshold.scores)} good images, of which {len(threshold.scores) - count} are duplicates")
     print(f"\n{'rate':>8}  {'threshold':>10}  {'95 % interval':>18}")
     for rate, option in zip(RATES, alternatives(threshold), strict=False):
         low, high = option.interval

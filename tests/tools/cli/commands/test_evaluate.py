@@ -26,7 +26,7 @@ from spade_edge.tools.evaluation import checkpoint as resumption
 from spade_edge.tools.evaluation.checkpoint import IDENTITY, PIXELS, RESULTS
 from spade_edge.tools.evaluation.dataset import open_dataset
 from spade_edge.tools.evaluation.evaluator import EXAMPLES, choose, evaluate
-from spade_edge.tools.evaluation.results import KINDS, Evaluation, ImageResult, count
+from spade_edge.tools.evaluation.results import KINDS, Evaluation, ImageResult, count_verdicts
 
 Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
@@ -176,7 +176,7 @@ def test_a_verdict_of_the_scorer_that_it_cannot_judge(
 
     monkeypatch.setattr(Scorer, "__call__", doubt)
     evaluation = evaluate(scorer, open_dataset(dataset))
-    assert evaluation.false_rejects.share == 1.0 and evaluation.missed.share == 0.0
+    assert evaluation.false_rejects.fraction == 1.0 and evaluation.missed.fraction == 0.0
     for metric in (evaluation.image_auroc, evaluation.f1_max, evaluation.pixel_auroc, evaluation.aupro):
         assert metric.value is None and metric.reason == "no image was scored"
     assert evaluation.roc == evaluation.pro == () and evaluation.timings["total"] > 0
@@ -267,7 +267,7 @@ def test_examples_are_few_and_the_worst(scorer: Scorer, dataset: Path) -> None:
         "passed": [f"g{i}" for i in range(9, 3, -1)],
     }
     assert set(EXAMPLES) == set(KINDS) and sum(EXAMPLES.values()) == 40
-    assert [(row.truth, row.good, row.defect, row.cannot_judge, row.wrong.count) for row in count(images)] == [
+    assert [(row.truth, row.good, row.defect, row.cannot_judge, row.wrong.count) for row in count_verdicts(images)] == [
         ("good", 10, 30, 1, 31),
         ("dent", 20, 20, 1, 20),
     ]

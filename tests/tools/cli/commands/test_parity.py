@@ -21,7 +21,8 @@ from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.observation import Difference
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.geometry.view import View
-from spade_edge.tools.evaluation.device_parity import Stage, stage_lines
+from spade_edge.tools.cli.text.parity import stage_lines
+from spade_edge.tools.evaluation.device_parity import ParityStage
 
 SMALL = View(resize=(64, 64), size=(64, 64))
 
@@ -77,7 +78,9 @@ def test_golden_frames_on_another_machine(edge: Built, tmp_path: Path, capsys: p
     assert code == 4
     assert "3.3e-01" in out
     assert "reproduced" not in out
-    assert err.startswith("spade-edge: golden frame 1: expected what the machine that built the bundle found, within 1%")
+    assert err.startswith(
+        "spade-edge: golden frame 1: expected what the machine that built the bundle found, within 1%"
+    )
     assert err.count("\n") == 1
     code, out, err = run(capsys, "parity", "--bundle", copy, "--json")
     assert code == 4
@@ -130,7 +133,7 @@ def test_flips_and_the_worst_of_all_frames() -> None:
     def seen(share: float, found: str) -> Difference:
         return Difference({"level1": share}, share / 2, share / 4, -share, expected="good", found=found)
 
-    stage = Stage("a", "int8", "here", (seen(0.1, "good"), seen(0.4, "defect"), seen(0.2, "cannot_judge")))
+    stage = ParityStage("a", "int8", "here", (seen(0.1, "good"), seen(0.4, "defect"), seen(0.2, "cannot_judge")))
     assert stage.flips == 2
     assert stage.worst == {"level1": 0.4, "distances": 0.2, "heatmap": 0.1, "score": 0.4}
     assert stage_lines([stage])[1] == "a, int8, here  4.0e-01  2.0e-01    1.0e-01  4.0e-01  2 of 3"
@@ -153,7 +156,7 @@ def test_mistakes(
     (tmp_path / "empty").mkdir()
     mistakes: list[tuple[int, str, tuple[object, ...]]] = [
         (2, "expected --weights with a SOURCE of frames, found none", ("--bundle", edge.path, "--weights", weights)),
-        (2, "expected something to hold against the bundle, found one --bundle", ("--bundle", edge.path, frames)),
+        (2, "expected something to compare the bundle with, found one --bundle", ("--bundle", edge.path, frames)),
         (
             2,
             "expected the same good images as",

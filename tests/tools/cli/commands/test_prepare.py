@@ -21,8 +21,9 @@ from fake_gpu import CPU, CUDA, NO_KERNEL, TENSORRT, Machine
 from spade_edge.galleries import Built
 from spade_edge.runtime.network.engine_cache import PREPARED
 from spade_edge.runtime.network.provider import Provider
-from spade_edge.tools.cli.commands import prepare as command_prepare
-from spade_edge.tools.cli.opening import engines_of
+from spade_edge.tools.cli.progress import SignsOfLife
+from spade_edge.tools.preparation.engine_build import engine_cache
+from spade_edge.tools.preparation.preparation import prepare as prepare_bundle
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,7 +95,7 @@ def test_cuda_is_loaded_and_run(machine: Machine, capsys: Capture, edge: Built, 
 def test_the_cpu_needs_nothing(capsys: Capture, edge: Built) -> None:
     code, out, err = run(capsys, "prepare", "--bundle", edge.path, "--provider", "cpu")
     assert (code, err) == (0, "")
-    assert out.splitlines()[:2] == ["the CPU needs no preparing", f"the network runs on {CPU}"]
+    assert out.splitlines()[:2] == ["the CPU needs no preparation", f"the network runs on {CPU}"]
 
 
 def test_without_a_gpu_that_is_said(capsys: Capture, edge: Built, tmp_path: Path) -> None:
@@ -128,18 +129,18 @@ def test_a_process_that_dies_leaves_nothing_that_counts(
         code, _, err = prepare(capsys, edge.path)
         assert code == 4 and "found that its process ended with -9; is memory short?" in err.splitlines()[-1]
         (folder,) = folders(tmp_path)
-        assert list(folder.glob("*.engine")) and not engines_of(edge.path, Provider("tensorrt")).prepared()
+        assert list(folder.glob("*.engine")) and not engine_cache(edge.path, Provider("tensorrt")).prepared()
     (tmp_path / "again").mkdir()
     machine = Machine().install(monkeypatch, tmp_path / "again").in_children(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, value, _ = prepare(capsys, edge.path)
     assert code == 0 and value["engines"] == str(folder) and machine.built == []
-    assert engines_of(edge.path, Provider("tensorrt")).prepared()
+    assert engine_cache(edge.path, Provider("tensorrt")).prepared()
 
 
 def test_ctrl_c_ends_the_other_process_at_once(edge: Built, machine: Machine, tmp_path: Path) -> None:
     """TensorRT is deaf while it builds: here the process waits for a lock, likewise in C."""
-    engines = engines_of(edge.path, Provider("tensorrt"))
+    engines = engine_cache(edge.path, Provider("tensorrt"))
     with engines.building():
         (engines.folder / "x.engine").write_bytes(b"in the works")
         line = [sys.executable, "-m", "spade_edge.tools.cli.main", "prepare", "--bundle", str(edge.path)]
@@ -157,11 +158,8 @@ def test_ctrl_c_ends_the_other_process_at_once(edge: Built, machine: Machine, tm
                 time.sleep(0.05)
 
 
-def test_there_are_signs_of_life(
-    machine: Machine, capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(command_prepare, "EVERY", {True: 0.2, False: 0.2})
-    engines = engines_of(edge.path, Provider("tensorrt"))
+def test_a_caller_is_told_how_long_an_engine_has_taken(edge: Built, machine: Machine) -> None:
+    engines = engine_cache(edge.path, Provider("tensorrt"))
     locked, go = threading.Event(), threading.Event()
 
     def occupy() -> None:
@@ -173,12 +171,29 @@ def test_there_are_signs_of_life(
     other = threading.Thread(target=occupy)
     other.start()
     assert locked.wait(20)
-    threading.Timer(1.5, go.set).start()
-    code, value, err = prepare(capsys, edge.path)
+    passed: list[float] = []
+    announced: list[str] = []
+
+    def waiting(seconds: float) -> None:
+        passed.append(seconds)
+        go.set()
+
+    prepared = prepare_bundle(edge.path, announce=lambda found: announced.append(found.key["gpu"]), waiting=waiting)
     other.join(20)
-    signs = [line for line in err.splitlines() if line.startswith("building, 0:0") and line.endswith(" so far")]
-    assert code == 0 and len(signs) >= 3
-    assert value["engines"] == str(engines.folder)
+    assert announced == ["Orin"] and passed and passed == sorted(passed) and passed[0] >= 1
+    assert prepared.engines == engines.folder and prepared.built_seconds is not None
+
+
+def test_signs_of_life_are_few_lines_in_a_log_and_one_line_on_a_terminal(capsys: Capture) -> None:
+    log, terminal = SignsOfLife(terminal=False, every=30), SignsOfLife(terminal=True)
+    for seconds in range(1, 95):
+        log(seconds)
+    log.end()
+    assert capsys.readouterr().err.splitlines() == [f"building, {text} so far" for text in ("0:30", "1:00", "1:30")]
+    terminal(1.0)
+    terminal(61.5)
+    terminal.end()
+    assert capsys.readouterr().err == "\rbuilding, 0:01 so far\rbuilding, 1:01 so far\n"
 
 
 def test_older_engines_are_named_and_removed_when_that_is_asked_for(
@@ -229,7 +244,7 @@ def test_score_with_tensorrt_warns_of_the_wait_unless_prepared(
     assert code == 0 and len(machine.built) == 1
     assert err.splitlines()[0] == (
         "no engine is prepared for Orin: TensorRT builds one before the first frame, 10 to 30 minutes on a small "
-        f"Jetson, deaf to Ctrl-C; better run 'spade-edge prepare --bundle {edge.path}' beforehand"
+        f"Jetson, and ignores Ctrl-C meanwhile; better run 'spade-edge prepare --bundle {edge.path}' beforehand"
     )
     code, _, err = run(capsys, *line)
     assert code == 0 and len(machine.built) == 1
@@ -304,10 +319,10 @@ def test_options_that_do_not_fit_are_refused(
     assert code == 2 and out == "" and says in err.splitlines()[-1]
 
 
-def test_a_command_line_can_be_spelt_again() -> None:
+def test_a_command_line_can_be_provider_options_again() -> None:
     import argparse
 
-    from spade_edge.tools.cli.arguments import add_provider, spelt
+    from spade_edge.tools.cli.arguments import add_provider, provider_options
 
     parser = argparse.ArgumentParser()
     add_provider(parser)
@@ -315,4 +330,4 @@ def test_a_command_line_can_be_spelt_again() -> None:
         ["--provider", "cpu"],
         ["--provider", "auto", "--device", "0", "--gpu-memory", "5", "--cuda-graph", "--allow-fallback"],
     ):
-        assert spelt(parser.parse_args(line)) == line
+        assert provider_options(parser.parse_args(line)) == line

@@ -1,16 +1,20 @@
-"""Percentiles of times, in memory that does not grow however long a run lasts."""
+"""Percentiles of times, in memory that does not grow with the length of a run."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 
-STEP = math.log(1.01)  # a bin is 1 % wide, so that a percentile is right to half of that
-LEAST = 1e-3  # milliseconds; what is shorter counts as this
+STEP = math.log(1.01)  # bins are 1 % wide, so a percentile is accurate to half of that
+LEAST = 1e-3  # milliseconds; shorter times count as this
 
 
 class Durations:
-    """How often times of each length have come."""
+    """A histogram of times.
+
+    Attributes:
+        largest: the longest time so far, in milliseconds.
+    """
 
     def __init__(self) -> None:
         self.largest = 0.0  # milliseconds
@@ -20,13 +24,13 @@ class Durations:
         return self._bins.total()
 
     def add(self, milliseconds: float) -> None:
-        """Count one."""
+        """Add one time."""
         self.largest = max(self.largest, milliseconds)
         self._bins[round(math.log(max(milliseconds, LEAST)) / STEP)] += 1
 
-    def percentile(self, share: float) -> float:
-        """The milliseconds that `share`, over 0 to 1, of all times do not exceed; at least one has to be counted."""
-        wanted = math.ceil(share * len(self))
+    def percentile(self, fraction: float) -> float:
+        """The time in milliseconds that a fraction (over 0, up to 1) of all times does not exceed."""
+        wanted = math.ceil(fraction * len(self))
         reached = 0
         for place in sorted(self._bins):
             reached += self._bins[place]

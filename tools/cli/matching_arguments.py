@@ -1,0 +1,63 @@
+"""The options of `spade-edge build` that choose the matching."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from spade_edge.runtime.matching.config import CODES, EXACT, HNSW, NONE, PER_VIEW, PROFILES, SHARED, Matching
+from spade_edge.tools.cli.arguments import positive
+
+GIVEN = ("kappa", "sigma", "projection", "search", "candidates", "ef", "gallery")  # parameters of Matching
+
+
+def add_matching_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `matching_options` reads, and the profile."""
+    parser.add_argument(
+        "--profile",
+        choices=tuple(PROFILES),
+        default="edge",
+        help="edge (default): HNSW search, image score from the anomaly map; paper: exactly as published, slow",
+    )
+    parser.add_argument(
+        "--neighbours",
+        type=_neighbours,
+        metavar="K",
+        help="match with the K nearest good images only (edge: all; paper: 50)",
+    )
+    parser.add_argument(
+        "--kappa", type=int, metavar="κ", help="nearest embeddings that are averaged at each position (1)"
+    )
+    parser.add_argument(
+        "--sigma", type=float, metavar="σ", help="Gaussian smoothing of the anomaly map, in view pixels (4)"
+    )
+    parser.add_argument(
+        "--projection",
+        choices=(CODES, NONE),
+        help="codes (edge): one byte per feature; none (paper): float32 as the network gives them, 4 times the size",
+    )
+    parser.add_argument("--search", choices=(HNSW, EXACT), help="search for the nearest embeddings (edge: hnsw)")
+    parser.add_argument(
+        "--candidates", type=int, metavar="T", help="hnsw: gallery cells compared with each cell of a frame (12)"
+    )
+    parser.add_argument("--ef", type=int, help="hnsw: length of the candidate list during the search (32)")
+    parser.add_argument(
+        "--gallery",
+        choices=(SHARED, PER_VIEW),
+        help="shared (default): a view may match any view of a good image, for textures; per-view: only the same view, "
+        "for parts in a fixed position",
+    )
+
+
+def matching_options(chosen: argparse.Namespace) -> Matching:
+    """The parameters of the profile, with those of the command line in their place."""
+    given = {name: getattr(chosen, name) for name in GIVEN}
+    if given["projection"] == NONE and given["search"] is None:
+        given["search"] = EXACT
+    matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
+    return matching if chosen.neighbours is None else replace(matching, neighbours=chosen.neighbours or None)
+
+
+def _neighbours(text: str) -> int:
+    """K; 0 stands for all."""
+    return 0 if text == "all" else positive(text)

@@ -1,0 +1,60 @@
+"""The options of commands that read cameras and other live sources."""
+
+from __future__ import annotations
+
+import argparse
+
+from spade_edge.tools.cli.arguments import lines, natural, raw, seconds, tries
+from spade_edge.tools.sources import SourceOptions
+from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
+
+NAMES = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap")
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `source_options` reads."""
+    cameras = parser.add_argument_group("cameras and watched folders")
+    cameras.add_argument(
+        "--reopen",
+        type=tries,
+        metavar="TIMES|forever",
+        help=f"attempts to open a source that has stopped, 0.5 to 30 s apart ({REOPEN}); 'forever' also waits for "
+        "a camera that is missing at the start",
+    )
+    cameras.add_argument(
+        "--stall",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"report when no frame has come for so many seconds ({STALL:g}); 0 for never, with a triggered camera",
+    )
+    cameras.add_argument(
+        "--frozen",
+        type=natural,
+        metavar="N",
+        help=f"stop judging from the Nth of frames that are identical bit for bit ({FROZEN}); 0 for never",
+    )
+    frames = parser.add_argument_group("format of the frames")
+    frames.add_argument(
+        "--raw",
+        type=raw,
+        metavar="WIDTHxHEIGHT[xCHANNELS]",
+        help="stdin has raw pixels: 3 channels in the order blue, green, red (default), or 1 channel of grey",
+    )
+    frames.add_argument(
+        "--linescan",
+        type=lines,
+        metavar="LINES",
+        help="the camera delivers blocks of lines: assemble and score strips of so many lines",
+    )
+    frames.add_argument(
+        "--line-overlap", type=natural, metavar="LINES", help="lines that a strip shares with the previous one (0)"
+    )
+
+
+def source_options(chosen: argparse.Namespace) -> SourceOptions:
+    """How to read the source of a command line.
+
+    Raises:
+        UsageError: the options contradict each other.
+    """
+    return SourceOptions(**{name: getattr(chosen, name) for name in NAMES})

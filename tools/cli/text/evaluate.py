@@ -1,0 +1,51 @@
+"""What `spade-edge evaluate` prints."""
+
+from __future__ import annotations
+
+from spade_edge.runtime.result import GOOD
+from spade_edge.tools.evaluation.metrics import Metric, Rate
+from spade_edge.tools.evaluation.results import Evaluation
+
+
+def lines(evaluation: Evaluation) -> list[str]:
+    """The metrics as lines of text."""
+    text = []
+    header = evaluation.header
+    text.append(f"{header.bundle}: threshold {header.threshold:.4g}, {header.promise}")
+    text.append(
+        f"{header.dataset}: images {len(evaluation.images)}, good {header.good}, defective {header.defective}, "
+        f"types of defects {len(evaluation.types) - 1}, masks {header.masks}"
+    )
+    best = evaluation.f1_threshold
+    text.append("")
+    for label, metric, beside in (
+        ("image AUROC", evaluation.image_auroc, ""),
+        ("average precision", evaluation.average_precision, ""),
+        ("F1-max", evaluation.f1_max, "" if best is None else f"with scores from {best:.4g} classified as defects"),
+        ("pixel AUROC", evaluation.pixel_auroc, ""),
+        ("AUPRO", evaluation.aupro, "false-positive rate up to 0.3"),
+    ):
+        text.append(f"{label:18} {_metric(metric, beside)}".rstrip())
+    text.append(f"\n{'at the threshold':32}{'images':>8}{'wrong':>8}{'rate':>9}   95 % interval")
+    for row in evaluation.types:
+        text.append(_row(f"{row.truth}, {'false rejects' if row.truth == GOOD else 'missed'}", row.wrong))
+    if len(evaluation.types) > 2:
+        text.append(_row("all defects, missed", evaluation.missed))
+    if evaluation.timings:
+        stages = ", ".join(f"{stage} {time:.1f}" for stage, time in evaluation.timings.items() if stage != "total")
+        text.append(f"\n{evaluation.timings['total']:.1f} ms a frame: {stages}")
+    for note in evaluation.notes:
+        text.append(f"note: {note}")
+    return text
+
+
+def _metric(metric: Metric, beside: str) -> str:
+    if metric.value is None:
+        return f"    -   {metric.reason}"
+    return f"{metric.value:6.4f}  {beside}"
+
+
+def _row(label: str, rate: Rate) -> str:
+    if rate.fraction is None or rate.low is None or rate.high is None:
+        return f"{label:32}{rate.of:8}{rate.count:8}{'-':>9}"
+    return f"{label:32}{rate.of:8}{rate.count:8}{rate.fraction:9.1%}   {rate.low:.1%} to {rate.high:.1%}"

@@ -1,0 +1,1 @@
+"""Scoring the frames of a source one after the other: records, pictures and counts beside it."""
