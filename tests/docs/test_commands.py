@@ -79,11 +79,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDAr
     cache = folder / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     torch.manual_seed(0)
-    for network, weights in (
-        (torchvision.models.wide_resnet50_2, torchvision.models.Wide_ResNet50_2_Weights),
-        (torchvision.models.resnet18, torchvision.models.ResNet18_Weights),
-    ):
-        torch.save(network(weights=None).state_dict(), cache / Path(weights.IMAGENET1K_V1.url).name)
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), cache / Path(url).name)
     (folder / "bin").mkdir()
     command = folder / "bin" / "spade-edge"
     command.write_text(SMALL.format(command=Path(sys.executable).with_name("spade-edge")), encoding="utf-8")
