@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from documents import DOCS, PAGES, REPOSITORY, ROOT
+from floors import ROOMS
 
 import spade_edge
 from spade_edge.galleries import Built
@@ -85,6 +86,15 @@ def test_the_bundle_page_names_every_file_and_field_of_a_bundle(edge: Built) -> 
     assert [
         role for role in written["files"] if not re.search(rf"\b{re.sub(r'[2-9]', '1', role)}-<16 hex>", page)
     ] == []
+
+
+def test_the_architecture_page_shows_the_tiers_of_the_floor_plan() -> None:
+    page = PAGES["docs/architecture.md"]
+    rows = re.findall(r"^\| \d+ \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == len(ROOMS)
+    for row, rooms in zip(rows, ROOMS, strict=True):
+        for room in rooms:
+            assert all(f"`{name}" in row for name in room.split("."))
 
 
 def test_every_page_is_in_the_navigation() -> None:
