@@ -90,7 +90,7 @@ def test_the_bundle_page_names_every_file_and_field_of_a_bundle(edge: Built) -> 
 
 def test_the_architecture_page_shows_the_tiers_of_the_floor_plan() -> None:
     page = PAGES["docs/architecture.md"]
-    rows = re.findall(r"^\| \d+ \| (.+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| \d+ \| (`\w+/`.+) \|$", page, re.MULTILINE)
     assert len(rows) == len(ROOMS)
     for row, rooms in zip(rows, ROOMS, strict=True):
         for room in rooms:
