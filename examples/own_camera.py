@@ -1,4 +1,4 @@
-"""Use a camera of your own as a source, an object with `read` and `close`: python own_camera.py part.spade
+"""Use a camera of your own, an object with `read` and `close`, as a source: `python own_camera.py part.spade`.
 
 Only the newest frame is scored; stalls are reported, and a stopped camera is opened again. Needs the extra `cpu`.
 """

@@ -1,4 +1,4 @@
-"""A picture that explains a verdict: the frame, its heat map, and each region beside the good part it resembles."""
+"""A picture that explains a verdict: frame, anomaly map, and each region beside the good part it resembles."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.result import FrameResult, Region
-from spade_edge.tools.drawing.nearest import SHARE, nearest_patch
+from spade_edge.tools.drawing.nearest import PARTS, nearest_patch
 from spade_edge.tools.drawing.overlay import figure, in_colour, overlay
 
 LONGEST = 640  # pixels of the frame's longer side in the picture, at most
-WIDE = 1.5  # a frame wider than so many times its height has its heat map below it, not beside it
+WIDE = 1.5  # a frame wider than this times its height gets its anomaly map below it, not beside it
 PATCH = 208  # pixels of a patch's side
 REGIONS = 4  # the worst ones are shown
 GAP, LINE = 8, 20  # pixels between pictures, and of a line of text
@@ -20,12 +20,12 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 
 def explanation(bundle: Bundle, frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """Draw frame and heat map side by side, and below them each region beside its nearest good patch.
+    """Draw frame and anomaly map side by side, and below them each region beside its nearest good patch.
 
     Args:
-        bundle: that the frame was scored with.
+        bundle: the bundle that the frame was scored with.
         frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey.
-        result: what the scorer said about it.
+        result: the result of scoring it.
 
     Returns:
         (h, w, 3) uint8 BGR.
@@ -68,7 +68,7 @@ def _surroundings(bundle: Bundle, region: Region, size: tuple[int, int]) -> tupl
     *_, wide, high = canvas.boxes[canvas.view_of(*middle)]
     cut = []
     for pixels, at, length, reference in zip(size, middle, (high, wide), canvas.reference, strict=True):
-        side = min(pixels, max(1, round(pixels * length / reference / SHARE)))
+        side = min(pixels, max(1, round(pixels * length / reference / PARTS)))
         start = min(max(0, round(at * pixels - side / 2)), pixels - side)
         cut.append(slice(start, start + side))
     return cut[0], cut[1]

@@ -1,11 +1,11 @@
-"""A heat map laid over its frame, in one fixed colour scale that is tied to the threshold.
+"""An anomaly map over its frame, on one fixed colour scale that is tied to the threshold.
 
-The same distance has the same colour in every picture, so two pictures can be compared. The scale is ordered by
-lightness and jumps at the threshold, where a contour line runs too: it can be read without telling red from green,
-and on a grey print.
+The same distance has the same colour in every picture, so pictures can be compared. The scale is ordered by lightness
+and has a step at the threshold, which a contour line marks as well: it can be read without distinguishing red from
+green, and in a grey print.
 
     0 … threshold      linear, black to purple, transparent below half the threshold
-    threshold … 4×     logarithmic, red to pale yellow; what is further up stays pale yellow
+    threshold … 4×     logarithmic, red to pale yellow; higher values stay pale yellow
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.geometry.view import checked
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Region
 
-TOP = 4.0  # times the threshold: the end of the scale
-CLEAR = 0.5  # times the threshold: the picture is left alone below
-UNSEEN = 0.45  # brightness of what the view leaves out
-STEP = 0.16  # share of the palette that is skipped at the threshold
+TOP = 4.0  # times the threshold: end of the scale
+CLEAR = 0.5  # times the threshold: below this the frame is not tinted
+UNSEEN = 0.45  # brightness of the parts that are not inspected
+STEP = 0.16  # fraction of the palette that is skipped at the threshold
 
 # From black through purple, red and orange to pale yellow, each lighter than the one before; RGB.
 _ANCHORS = (
@@ -50,7 +50,11 @@ _PALETTE = (
     .astype(np.uint8)
 )  # (256, 3) BGR
 
-VERDICT_COLOURS = {GOOD: (178, 114, 0), DEFECT: (0, 94, 213), CANNOT_JUDGE: (110, 110, 110)}  # BGR; safe for all eyes
+VERDICT_COLOURS = {
+    GOOD: (178, 114, 0),
+    DEFECT: (0, 94, 213),
+    CANNOT_JUDGE: (110, 110, 110),
+}  # BGR; safe for colour-blind viewers
 _WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
 
 
@@ -58,8 +62,8 @@ def colour(heatmap: NDArray[np.floating[Any]], *, threshold: float) -> NDArray[n
     """Give each distance its colour.
 
     Args:
-        heatmap: (h, w) float, squared distances. What is not a number is shown like 0.
-        threshold: of the pixels, over 0.
+        heatmap: (h, w) float, squared distances. NaN is shown like 0.
+        threshold: the pixel threshold, over 0.
 
     Returns:
         (h, w, 3) uint8 BGR.
@@ -68,21 +72,21 @@ def colour(heatmap: NDArray[np.floating[Any]], *, threshold: float) -> NDArray[n
 
 
 def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: float) -> NDArray[np.uint8]:
-    """Lay the heat map, the regions and the verdict over the frame.
+    """Draw the anomaly map, the regions and the verdict over the frame.
 
     Args:
-        frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey; the one that was scored.
-        result: what the scorer said about it. What it did not look at is darkened.
-        pixel_threshold: where the heat map counts as a region.
+        frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey; the frame that was scored.
+        result: the result of scoring it. Parts that were not inspected are darkened.
+        pixel_threshold: values of the anomaly map above it form regions.
 
     Returns:
-        (H, W, 3) uint8 BGR, a picture of its own.
+        (H, W, 3) uint8 BGR, a copy.
     """
     picture = in_colour(frame)
     height, width = picture.shape[:2]
     line = max(1, round(min(height, width) / 400))
 
-    if result.heatmap.size:  # a frame that cannot be judged may have none
+    if result.heatmap.size:  # a frame that cannot be judged may have no map
         ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), result, (height, width))
         mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
         strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
@@ -99,12 +103,12 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: f
 
 
 def in_colour(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame, grey or not, as a picture of its own: (H, W, 3) uint8 BGR."""
+    """A copy of a frame, grey or not, in colour: (H, W, 3) uint8 BGR."""
     return np.array(np.broadcast_to(checked(frame), (*frame.shape[:2], 3)), order="C")
 
 
 def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:
-    """Draw the scale: 0 at the left, the threshold in the middle, 2× at three quarters, 4× and more at the right.
+    """Draw the scale: 0 on the left, the threshold in the middle, 2× at three quarters, 4× and more on the right.
 
     Returns:
         (height, width, 3) uint8 BGR.
@@ -115,7 +119,7 @@ def legend(*, width: int = 512, height: int = 16) -> NDArray[np.uint8]:
 
 
 def figure(value: float) -> str:
-    """Write a score for people: at least three digits, no exponent where it can be helped."""
+    """Format a score for people: at least three digits, and an exponent only for very large or small values."""
     if not math.isfinite(value):
         return "unknown" if math.isnan(value) else "infinite"
     if abs(value) >= 100 or value == 0:
@@ -128,9 +132,9 @@ def _in_thresholds(heatmap: NDArray[np.floating[Any]], threshold: float) -> NDAr
     if not (math.isfinite(threshold) and threshold > 0):
         raise UsageError(f"expected a pixel threshold over 0, found {threshold}")
     if heatmap.ndim != 2:
-        raise UsageError(f"expected a heat map of shape (h, w), found {heatmap.shape}")
+        raise UsageError(f"expected an anomaly map of shape (h, w), found {heatmap.shape}")
     ratio = np.nan_to_num(np.asarray(heatmap, dtype=np.float64) / threshold, nan=0.0, posinf=TOP, neginf=0.0)
-    # Rounding to float32 must not carry a value over the threshold down to it.
+    # Rounding to float32 must not move a value above the threshold down to it.
     over = ratio > 1
     narrow = np.clip(ratio, 0, TOP).astype(np.float32)
     return np.where(over, np.maximum(narrow, np.nextafter(np.float32(1), np.float32(2))), narrow)
@@ -146,14 +150,14 @@ def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 def _on_frame(
     heat: NDArray[np.float32], result: FrameResult, frame_size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Carry the heat map to the frame's pixels, and tell which of them were looked at; both (H, W)."""
+    """The anomaly map resampled to the pixels of the frame, and which of them were inspected; both (H, W)."""
     x, y, width, height = result.extent
     if x < 0 or y < 0 or x + width > frame_size[1] + 1e-6 or y + height > frame_size[0] + 1e-6:
         raise FrameError(
-            f"expected a frame that the heat map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
+            f"expected a frame that the anomaly map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
             f"and a map up to {x + width:g}x{y + height:g}; is this the frame that was scored?"
         )
-    # Pixel centres of the frame in pixels of the map.
+    # Pixel centres of the frame, in pixels of the map.
     rows, columns = (
         ((np.arange(source) + 0.5 - start) * (pixels / length) - 0.5).astype(np.float32)
         for source, start, length, pixels in zip(frame_size, (y, x), (height, width), heat.shape, strict=True)
@@ -169,7 +173,7 @@ def _on_frame(
 
 
 def _box(picture: NDArray[np.uint8], region: Region, line: int) -> None:
-    """A white frame with a dark edge, around the region and not over it."""
+    """A white box with a dark edge, around the region and not over it."""
     for outset, shade in ((2 * line, _BLACK), (line, _WHITE)):
         corner = (region.x - outset, region.y - outset)
         opposite = (region.x + region.width - 1 + outset, region.y + region.height - 1 + outset)
@@ -177,17 +181,17 @@ def _box(picture: NDArray[np.uint8], region: Region, line: int) -> None:
 
 
 def _label(picture: NDArray[np.uint8], result: FrameResult) -> None:
-    """One line on a bar in the verdict's colour; at the bottom where a region would be hidden at the top."""
+    """One line on a bar in the colour of the verdict; at the bottom if it would hide a region at the top."""
     height, width = picture.shape[:2]
     text = f"{result.verdict.replace('_', ' ').upper()}   {figure(result.score)} / {figure(result.threshold)}"
     scale = 0.46 * (min(height, width) / 320) ** 0.65  # stays thin on a large frame
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    if text_width > width - 8:  # shrink a long line instead of cutting its figures off
+    if text_width > width - 8:  # reduce a long line instead of cutting off its figures
         scale *= max(width - 8, 1) / text_width
         (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     bar = round(1.9 * text_height)
     if text_height < 5 or bar > height / 4:
-        return  # a frame too small for words
+        return  # the frame is too small for text
     low = any(region.y < bar for region in result.regions)
     top = height - bar if low else 0
     picture[top : top + bar] = VERDICT_COLOURS.get(result.verdict, VERDICT_COLOURS[CANNOT_JUDGE])

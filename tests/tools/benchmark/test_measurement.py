@@ -176,7 +176,7 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
     class Stub:
         """Counts what it is asked to do."""
 
-        def viewer(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def preprocessor(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.zeros((5, 2, 2, 3), np.float32)  # five views
 
         def session(self, views: NDArray[np.float32]) -> None:

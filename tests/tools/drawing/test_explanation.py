@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spade_edge.galleries import BuildOptions, Built, Views, build
 from spade_edge.runtime import Match, Region, Scorer
 from spade_edge.tools.drawing.explanation import GAP, LINE, LONGEST, PATCH, REGIONS, explanation
-from spade_edge.tools.drawing.nearest import SHARE, nearest_patch
+from spade_edge.tools.drawing.nearest import PARTS, nearest_patch
 
 Frames = Callable[..., NDArray[np.uint8]]
 
@@ -81,7 +81,7 @@ def test_more_regions_than_are_shown_are_counted(scorer: Scorer, part: Frames) -
 def test_the_nearest_patch_is_cut_out_of_the_view_that_was_matched(tiled: Scorer, x: float, grey: int) -> None:
     view = int(x * 3)
     patch = nearest_patch(tiled.bundle, Match(image="2.npy", x=x, y=0.5, distance=0.0, view=view, item=4 * view + 2))
-    assert patch.shape == (32 // SHARE, 32 // SHARE, 3)
+    assert patch.shape == (32 // PARTS, 32 // PARTS, 3)
     assert abs(float(patch.mean()) - grey - 2.5) < 2
 
 

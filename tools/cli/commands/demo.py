@@ -1,7 +1,7 @@
-"""Show the whole way on rendered sample parts: draw, export, build, score, and a page to look at.
+"""Demonstrate everything on rendered sample parts: draw, export, build, score, and write a page with the results.
 
-Needs no camera, no images and no internet: without Wide-ResNet50-2's ImageNet weights it says so and uses
-EfficientNet-Lite0, whose weights come with the extra [demo].
+Needs no camera, no images and no internet access. If the ImageNet weights of Wide-ResNet50-2 are not available, it says
+so and uses EfficientNet-Lite0, whose weights come with the extra [demo].
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from spade_edge.export import ExportReport
 
 FALLBACK = "efficientnet_lite0"
-MARK = ".spade-edge-demo"  # lies in a folder that a demo may write over
+MARK = ".spade-edge-demo"  # marks a folder that a demo may overwrite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=path, default=Path("spade-edge-demo"), metavar="DIR", help="where to put it")
     parser.add_argument(
-        "--weights", default="imagenet", metavar="imagenet|FILE", help="of Wide-ResNet50-2 (default: imagenet)"
+        "--output",
+        type=path,
+        default=Path("spade-edge-demo"),
+        metavar="DIR",
+        help="folder to write to (spade-edge-demo)",
+    )
+    parser.add_argument(
+        "--weights", default="imagenet", metavar="imagenet|FILE", help="weights of Wide-ResNet50-2 (default: imagenet)"
     )
 
 
@@ -42,7 +48,9 @@ def run(chosen: argparse.Namespace) -> int:
     folder: Path = chosen.output
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         found = "other files" if folder.is_dir() else "a file"
-        raise UsageError(f"{folder}: expected an empty folder or a former demo, found {found}; choose --output")
+        raise UsageError(
+            f"{folder}: expected an empty folder or that of an earlier demo, found {found}; choose --output"
+        )
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
@@ -75,18 +83,18 @@ def run(chosen: argparse.Namespace) -> int:
         title="spade-edge demo: rendered sample parts",
         model=(f"{model.card.backbone}, {model.card.view.size[1]} x {model.card.view.size[0]} pixels",),
         bundle=_bundle_lines(manifest),
-        notes=("The parts are drawn by spade-edge itself; they are no photographs.", *notes),
+        notes=("The parts are rendered by spade-edge; they are not photographs.", *notes),
         timings={stage: median(time[stage] for time in times) for stage in times[0]},
     )
     page = folder / "report.html"
     write_report(page, header, entries)
     right = sum(not entry.wrong for entry in entries)
-    print(f"{page}: {right} of {len(entries)} parts judged rightly; open it in a browser")
+    print(f"{page}: {right} of {len(entries)} parts judged correctly; open it in a browser")
     return 0
 
 
 def _export(output: Path, weights: str) -> tuple[ExportReport, tuple[str, ...]]:
-    """Export Wide-ResNet50-2, or what can be had instead; gives the report and what a reader must know."""
+    """Export Wide-ResNet50-2, or EfficientNet-Lite0 in its place; gives the report and notes for the page."""
     from spade_edge.export import export_model
 
     try:
@@ -94,8 +102,8 @@ def _export(output: Path, weights: str) -> tuple[ExportReport, tuple[str, ...]]:
     except DataError as problem:
         if weights != "imagenet":
             raise
-        _say(f"    Wide-ResNet50-2 cannot be had here: {problem}")
-        _say("    going on with EfficientNet-Lite0: smaller, and less good at telling defects")
+        _say(f"    Wide-ResNet50-2 is not available: {problem}")
+        _say("    going on with EfficientNet-Lite0, which is smaller and detects defects less reliably")
     note = (
         "Wide-ResNet50-2's ImageNet weights could not be had on this machine, so this is EfficientNet-Lite0: "
         "expect better results from the real thing."

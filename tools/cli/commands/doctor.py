@@ -1,11 +1,11 @@
-"""Look at this machine: is everything there that spade-edge needs, and what makes it slow or keeps it from working.
+"""Check this machine: is everything installed that spade-edge needs, and what slows it down or stops it?
 
     spade-edge doctor
-    spade-edge doctor --bundle part.spade       also whether this bundle fits
+    spade-edge doctor --bundle part.spade       also check whether this machine can run the bundle
 
-Needs nothing but numpy; that onnxruntime is missing is one of its findings. Each finding is ok, a note (it costs time,
-or the machine does not tell) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each
-provider is tried in a process of its own, which takes some seconds, with TensorRT up to three minutes.
+Needs only numpy; a missing onnxruntime is one of the findings. Each finding is ok, a note (something costs time, or
+cannot be found out) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each provider is
+tried in a process of its own, which takes some seconds, with TensorRT up to three minutes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARKS = {PROBLEM: "PROBLEM"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=path, help="what 'spade-edge build' wrote: does it fit this machine")
+    parser.add_argument("--bundle", type=path, help="a bundle that 'spade-edge build' wrote: can this machine run it?")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="wide_resnet50_2 (default), resnet50, resnet18 or efficientnet_lite0",
     )
-    parser.add_argument("--weights", default="imagenet", metavar="imagenet|FILE", help="default: imagenet")
+    parser.add_argument(
+        "--weights", default="imagenet", metavar="imagenet|FILE", help="weights of the backbone (default: imagenet)"
+    )
     parser.add_argument(
         "--levels",
         type=_numbers,

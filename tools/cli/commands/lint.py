@@ -1,7 +1,7 @@
-"""Look whether an ONNX file fits what devices run, before one of them refuses it; write it for one batch size.
+"""Check whether devices can run an ONNX file, before one of them refuses it; write it for a fixed batch size.
 
-The graph is held against what onnxruntime 1.17 and newer read, and against the operator list of TensorRT's parser. It
-needs no GPU and asks none: whether an engine can be built, and what it computes, only the device can tell.
+The graph is checked against what onnxruntime 1.17 and newer read, and against the operator list of TensorRT's parser.
+No GPU is needed or used. Only the device can tell whether an engine can be built, and what it computes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spade_edge.export.lint import LintReport
 
 TARGETS = {"cpu": ("cpu",), "tensorrt": ("tensorrt",), "both": ("cpu", "tensorrt")}
-LONGEST_NAME = 40  # of a node in the table
+LONGEST_NAME = 40  # characters of a node's name in the table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         choices=tuple(TARGETS),
-        help="what it must be fit for (default: both; for a quantized file what it was quantized for)",
+        help="what must be able to run it (default: both; for a quantized file the target it was quantized for)",
     )
-    parser.add_argument("--static", type=path, metavar="FILE", help="if it is fit, write it there with a fixed batch")
-    parser.add_argument("--batch", type=positive, metavar="N", help="views at once, for --static; else for sizes (4)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument(
+        "--static", type=path, metavar="FILE", help="if the file passes, write it there with a fixed batch size"
+    )
+    parser.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="batch size in views: of the file that --static writes, else for the sizes that are checked (4)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(chosen: argparse.Namespace) -> int:

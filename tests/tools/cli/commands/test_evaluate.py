@@ -134,7 +134,7 @@ def test_a_bundle_of_tiles_that_looks_at_a_part(
         if result.heatmap.shape == (high, wide):  # as fine as the frame
             hidden += not (mask[y : y + high, x : x + wide] & seen).any()
     assert hidden == 1 and evaluation.notes == (
-        "1 of 4 defective regions lie where the bundle does not look; they are left out of the figures of pixels",
+        "1 of 4 defective regions lie outside of the views or under the bundle's mask; they are left out of the pixel metrics",
     )
     # A region that is not seen has no values for the independent figures either.
     gone = "2" if name == "masked" else "3"
@@ -188,7 +188,7 @@ def test_without_defects_there_are_false_rejects_only(capsys: Capture, edge: Bui
         shutil.rmtree(dataset / "test" / name)
     shutil.rmtree(dataset / "ground_truth")
     code, out, err = run(capsys, "evaluate", "--bundle", edge.path, "--dataset", dataset)
-    assert code == 0 and "no figures of pixels: the dataset has no defective images; going on with false rejects" in err
+    assert code == 0 and "no pixel metrics: the dataset has no defective images; going on with false rejects" in err
     assert re.search(r"^image AUROC +- +no defective image was scored$", out, re.MULTILINE)
     assert re.search(r"^AUPRO +- +the dataset has no defective images$", out, re.MULTILINE)
     assert re.search(r"^good, false rejects +5 +\d +\d+\.\d% +\d+\.\d% to \d+\.\d%$", out, re.MULTILINE)
@@ -212,7 +212,7 @@ def test_missing_masks_leave_the_image_metrics(capsys: Capture, edge: Built, dat
     (dataset / "ground_truth/spot/1_mask.png").unlink()
     code, out, err = run(capsys, "evaluate", "--bundle", edge.path, "--dataset", dataset)
     says = "1 of 5 defective images have no mask: spot/1.png"
-    assert code == 0 and f"no figures of pixels: {says}; going on with image metrics and counts" in err
+    assert code == 0 and f"no pixel metrics: {says}; going on with image metrics and counts" in err
     assert re.search(r"^image AUROC +[01]\.\d{4}$", out, re.MULTILINE)
     assert re.search(rf"^pixel AUROC +- +{says}$", out, re.MULTILINE)
 
@@ -227,7 +227,7 @@ def test_the_command(capsys: Capture, edge: Built, dataset: Path, scorer: Scorer
         assert re.search(rf"^{label} +[01]\.\d{{4}}", out, re.MULTILINE), out
     for row in ("good, false rejects", "spot, missed", "weak spot, missed", "all defects, missed"):
         assert re.search(rf"^{row} +\d+ +\d+ +\d+\.\d% +\d+\.\d% to \d+\.\d%$", out, re.MULTILINE), out
-    assert "note: masks that belong to no image: lost_mask.png" in out
+    assert "note: masks without an image: lost_mask.png" in out
     code, out, _ = run(capsys, *line, "--json", "--search", "exact")
     value = json.loads(out)
     assert code == 0 and out.count("\n") == 1 and value["header"]["search"] == "exact"
@@ -406,7 +406,7 @@ def test_what_does_not_fit_is_refused(
         folder = tmp_path / f"damaged {name} {len(content)}"
         shutil.copytree(kept, folder)
         (folder / name).write_bytes(content)
-        refused("expected a former run's results, found them damaged", DataError, folder=folder)
+        refused("expected the results of an earlier run, found damaged files", DataError, folder=folder)
     shutil.copytree(kept, tmp_path / "short")
     (tmp_path / "short" / RESULTS).write_bytes(b"")
     refused("0 results of 10", DataError, folder=tmp_path / "short")
@@ -414,7 +414,7 @@ def test_what_does_not_fit_is_refused(
     refused("found a file", folder=tmp_path / "file")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").touch()
-    refused("expected an empty folder or a former run's, found other files", folder=tmp_path / "other")
+    refused("expected an empty or an earlier run's folder, found other files", folder=tmp_path / "other")
 
 
 def _exact(scorer: Scorer) -> Scorer:
@@ -425,7 +425,7 @@ def test_a_bad_mask_is_found_before_anything_is_kept(scorer: Scorer, dataset: Pa
     mask = dataset / "ground_truth" / "spot" / "0_mask.png"
     raw = mask.read_bytes()
     cv2.imwrite(str(mask), np.zeros((96, 80), np.uint8))
-    with pytest.raises(DataError, match="it is all 0"):
+    with pytest.raises(DataError, match="found none: all pixels are 0"):
         evaluate(scorer, open_dataset(dataset), resume=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     mask.write_bytes(raw)  # now it fits, and is not taken for a change
@@ -448,7 +448,7 @@ def test_an_interruption_ends_after_the_image_in_work(
 
         patch.setattr(Scorer, "__call__", interrupted)
         ended, out, err = run(capsys, *line)
-    assert ended == code and out == "" and "the same command goes on from here" in err and "Traceback" not in err
+    assert ended == code and out == "" and "run the same command again to resume" in err and "Traceback" not in err
     assert len((tmp_path / "kept" / RESULTS).read_bytes().splitlines()) == 4
     counted = Counted(monkeypatch)
     ended, out, _ = run(capsys, *line)

@@ -80,8 +80,8 @@ def test_every_number_of_views_is_tried(
 
     monkeypatch.setattr(Session, "__call__", counted)
     assert prepare(capsys, edge.path, "--provider", "cuda")[0] == 0
-    # When it opens, two frames, one to four, and two golden frames, each for its features and its score.
-    assert sizes == [1, 1, 1, 1, 2, 3, 4, 1, 1, 1, 1]
+    # When it opens, two frames, one to four views, and two golden frames.
+    assert sizes == [1, 1, 1, 1, 2, 3, 4, 1, 1]
 
 
 def test_cuda_is_loaded_and_run(machine: Machine, capsys: Capture, edge: Built, tmp_path: Path) -> None:

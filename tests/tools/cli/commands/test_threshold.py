@@ -21,7 +21,7 @@ from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import DataError, Scorer
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest
-from spade_edge.tools.cli.arguments import not_negative, share
+from spade_edge.tools.cli.arguments import fraction, not_negative
 
 Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def test_it_shows_and_changes_nothing(capsys: Capture, copy: Path, edge: Built) 
     lines = out.splitlines()
     assert lines[0] == f"threshold {threshold.score:.6g}: {threshold.sentence()}"
     assert "largest of 8 leave-one-out scores" in lines[1] and threshold.set in lines[1]
-    assert lines[2] == f"regions over {threshold.pixel:.6g}"
+    assert lines[2] == f"regions above {threshold.pixel:.6g}"
     rows = [line.split() for line in lines if line.endswith(("certified", "extrapolated"))]
     assert [row[0] for row in rows] == []  # eight images certify 1 in 9, more than any rate that is listed
     assert lines[-1] == "8 good images certify 11.11% at best; 1.0% takes 99, 0.2% takes 499"
@@ -222,11 +222,11 @@ REFUSED: dict[str, tuple[list[object], int, str]] = {
         "expected a rate or manual values, found both",
     ),
     "a rate too low": (["--false-rejects", "1%"], 2, "at least 0.111, which 8 good images certify, found 0.01"),
-    "a rate of 0": (["--false-rejects", "0"], 2, "expected a share such as 0.01 or 1%, found '0'"),
-    "a rate of 1": (["--false-rejects", "100%"], 2, "expected a share"),
-    "a rate of letters": (["--false-rejects", "few"], 2, "expected a share"),
-    "a rate of nothing": (["--false-rejects", "%"], 2, "expected a share"),
-    "a rate that is NaN": (["--false-rejects", "nan"], 2, "expected a share"),
+    "a rate of 0": (["--false-rejects", "0"], 2, "expected a fraction such as 0.01 or 1%, found '0'"),
+    "a rate of 1": (["--false-rejects", "100%"], 2, "expected a fraction"),
+    "a rate of letters": (["--false-rejects", "few"], 2, "expected a fraction"),
+    "a rate of nothing": (["--false-rejects", "%"], 2, "expected a fraction"),
+    "a rate that is NaN": (["--false-rejects", "nan"], 2, "expected a fraction"),
     "a score of letters": (["--score", "x"], 2, "--score"),
     "a score that is NaN": (["--score", "nan"], 2, "expected a finite number as the threshold, found nan"),
     "a score without end": (["--score", "inf"], 2, "expected a finite number as the threshold, found inf"),
@@ -353,7 +353,7 @@ def test_build_takes_a_rate_and_an_area(
     assert told["pixel_threshold"] == sorted(threshold.map_maxima)[4] and told["interval"] == list(threshold.interval)
     for arguments, code, says in (
         (["--false-rejects", "1%"], 2, "6 good images certify, found 0.01; take 99 images"),
-        (["--false-rejects", "0"], 2, "expected a share"),
+        (["--false-rejects", "0"], 2, "expected a fraction"),
         (["--min-area", "-1"], 2, "expected a number from 0"),
         (["--false-rejects", "1%", "--images", two / "good"], 2, "2 good images certify"),
     ):
@@ -368,7 +368,7 @@ def test_build_names_what_it_counts_once(capsys: Capture, tiny_model: Path, text
     line = ["build", "--model", tiny_model, "--images", tmp_path / "good", "--output", tmp_path / "b.spade"]
     code, out, err = run(capsys, *line, "--json")
     assert code == 0
-    assert "these show the same, and count as one in the false-reject rate: 2.npy, zwei.npy" in err
+    assert "these images show the same and count as one in the false-reject rate: 2.npy, zwei.npy" in err
     assert json.loads(out)["duplicates"] == [["2.npy", "zwei.npy"]] and json.loads(out)["images"] == 7
     assert json.loads(out)["false_rejects"] == pytest.approx(1 / 7)
 
@@ -378,7 +378,7 @@ def test_build_names_what_it_counts_once(capsys: Capture, tiny_model: Path, text
     [("0.01", 0.01), ("1%", 0.01), ("0.5%", 0.005), ("0.5 %", 0.005), ("99.9%", 0.999), ("1e-3", 0.001), (".5", 0.5)],
 )
 def test_shares_are_numbers_or_percent(text: str, value: float) -> None:
-    assert share(text) == pytest.approx(value)
+    assert fraction(text) == pytest.approx(value)
 
 
 def test_areas_are_numbers_from_0() -> None:
