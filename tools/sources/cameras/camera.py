@@ -28,12 +28,14 @@ class Grab:
 class Camera(Protocol):
     """An open camera: any object with these two methods. Both are called from the same thread.
 
+    ```python
     class MyCamera:
         def read(self):
             return self.driver.next_image()     # (H, W, 3) uint8 BGR, or (H, W) uint8 grey
 
         def close(self):
             self.driver.stop()
+    ```
     """
 
     def read(self) -> Grab | NDArray[np.uint8] | None:
