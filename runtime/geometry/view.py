@@ -45,10 +45,16 @@ class View:
         return (self.resize[0] - self.size[0]) // 2, (self.resize[1] - self.size[1]) // 2
 
     def to_json(self) -> dict[str, Any]:
+        """The view as JSON values, as they stand in a manifest or model card."""
         return {"resize": list(self.resize), "size": list(self.size)}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> View:
+        """Read what `to_json` wrote.
+
+        Raises:
+            SpadeError: a field is missing, unknown or of another kind.
+        """
         resize = fields.integers("resize", count=2, least=1, most=16384)
         size = fields.integers("size", count=2, least=1, most=16384)
         fields.done()

@@ -86,10 +86,16 @@ class Matching:
             )
 
     def to_json(self) -> dict[str, Any]:
+        """The parameters as JSON values, as they stand in a manifest or model card."""
         return asdict(self)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Matching:
+        """Read what `to_json` wrote.
+
+        Raises:
+            SpadeError: a field is missing, unknown or of another kind.
+        """
         matching = cls(
             neighbours=fields.integer_or_none("neighbours"),
             kappa=fields.integer("kappa"),

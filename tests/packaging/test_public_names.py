@@ -20,6 +20,50 @@ import spade_edge
 
 # A name that leaves this list breaks somebody's program; one that joins it must be kept.
 PUBLIC = {
+    "spade_edge": [
+        "BuildOptions",
+        "Built",
+        "BundleError",
+        "Camera",
+        "DataError",
+        "Dataset",
+        "DeviceError",
+        "Evaluation",
+        "ExportReport",
+        "FrameError",
+        "FrameResult",
+        "Grab",
+        "Match",
+        "Matching",
+        "ModelError",
+        "PROFILES",
+        "Parity",
+        "ParityStage",
+        "Plan",
+        "Precision",
+        "Preparation",
+        "Provider",
+        "Region",
+        "Scorer",
+        "Search",
+        "Shot",
+        "Source",
+        "SourceOptions",
+        "SpadeError",
+        "ThresholdChange",
+        "UsageError",
+        "View",
+        "Views",
+        "build",
+        "evaluate",
+        "export_model",
+        "golden_parity",
+        "open_dataset",
+        "open_source",
+        "parity",
+        "prepare",
+        "set_threshold",
+    ],
     "spade_edge.runtime": [
         "BundleError",
         "DataError",
@@ -75,7 +119,7 @@ def test_every_public_name_says_what_it_is(package: str, name: str) -> None:
         assert bare == [], f"{package}.{name}: methods without a docstring"
 
 
-@pytest.mark.parametrize("package", ["spade_edge", *PUBLIC])
+@pytest.mark.parametrize("package", PUBLIC)
 def test_the_package_docstring_is_a_quickstart_that_parses(package: str) -> None:
     text = importlib.import_module(package).__doc__ or ""
     tree = ast.parse(quickstart(text))

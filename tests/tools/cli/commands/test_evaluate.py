@@ -134,7 +134,8 @@ def test_a_bundle_of_tiles_that_looks_at_a_part(
         if result.heatmap.shape == (high, wide):  # as fine as the frame
             hidden += not (mask[y : y + high, x : x + wide] & seen).any()
     assert hidden == 1 and evaluation.notes == (
-        "1 of 4 defective regions lie outside of the views or under the bundle's mask; they are left out of the pixel metrics",
+        "1 of 4 defective regions lie outside of the views or under the bundle's mask; "
+        "they are left out of the pixel metrics",
     )
     # A region that is not seen has no values for the independent figures either.
     gone = "2" if name == "masked" else "3"
