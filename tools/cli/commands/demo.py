@@ -13,7 +13,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from spade_edge.runtime import DataError, Scorer, UsageError
-from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.arguments import path
 
 if TYPE_CHECKING:
@@ -82,7 +81,10 @@ def run(chosen: argparse.Namespace) -> int:
     header = ReportHeader(
         title="spade-edge demo: rendered sample parts",
         model=(f"{model.card.backbone}, {model.card.view.size[1]} x {model.card.view.size[0]} pixels",),
-        bundle=_bundle_lines(manifest),
+        bundle=(
+            f"{len(manifest.names)} good parts, {manifest.size / 1e6:.0f} MB, profile {manifest.profile}",
+            f"threshold {manifest.threshold.score:.4g}: {manifest.threshold.sentence()}",
+        ),
         notes=("The parts are rendered by spade-edge; they are not photographs.", *notes),
         timings={stage: median(time[stage] for time in times) for stage in times[0]},
     )
@@ -109,14 +111,6 @@ def _export(output: Path, weights: str) -> tuple[ExportReport, tuple[str, ...]]:
         "expect better results from the real thing."
     )
     return export_model(output, backbone=FALLBACK, weights="imagenet"), (note,)
-
-
-def _bundle_lines(manifest: Manifest) -> tuple[str, ...]:
-    threshold = manifest.threshold
-    return (
-        f"{len(manifest.names)} good parts, {manifest.size / 1e6:.0f} MB, profile {manifest.profile}",
-        f"threshold {threshold.score:.4g}: {threshold.sentence()}",
-    )
 
 
 def _say(text: str) -> None:
