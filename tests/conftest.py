@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_network import write_tiny_model
 
-from spade_edge.export import export_pyramid
 from spade_edge.galleries import BuildOptions, Built, Views, build
-from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import Matching
 
 if TYPE_CHECKING:
@@ -68,11 +67,9 @@ def torch_pyramid() -> TorchPyramid:
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network with a view of 64x64."""
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    export_pyramid(torch_pyramid, path, view=View(resize=(64, 64), size=(64, 64)), weights_note={"source": "random"})
-    return path
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "model.onnx", size=(64, 64))
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +93,7 @@ TEXTURE = (56, 72)  # height, width: 2 x 3 tiles of 32 that overlap by 8 or more
 TILES = Views(tile=(32, 32), overlap=8)
 REGIONS = ((0, 0, 32, 30), (25, 10, 45, 45))  # overlapping, of different sizes
 # Name to views and matching.
-EDGE = Matching(sigma=2)
+EDGE = Matching(sigma=2, candidates=24)
 NO_CODES = Matching(sigma=2, projection="none", search="exact")
 VIEWS = {
     "shared": (TILES, EDGE),
@@ -116,11 +113,9 @@ VIEWS = {
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid) -> Path:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network with a view of 32x32: grids of 8x8, 4x4 and 2x2, so that all pairs are few."""
-    path = tmp_path_factory.mktemp("tiny") / "model.onnx"
-    export_pyramid(torch_pyramid, path, view=View(resize=(32, 32), size=(32, 32)), weights_note={"source": "random"})
-    return path
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model.onnx", size=(32, 32))
 
 
 @pytest.fixture(scope="session")

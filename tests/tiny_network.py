@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.card import DESCRIPTOR, INPUT, Level, ModelCard
 
-LEVELS = (Level(1, 4, 16), Level(2, 8, 24), Level(3, 16, 32))
+LEVELS = (Level(1, 4, 64), Level(2, 8, 128), Level(3, 16, 256))  # ResNet-18's
 IR_VERSION, OPSET = 8, 17
 
 
@@ -41,19 +42,26 @@ def write_tiny_model(path: Path, *, size: tuple[int, int], seed: int = 0) -> Pat
 
 def _graph(card: ModelCard, rng: np.random.Generator) -> onnx.GraphProto:
     """Colours to -1 to 1, then a convolution with a ReLU for each level, each of which halves or quarters the grid."""
-    constants = {"middle": np.array(127.5, np.float32), "scale": np.array(1 / 127.5, np.float32)}
+    constants: dict[str, NDArray[Any]] = {
+        "rgb": np.array([2, 1, 0], np.int64),
+        "middle": np.array(127.5, np.float32),
+        "scale": np.array(1 / 127.5, np.float32),
+    }
     nodes = [
-        helper.make_node("Transpose", [INPUT], ["colours"], perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", [INPUT], ["bgr"], perm=[0, 3, 1, 2]),
+        helper.make_node("Gather", ["bgr", "rgb"], ["colours"], axis=1),
         helper.make_node("Sub", ["colours", "middle"], ["centred"]),
-        helper.make_node("Mul", ["centred", "scale"], ["features0"]),
+        helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
+        # Half the size: random filters would answer to a camera's noise more than to what is in the picture.
+        helper.make_node("AveragePool", ["scaled"], ["features0"], kernel_shape=[2, 2], strides=[2, 2]),
     ]
-    channels, stride = 3, 1
+    channels, stride = 3, 2
     for number, level in enumerate(card.levels, start=1):
         step = level.stride // stride
-        # He initialisation keeps the features of all levels at one scale.
+        # He initialisation: features of all levels have one scale.
         kernel = (level.channels, channels, 2 * step - 1, 2 * step - 1)
-        constants[f"weights{number}"] = _normal(rng, kernel, scale=np.sqrt(2 / np.prod(kernel[1:])))
-        constants[f"bias{number}"] = _normal(rng, (level.channels,), scale=0.1)
+        constants[f"weights{number}"] = rng.normal(0, np.sqrt(2 / np.prod(kernel[1:])), kernel).astype(np.float32)
+        constants[f"bias{number}"] = rng.normal(0, 0.1, level.channels).astype(np.float32)
         names = [f"features{number - 1}", f"weights{number}", f"bias{number}"]
         pads = [step - 1, step - 1, step - 1, step - 1]
         nodes += [
@@ -73,7 +81,3 @@ def _graph(card: ModelCard, rng: np.random.Generator) -> onnx.GraphProto:
     frames = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", *card.view.size, 3])
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     return helper.make_graph(nodes, "three_convolutions", [frames], outputs, initializers)
-
-
-def _normal(rng: np.random.Generator, shape: tuple[int, ...], *, scale: float) -> NDArray[np.float32]:
-    return (rng.normal(0, scale, shape)).astype(np.float32)

@@ -3,22 +3,23 @@
 oldest    Python 3.10 with the lowest versions that pyproject.toml allows of every dependency but torch's
 newest    Python 3.13 with the versions of constraints.txt
 
-Each environment holds the wheel with the extras cpu, galleries and camera, and what the tests themselves need. A Python
-that this machine does not have is named and left out. The lower bounds of torch, torchvision and onnx are not tried: they
-are several gigabytes.
+Each environment holds the package with the extras cpu, galleries and camera, and what the tests themselves need. A
+Python that this machine does not have is named and left out. The lower bounds of torch, torchvision and onnx are not
+tried: they take several gigabytes.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("cpu", "galleries", "camera")
@@ -68,9 +69,12 @@ def try_version(folder: Path, python: str, *, oldest: bool) -> None:
 
 def lowest() -> list[str]:
     """`name==bound.*` for every lower bound of the base package and of `EXTRAS`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *(item for extra in EXTRAS for item in project["optional-dependencies"][extra])]
-    return sorted({re.sub(r"\s*>=\s*", "==", item.partition(",")[0]) + ".*" for item in wanted if ">=" in item})
+    pins = set()
+    for requirement in map(Requirement, importlib.metadata.requires("spade-edge") or ()):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in EXTRAS):
+            pins |= {f"{requirement.name}=={s.version}.*" for s in requirement.specifier if s.operator == ">="}
+    return sorted(pins)
 
 
 def run(command: list[str | Path]) -> None:

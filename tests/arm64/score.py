@@ -101,7 +101,8 @@ def exact_distances(matcher, pyramids):
     """Of each view to every embedding of the first good images, as the golden frames of a bundle have them."""
     few = np.arange(min(REFERENCE_IMAGES, len(matcher.gallery)))
     every = (
-        matcher.match_exactly(pyramid, view * len(matcher.gallery) + few).distances for view, pyramid in enumerate(pyramids)
+        matcher.match_exactly(pyramid, view * len(matcher.gallery) + few).distances
+        for view, pyramid in enumerate(pyramids)
     )
     return np.stack(list(every))
 

@@ -103,7 +103,7 @@ def test_a_circle_has_no_floor() -> None:
         (
             "runtime/x.py",
             "from spade_edge.galleries.index_writer import write_index",
-            "spade_edge.galleries.index_writer",
+            "spade_edge.galleries.index_writer.write_index",
         ),
         ("runtime/x.py", "from spade_edge import tools", "spade_edge.tools"),
         ("runtime/x.py", "from . import view", "."),

@@ -63,12 +63,13 @@ def test_on_cuda_what_ran_where_is_counted(
     install: Callable[[Machine], Machine], model: Path, views: NDArray[np.float32], version: str, capsys: Capture
 ) -> None:
     expected = features(Session.open(model), views)
-    machine = install(Machine(version=version, left=("Gather", "Transpose")))
+    machine = install(Machine(version=version, left=("Gather",)))
     session = Session.open(model, providers=Provider("cuda", device=1), most=4)
     assert session.provider == CUDA and session.passed_over == ()
+    assert list(session.node_fractions) == [CUDA, CPU]
     assert (
-        list(session.node_fractions) == [CUDA, CPU]
-        and session.node_fractions[CUDA] == 1 - session.node_fractions[CPU] > 0.8
+        session.node_fractions[CUDA] == pytest.approx(1 - session.node_fractions[CPU])
+        and 0 < session.node_fractions[CPU] < 0.2
     )
     tf32 = {} if version.startswith("1.17") else {"use_tf32": "0"}
     options = {"device_id": "1", "arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}

@@ -15,7 +15,7 @@ from spade_edge.runtime.network.onnx_summary import OnnxSummary
 
 def test_a_summary_says_what_the_package_onnx_says(model: Path) -> None:
     summary, whole = OnnxSummary.read(model, source="m"), onnx.load(model)
-    assert summary.nodes == len(whole.graph.node) > 20
+    assert summary.nodes == len(whole.graph.node) > 10
     assert summary.metadata == {entry.key: entry.value for entry in whole.metadata_props}
     assert METADATA_KEY in summary.metadata and not summary.engines
 

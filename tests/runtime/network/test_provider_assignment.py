@@ -39,12 +39,12 @@ def test_a_real_profile_of_the_cpu(profile: list[dict[str, Any]], model: Path) -
     nodes = len(onnx.load(model).graph.node)
     assert node_fractions(as_bytes(profile), nodes=nodes) == {CPU: 1.0}
     ran = [event["args"]["op_name"] for event in profile if event["name"].endswith("_kernel_time")]
-    assert len(ran) > 20 and "Conv" in ran
+    assert len(ran) > 10 and "Conv" in ran
     for event in profile:
-        if event.get("args", {}).get("op_name") == "Conv":
+        if event.get("args", {}).get("op_name") != "Conv" and "provider" in event.get("args", {}):
             event["args"]["provider"] = CUDA
     found = node_fractions(as_bytes(profile), nodes=nodes)
-    assert found == {CUDA: ran.count("Conv") / len(ran), CPU: sum(x != "Conv" for x in ran) / len(ran)}
+    assert found == {CUDA: sum(x != "Conv" for x in ran) / len(ran), CPU: ran.count("Conv") / len(ran)}
     assert list(found) == [CUDA, CPU] and sum(found.values()) == 1
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from altered import altered
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
@@ -126,7 +127,7 @@ def test_recall_compares_with_exact_search(capsys: Capture, edge: Built) -> None
     assert "against exact search, 1 frames: mean distance " in out
 
 
-def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames) -> None:
+def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames, tmp_path: Path) -> None:
     def first(queries: NDArray[np.uint8], *, count: int, ef: int, allowed: object = None) -> tuple[Any, Any]:
         labels = np.tile(np.arange(count), (len(queries), 1))  # cells at the top of the first image, whatever is asked
         return labels, np.zeros_like(labels)
@@ -137,7 +138,8 @@ def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames) ->
 
     asked: list[int] = []
     frames = [part(60), part(61, flaw=True)]
-    good = recall(edge.path, Scorer.open(edge.path), frames, threads=None, progress=each)
+    path = altered(edge.path, tmp_path / "many.spade", "matching", candidates=48)
+    good = recall(path, Scorer.open(path), frames, threads=None, progress=each)
     bad = recall(edge.path, Scorer.open(edge.path, searches=[first]), frames, threads=None, progress=each)
     assert asked == [2, 2] and good.frames == bad.frames == 2
     assert abs(good.distance) < 0.01 and good.same > 0.95 and good.score < 0.01
