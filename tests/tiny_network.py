@@ -45,13 +45,13 @@ def _graph(card: ModelCard, rng: np.random.Generator) -> onnx.GraphProto:
     constants: dict[str, NDArray[Any]] = {
         "rgb": np.array([2, 1, 0], np.int64),
         "middle": np.array(127.5, np.float32),
-        "scale": np.array(1 / 127.5, np.float32),
+        "factor": np.array(1 / 127.5, np.float32),
     }
     nodes = [
         helper.make_node("Transpose", [INPUT], ["bgr"], perm=[0, 3, 1, 2]),
         helper.make_node("Gather", ["bgr", "rgb"], ["colours"], axis=1),
         helper.make_node("Sub", ["colours", "middle"], ["centred"]),
-        helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
+        helper.make_node("Mul", ["centred", "factor"], ["scaled"]),
         # Half the size: random filters would answer to a camera's noise more than to what is in the picture.
         helper.make_node("AveragePool", ["scaled"], ["features0"], kernel_shape=[2, 2], strides=[2, 2]),
     ]

@@ -177,7 +177,9 @@ def test_k_neighbours_are_the_only_images_that_are_matched(
         assert ready.neighbours == 3
         exact = Scorer.open(tmp_path / f"{number}.spade", search="exact")(frame)
         np.testing.assert_allclose(few(frame).heatmap, exact.heatmap, rtol=0.05)
-        assert exact.heatmap.mean() > Scorer.open(path, search="exact")(frame).heatmap.mean()
+        farther = exact.heatmap.mean() - Scorer.open(path, search="exact")(frame).heatmap.mean()
+        assert farther >= 0
+    assert farther > 0  # of 60 images, the three nearest do not have all of the nearest embeddings
 
 
 def same(have: FrameResult, want: FrameResult) -> None:

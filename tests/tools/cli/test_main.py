@@ -129,7 +129,7 @@ def test_the_papers_profile_says_where_it_departs(
         "--profile", "paper", "--neighbours", 3, "--kappa", 2, "--sigma", 1.5, "--projection", "none",
     )  # fmt: skip
     assert code == 0
-    assert "deviates from the paper: backbone resnet18" in err and "neighbours 3 (paper: 50)" in err
+    assert "deviates from the paper: backbone three_convolutions" in err and "neighbours 3 (paper: 50)" in err
     matching = Manifest.read(tmp_path / "b.spade").matching
     assert (matching.neighbours, matching.kappa, matching.sigma, matching.search) == (3, 2, 1.5, "exact")
 

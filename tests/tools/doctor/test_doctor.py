@@ -262,7 +262,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], on_orin: Host, monkeypatc
     assert code == 4
     assert "found 2 (cameras csi, cameras opencv video)" in err and err.count("\n") == 1
     lines = out.splitlines()
-    assert max(map(len, lines)) <= 100 and out.isascii()
+    assert out.isascii()
+    assert [line for line in lines if len(line) > 100 and "cache folder" not in line] == []  # a path is not broken
     kinds = [line for line in lines if re.match(r"[a-z]", line)]
     assert kinds == [
         "packages", "system", "jetson", "processor", "clock", "heat", "memory", "providers", "gpu", "cameras",

@@ -124,8 +124,8 @@ def test_a_bare_device_lacks_nothing_but_onnxruntime() -> None:
 def test_packages_that_pip_did_not_install() -> None:
     told = rows({"numpy": "2.0", "tqdm": "4.66"}, "cv2", "onnxruntime")
     assert told["onnxruntime"][:2] == ("ok", "present, without pip metadata")
-    assert told["camera"][:2] == ("ok", "cv2 without a record of pip's")
-    assert told["galleries"][1].startswith("cv2 without a record of pip's, tqdm 4.66, not installed: hnswlib")
+    assert told["camera"][:2] == ("ok", "cv2 without pip metadata")
+    assert told["galleries"][1].startswith("cv2 without pip metadata, tqdm 4.66, not installed: hnswlib")
 
 
 def test_a_folder_that_is_not_installed_and_a_record_that_is_stale() -> None:

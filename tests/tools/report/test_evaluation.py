@@ -82,7 +82,7 @@ def test_notes_times_and_identity_are_there(tmp_path: Path, bundle: Bundle) -> N
         f"built {created} by {manifest.writer}",
         f"{len(manifest.names)} good images, {manifest.size / 1e6:,.0f} MB, profile edge",
         "SHA-256 of its manifest " + "3f" * 32,
-        "resnet18, levels 1, 2, 3, 64 x 64 pixels, fp32",
+        "three_convolutions, levels 1, 2, 3, 64 x 64 pixels, fp32",
         "score 10, pixels 12",
         "At most 1.00% of good frames rejected, certified by 120 good images.",
         "the whole frame, of any size",

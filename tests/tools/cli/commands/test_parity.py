@@ -38,7 +38,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDArray
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid) -> Path:
-    """The weights of `edge`'s network as a file, as `export --weights` reads it."""
+    """The weights of `exported`'s network as a file, as `export --weights` reads it."""
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     state = {name.split(".", 2)[2]: x for name, x in torch_pyramid.state_dict().items() if name.startswith("stages.")}
     torch.save(state, path)
@@ -46,10 +46,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyrami
 
 
 @pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid, good_images: Path, weights: Path
+) -> Built:
+    """A bundle with torch's network, which says what weights it is from."""
+    folder = tmp_path_factory.mktemp("fp32")
+    note = {"source": "file", "file": weights.name, "sha256": sha256(weights)}
+    export_pyramid(torch_pyramid, folder / "m.onnx", view=SMALL, weights_note=note)
+    return build(good_images, model=folder / "m.onnx", output=folder / "fp32.spade")
+
+
+@pytest.fixture(scope="module")
 def int8(
     tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid, good_images: Path, weights: Path
 ) -> Built:
-    """`edge` with the network in 8 bits, which says what weights it is from."""
+    """`exported` with the network in 8 bits."""
     folder = tmp_path_factory.mktemp("int8")
     note = {"source": "file", "file": weights.name, "sha256": sha256(weights)}
     precision = Precision("int8", views=sample_views(good_images, SMALL))
@@ -58,22 +69,24 @@ def int8(
 
 
 def test_golden_frames_on_the_machine_that_built_the_bundle(
-    edge: Built, int8: Built, capsys: pytest.CaptureFixture[str]
+    exported: Built, int8: Built, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(capsys, "parity", "--bundle", edge.path, "--bundle", int8.path)
+    code, out, err = run(capsys, "parity", "--bundle", exported.path, "--bundle", int8.path)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == (f"{edge.path}, fp32, on CPUExecutionProvider: golden frames against the machine that built it")
+    assert lines[0] == (
+        f"{exported.path}, fp32, on CPUExecutionProvider: golden frames against the machine that built it"
+    )
     assert lines[1].split() == ["frame", "level1", "level2", "level3", "distances", "heatmap", "score", "verdict"]
     assert lines[2].split() == ["1", *["0.0e+00"] * 6, "good"]
     assert lines[4] == "reproduced: at most 0.0e+00 off, 0.01 allowed"
     assert lines[-1] == "reproduced: at most 0.0e+00 off, 0.1 allowed"
 
 
-def test_golden_frames_on_another_machine(edge: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_golden_frames_on_another_machine(exported: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     role = "golden_level3"
-    other = np.load(edge.path / edge.manifest.files[role].name) * np.float32(1.5)
-    copy = replaced(edge.path, tmp_path / "copy.spade", role, other)
+    other = np.load(exported.path / exported.manifest.files[role].name) * np.float32(1.5)
+    copy = replaced(exported.path, tmp_path / "copy.spade", role, other)
     code, out, err = run(capsys, "parity", "--bundle", copy)
     assert code == 4
     assert "3.3e-01" in out
@@ -90,13 +103,13 @@ def test_golden_frames_on_another_machine(edge: Built, tmp_path: Path, capsys: p
 
 
 def test_from_torch_to_8_bits(
-    edge: Built, int8: Built, weights: Path, frames: Path, capsys: pytest.CaptureFixture[str]
+    exported: Built, int8: Built, weights: Path, frames: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    both = ("--bundle", edge.path, "--bundle", int8.path)
+    both = ("--bundle", exported.path, "--bundle", int8.path)
     code, out, err = run(capsys, "parity", *both, "--weights", weights, frames, "--json")
     assert (code, err.count("5 frames with ")) == (0, 3)
     value = json.loads(out)
-    assert (value["frames"], value["reference"]) == (5, f"the network in torch, with the gallery of {edge.path}")
+    assert (value["frames"], value["reference"]) == (5, f"the network in torch, with the gallery of {exported.path}")
     plain, rounded = value["stages"]
     assert [plain["precision"], rounded["precision"]] == ["fp32", "int8 for cpu"]
     for name in ("level1", "level2", "level3"):
@@ -106,7 +119,7 @@ def test_from_torch_to_8_bits(
     assert plain["flips"] == 0
     # Against torch by hand.
     frame = np.load(frames / "4.npy")
-    first, second = (Scorer.open(built.path) for built in (edge, int8))
+    first, second = (Scorer.open(built.path) for built in (exported, int8))
     views = torch.from_numpy(first.preprocessor(frame))
     state = torch.load(weights, weights_only=True)
     with torch.inference_mode():
@@ -118,12 +131,12 @@ def test_from_torch_to_8_bits(
     assert rounded["frames"][4]["levels"]["level3"] == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_a_table_for_people(edge: Built, int8: Built, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both = ("--bundle", edge.path, "--bundle", int8.path)
+def test_a_table_for_people(exported: Built, int8: Built, frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ("--bundle", exported.path, "--bundle", int8.path)
     code, out, err = run(capsys, "parity", *both, frames, "--count", 2)
     assert (code, err.count("2 frames with ")) == (0, 2)
     title, header, row = out.splitlines()
-    assert title == f"2 frames of {frames}; largest differences to {edge.path}, fp32, CPUExecutionProvider"
+    assert title == f"2 frames of {frames}; largest differences to {exported.path}, fp32, CPUExecutionProvider"
     assert header.split()[:3] == ["level1", "level2", "level3"]
     assert row.startswith(f"{int8.path}, int8 for cpu, CPUExecutionProvider  ")
     assert row.endswith(" of 2")
@@ -142,7 +155,7 @@ def test_flips_and_the_worst_of_all_frames() -> None:
 
 
 def test_mistakes(
-    edge: Built,
+    exported: Built,
     int8: Built,
     with_views: Callable[[str], Built],
     frames: Path,
@@ -155,19 +168,23 @@ def test_mistakes(
     torch.save(state, other)
     (tmp_path / "empty").mkdir()
     mistakes: list[tuple[int, str, tuple[object, ...]]] = [
-        (2, "expected --weights with a SOURCE of frames, found none", ("--bundle", edge.path, "--weights", weights)),
-        (2, "expected something to compare the bundle with, found one --bundle", ("--bundle", edge.path, frames)),
+        (
+            2,
+            "expected --weights with a SOURCE of frames, found none",
+            ("--bundle", exported.path, "--weights", weights),
+        ),
+        (2, "expected something to compare the bundle with, found one --bundle", ("--bundle", exported.path, frames)),
         (
             2,
             "expected the same good images as",
-            ("--bundle", edge.path, "--bundle", with_views("shared").path, frames),
+            ("--bundle", exported.path, "--bundle", with_views("shared").path, frames),
         ),
         (
             3,
             "expected the weights that the model was exported from, weights.pth",
             ("--bundle", int8.path, "--weights", other, frames),
         ),
-        (3, "empty: expected", ("--bundle", edge.path, "--bundle", int8.path, tmp_path / "empty")),
+        (3, "empty: expected", ("--bundle", exported.path, "--bundle", int8.path, tmp_path / "empty")),
         (3, "expected a bundle folder with manifest.json", ("--bundle", tmp_path)),
     ]
     for expected, message, arguments in mistakes:
