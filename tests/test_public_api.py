@@ -64,7 +64,7 @@ def test_type_checkers_see_every_name_where_it_is_loaded_from() -> None:
     ("name", "package", "extra"),
     [
         ("export_model", "torch", "export"),
-        ("export_model", "onnx", "export"),
+        pytest.param("export_model", "onnx", "export", marks=pytest.mark.slow),  # imports torch first
         ("evaluate", "cv2", "camera"),
     ],
 )

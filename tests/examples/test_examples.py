@@ -56,6 +56,7 @@ def test_a_mistake_is_one_line(name: str, tmp_path: Path) -> None:
     assert done.returncode != 0 and done.stdout == "" and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_export_and_build(good_images: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "weights.pth")

@@ -128,6 +128,7 @@ def test_wide_resnet50_2_with_fp16_weights_of_the_truncated_network(
     np.testing.assert_allclose(image, expected["level3"].mean((2, 3)), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again_and_from_another_process(exported: ExportReport, tmp_path: Path) -> None:
     script = (
         "import sys, os; sys.modules['fcntl'] = None; del os.O_DIRECTORY; "  # as on Windows

@@ -45,6 +45,7 @@ def naive_aupro(masks: np.ndarray, maps: np.ndarray) -> float:
     return float(np.interp(fine, rates, overlaps).mean())
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_scikit_learn_and_of_naive_loops(truth: Truth, scores: Scores) -> None:
     image, pixel, aupro = figures(truth, scores, np.ones((1, N)))[:, 0]
     assert image == pytest.approx(roc_auc_score(truth.defective, scores.images), abs=1e-12)
@@ -52,6 +53,7 @@ def test_the_figures_are_those_of_scikit_learn_and_of_naive_loops(truth: Truth, 
     assert aupro == pytest.approx(naive_aupro(truth.masks, scores.maps), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_drawing_an_image_twice_is_having_it_twice(truth: Truth, scores: Scores) -> None:
     counts = draws(truth.defective, times=3, seed=5)
     found = figures(truth, scores, counts)

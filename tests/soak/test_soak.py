@@ -8,7 +8,7 @@ from soak.run import soak
 from spade_edge.galleries import Built
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_everything_that_a_bad_camera_does_adds_up(edge: Built, seed: int) -> None:
     summary = soak(edge.path, frames=600, seed=seed)
     assert summary["failures"] == []
