@@ -100,11 +100,13 @@ def test_half_precision_of_a_network_with_bounds() -> None:
         assert np.abs(have - want).max() < 2e-2 * np.abs(want).max()
 
 
-def test_weights_that_half_precision_cannot_hold(plain: onnx.ModelProto) -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_weights_that_half_precision_cannot_hold(plain: onnx.ModelProto, sign: int) -> None:
     large = onnx.ModelProto()
     large.CopyFrom(plain)
     tensor = next(t for t in large.graph.initializer if t.name.endswith("conv1/weight"))
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1e6), tensor.name))
+    weights = sign * np.abs(numpy_helper.to_array(tensor)) * np.float32(1e6)
+    tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
     with pytest.raises(ModelError, match=r"65504 .* found \S+ in \S+conv1/weigh"):
         to_fp16(large)
 

@@ -394,8 +394,10 @@ def test_outputs_that_are_something_else_are_refused(model: Path, good_images: P
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.txt").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "link to nothing").symlink_to(tmp_path / "nothing")
     before = contents(tmp_path)
-    for name in ("file", "folder", "link"):
+    for name in ("file", "folder", "link", "link to nothing"):
         with pytest.raises(UsageError, match="choose another --output"):
             build(good_images, model=model, output=tmp_path / name)
     assert contents(tmp_path) == before

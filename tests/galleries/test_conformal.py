@@ -166,6 +166,16 @@ def test_an_exponential_tail_is_followed_to_the_truth() -> None:
     assert within >= 0.9
 
 
+@pytest.mark.parametrize(("count", "tail"), [(10, 5), (24, 5), (29, 5), (30, 6), (50, 10)])
+def test_the_tail_is_a_fifth_of_the_scores_and_at_least_five(count: int, tail: int) -> None:
+    scores = np.random.default_rng(count).gamma(2, 3, count)
+    *_, start = sorted(scores, reverse=True)[: tail + 1]
+    excess = [score - start for score in scores if score > start]
+    assert len(excess) == tail
+    value = start + np.mean(excess) * np.log(tail / (count * 1e-3))
+    assert limit(scores.tolist(), rate=1e-3).value == pytest.approx(value)
+
+
 def test_an_extrapolation_moves_with_the_scores() -> None:
     """Another unit of the scores is another unit of the threshold, nothing else."""
     scores = np.random.default_rng(5).gamma(2, 3, 50)

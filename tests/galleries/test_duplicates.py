@@ -169,6 +169,20 @@ def test_many_pictures_of_one_part_are_one_piece_of_evidence(parts: list[Image])
     assert groups(near_duplicates(thumbnails([*parts[:4], *repeats]), 16)) == ()
 
 
+def test_an_image_that_resembles_too_many_is_no_duplicate_of_any() -> None:
+    """The two that resemble it do not resemble each other: without it, nothing is left of the group."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(40, 216, (8, 16, 16, 3)).astype(np.uint8)
+    usual = 2 * 768 * pictures.astype(float).var()
+    pattern = rng.choice([-1, 1], (2, 16, 16, 3))  # each as long as 0.7 of what still counts as alike, and unrelated
+    pattern = np.rint(pattern * np.sqrt(0.7 * ALIKE * usual / 768)).astype(int)
+    pictures[1:3] = pictures[0] + pattern
+    alike = near_duplicates(pictures[1:], 7)
+    assert groups(near_duplicates(pictures[[0, 1, 3, 4, 5, 6, 7]], 7)) == ((0, 1),) and groups(alike) == ()
+    found = near_duplicates(pictures, 8)
+    assert np.array_equal(found, found.T) and groups(found) == ()
+
+
 def naive_groups(duplicates: NDArray[np.bool_]) -> tuple[tuple[int, ...], ...]:
     """The first image opens a group; each later one joins the first group whose first image it is like."""
     found: list[list[int]] = []

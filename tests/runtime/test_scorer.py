@@ -47,6 +47,14 @@ def test_a_flaw_is_found_where_it_is(edge: Built, part: Frames) -> None:
     assert len(bad.nearest) == len(bad.regions)
 
 
+def test_a_region_of_exactly_the_least_area_is_reported(edge: Built, part: Frames, tmp_path: Path) -> None:
+    frame = part(60, flaw=True)
+    largest = max(region.area for region in Scorer.open(edge.path)(frame).regions)
+    for name, area, count in (("least", largest, 1), ("more", np.nextafter(largest, np.inf), 0)):
+        path = altered(edge.path, tmp_path / name, "threshold", area=float(area))
+        assert sum(region.area == largest for region in Scorer.open(path)(frame).regions) == count
+
+
 def test_a_good_image_is_good_and_its_map_near_zero(edge: Built, paper: Built, good_images: Path) -> None:
     for built in (edge, paper):
         result = Scorer.open(built.path)(np.load(good_images / "2.npy"))

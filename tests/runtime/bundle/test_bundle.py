@@ -182,6 +182,8 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a size that is none": lambda v: v["files"]["index"].update(size=True),
     "no names": lambda v: v.update(names=[]),
     "one name too many": lambda v: v["names"].append("more.png"),
+    "an interval that ends before it begins": lambda v: v["threshold"].update(interval=[0.5, 0.1]),
+    "an interval beyond 1": lambda v: v["threshold"].update(interval=[0.0, 1.5]),
     "a threshold of text": lambda v: v["threshold"].update(score="5"),
     "an unknown search": lambda v: v["matching"].update(search="best"),
     "kappa 0": lambda v: v["matching"].update(kappa=0),
