@@ -4,7 +4,8 @@ PYTHON ?= python3
 PIP_ARGS ?=
 DEMO ?= demo
 
-# A stamp in .venv says what it was made with and holds; it is out of date when one of the files below is newer.
+# A stamp file in .venv names the Python version and the extra that are installed. It is out of date when one of the files
+# below is newer.
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 ALL = .venv/installed-all-$(VERSION)
 DEV = .venv/installed-dev-$(VERSION)
@@ -18,16 +19,16 @@ FAST = -m 'not slow'
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
-demo: $(ALL) ## the whole way on rendered parts: draw, export, build, score; ends with where the page lies
+demo: $(ALL) ## everything on rendered parts: draw, export, build, score; prints where the page is
 	$(BIN)/spade-edge demo --output '$(DEMO)'
 
-test: lint ## lint, then every test but the slow ones
+test: lint ## lint, then every test except the slow ones, on two processes
 	$(BIN)/python -m pytest $(TWO) $(FAST)
 
 test-all: FAST =
-test-all: test ## lint, then every test
+test-all: test ## lint, then every test, on two processes
 
-floors: $(DEV) ## the modules floor by floor; fails on an import that points up
+floors: $(DEV) ## print the modules floor by floor; fails on an import that points up
 	$(BIN)/python tests/floors.py
 
 lint: $(DEV) ## ruff and mypy
@@ -36,24 +37,24 @@ lint: $(DEV) ## ruff and mypy
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then echo $(BIN)/mypy; $(BIN)/mypy; \
 	else echo "mypy is left out: the types are held against numpy's newest annotations, which need Python 3.11"; fi
 
-format: $(DEV) ## put the code into shape
+format: $(DEV) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lean: $(DEV) ## the wheel beside numpy and onnxruntime alone, newest and oldest versions
+lean: $(DEV) ## test the wheel with numpy and onnxruntime alone, newest and oldest versions
 	$(BIN)/python tests/lean/run.py
 
-versions: $(DEV) ## the tests without torch on the oldest and the newest Python and the lowest versions of the extras
+versions: $(DEV) ## the tests that need no torch: oldest Python with the lowest versions of the extras, newest Python
 	$(BIN)/python tests/versions.py
 
-docs: $(DEV) ## the documentation as a website in site/, without a network
+docs: $(DEV) ## build the documentation into site/, without network access
 	$(BIN)/python -m mkdocs build --strict
 
-dist: $(DEV) ## sdist and wheel into dist/
+dist: $(DEV) ## build sdist and wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 
-clean: ## remove everything that make has made, .venv too
+clean: ## remove everything that make has created, including .venv
 	rm -rf .venv dist site demo .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
