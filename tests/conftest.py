@@ -58,8 +58,7 @@ def good_images(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., ND
 @pytest.fixture(scope="session")
 def torch_pyramid() -> TorchPyramid:
     """ResNet-18 with random weights, levels 1 to 3, for tests that need torch beside ONNX."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     from spade_edge.export import build_pyramid
 
     torch.manual_seed(0)

@@ -46,7 +46,7 @@ def line_up(good: int, kinds: Sequence[str], each: int, *, seed: int = 0) -> tup
 
 
 def shown(kind: str, image: ImageResult, *, mask: Path | None = None, seed: int = 0) -> Example:
-    """An example with a rendered part; the heat map lies where the defect is."""
+    """An example with a rendered part; the anomaly map lies where the defect is."""
     name = "scratch"
     frame, truth = render_defect(name, seed, size=200) if image.truth != "good" else (render_good(seed, size=200), None)
     heat = np.random.default_rng(seed).uniform(1, 5, (64, 64)).astype(np.float32)

@@ -307,7 +307,7 @@ def found(machine: Host, installed: Packages = DEVICE, **more: Any) -> dict[str,
         assert (one.remedy == "") == (one.state == "ok"), one
         assert one.found and one.kind and one.name
         assert all(text.isprintable() for text in (one.found, one.remedy, one.name)), one
-        assert "fault of the doctor" not in one.found, one
+        assert "internal error in doctor" not in one.found, one
     by_name = {f"{one.kind} {one.name}": one for one in findings}
     assert len(by_name) == len(findings)
     return by_name

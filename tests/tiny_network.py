@@ -17,15 +17,20 @@ LEVELS = (Level(1, 4, 64), Level(2, 8, 128), Level(3, 16, 256))  # ResNet-18's
 IR_VERSION, OPSET = 8, 17
 
 
-def write_tiny_model(path: Path, *, size: tuple[int, int], seed: int = 0) -> Path:
-    """Write the network for views of `size` (height, width), multiples of 16, with its model card; gives `path`."""
+def write_tiny_model(
+    path: Path, *, size: tuple[int, int], resize: tuple[int, int] | None = None, seed: int = 0
+) -> Path:
+    """Write the network for views of `size` (height, width), multiples of 16, with its model card; gives `path`.
+
+    With `resize`, frames are brought to that size and the view is their middle.
+    """
     card = ModelCard(
         backbone="three_convolutions",
         weights={"source": "random"},
         levels=LEVELS,
         image_level=3,
         image_channels=LEVELS[-1].channels,
-        view=View(resize=size, size=size),
+        view=View(resize=resize or size, size=size),
         precision="fp32",
         parity={},
     )

@@ -1,4 +1,4 @@
-"""What two machines found on the way of the same frames, side by side."""
+"""Results of two machines for the same frames, stage by stage, side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT, SHARE = "differ", "share"
 STAGES: tuple[tuple[str, str, str, float | None], ...] = (
     ("view", "view", SHARE, None),
     ("network", "features", SHARE, None),
-    ("products", "products of bytes", COUNT, 0),
+    ("products", "8-bit products", COUNT, 0),
     ("codes", "codes of the same features", COUNT, 0),
     ("keys", "keys of the same features", COUNT, 0),
     ("windows", "windows of the same features", COUNT, 0),
@@ -43,8 +43,8 @@ class Row:
 
     Attributes:
         stage: what was compared.
-        measure: "differ", how many numbers are not the same; "share", the largest difference of two numbers as a share
-            of the largest in their array.
+        measure: "differ", how many numbers are not the same; "share", the largest difference of two numbers as a
+            fraction of the largest in their array.
         found: that.
         numbers: how many were compared.
         limit: the most that is allowed; None where any difference is.
@@ -98,7 +98,7 @@ def count_differing(name: str, here: NDArray[Any], there: NDArray[Any]) -> float
 
 
 def largest_share(name: str, here: NDArray[Any], there: NDArray[Any]) -> float:
-    """The largest difference as a share of the largest value here; 0 where both are 0."""
+    """The largest difference as a fraction of the largest value here; 0 where both are 0."""
     _check(name, here, there)
     difference, largest = np.abs(there - here).max(), np.abs(here).max()
     return float(difference / largest) if largest else float(difference)

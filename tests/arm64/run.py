@@ -1,15 +1,15 @@
-"""Show that an ARM64 processor finds what an x86-64 one finds: `python tests/arm64/run.py`, by hand.
+"""Check that an ARM64 processor gives the results of an x86-64 one; run manually: `python tests/arm64/run.py`.
 
-The same bundle and the same frames are scored here and by ARM64's own Python, numpy and onnxruntime under qemu: a
-Debian of its own (`--root DIR` keeps it for the next time) with the wheel, numpy and onnxruntime of this environment's
-versions, and nothing else. Held against each other are the maps by exact search, to within 1e-3 of a map's largest
-value; the verdicts, by both searches; and everything that is counted in whole numbers, which has to be the same bit for
-bit: products of bytes, codes, keys, windows, cells. `spade-edge score` and `spade-edge parity` run there too. Ends with
-a table and, on the last line, one JSON object; exit code 1 if something does not agree.
+The same bundle and the same frames are scored here and by an ARM64 Python, numpy and onnxruntime under qemu. They run
+in a Debian of their own (`--root DIR` keeps it for the next run) with the wheel, and numpy and onnxruntime in the
+versions of this environment. Compared are: the maps by exact search, to within 1e-3 of a map's largest value; the
+verdicts of both searches; and everything computed in integers (8-bit products, codes, keys, windows, cells), which must
+be the same bit for bit. `spade-edge score` and `spade-edge parity` run there too. The output ends with a table and one
+JSON object on the last line; the exit code is 1 if something does not agree.
 
 Needs Linux on x86-64 and the packages qemu-user-static and mmdebstrap (Debian, Ubuntu; there also
-debian-archive-keyring), root or user namespaces, and a way to Debian's and Python's packages. Nothing is registered
-with the kernel.
+debian-archive-keyring), root or user namespaces, and access to Debian's and Python's package servers. Nothing is
+registered with the kernel.
 
     python tests/arm64/run.py                                    two bundles of drawn parts, a small random network
     python tests/arm64/run.py --model model.onnx                 the same parts, a model of yours
@@ -73,7 +73,7 @@ class Processor:
     Attributes:
         qemu: its name there.
         part: its number in /proc/cpuinfo; onnxruntime chooses its kernels by that and by what qemu says it can do.
-        stands_for: what a reader knows it by.
+        stands_for: the hardware that it stands for, for readers.
     """
 
     qemu: str
@@ -82,9 +82,9 @@ class Processor:
 
 
 PROCESSORS = {
-    "cortex-a72": Processor("cortex-a72", "0xd08", "Raspberry Pi 4; no dot products of bytes"),
-    "cortex-a76": Processor("cortex-a76", "0xd0b", "Raspberry Pi 5; dot products of bytes, as on Jetson Orin"),
-    "max": Processor("max,pauth-impdef=on", "0xd40", "all that qemu knows: also SVE, products of byte matrices, bf16"),
+    "cortex-a72": Processor("cortex-a72", "0xd08", "Raspberry Pi 4; no 8-bit dot products"),
+    "cortex-a76": Processor("cortex-a76", "0xd0b", "Raspberry Pi 5; 8-bit dot products, as on Jetson Orin"),
+    "max": Processor("max,pauth-impdef=on", "0xd40", "all that qemu emulates: also SVE, 8-bit matrix products, bf16"),
 }
 
 

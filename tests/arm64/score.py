@@ -84,7 +84,7 @@ def score(bundle, frames, *, given=None):
 
 
 def features(pyramids):
-    """The features of a frame's views: an array a level, and the image vectors."""
+    """The features of a frame's views: an array per level, and the global descriptors."""
     levels = zip(*(pyramid.levels for pyramid in pyramids), strict=True)
     stacked = {f"level{i}": np.stack(level) for i, level in enumerate(levels)}
     return stacked | {"image": np.stack([pyramid.descriptor for pyramid in pyramids])}
@@ -153,7 +153,7 @@ class Bytes:
 
 
 def product_graph():
-    """Products of bytes as the runtime's graphs have them, and nothing else."""
+    """The 8-bit products of the runtime's graphs, and nothing else."""
     graph = Graph()
     left = graph.input("left", np.uint8, ("cells", "rows", "channels"))
     right = graph.input("right", np.int8, ("cells", "channels", "columns"))
@@ -164,7 +164,7 @@ def product_graph():
 def largest_operands(*, channels):
     """Codes and weights that are as large as they can be, where sums of 16 bits would be cut.
 
-    No weight is -128: on processors without dot products of bytes, the Cortex-A72 for one, onnxruntime 1.32 takes 128
+    No weight is -128: on processors without 8-bit dot products, such as the Cortex-A72, onnxruntime 1.32 takes 128
     off the codes and adds pairs in 16 bits, where twice -128 times -128 does not fit.
     """
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from arm64.score import largest_operands, score
 
 from spade_edge.galleries import Built
 
-INTEGERS = ("products of bytes", "codes of the same features", "keys of the same features")
+INTEGERS = ("8-bit products", "codes of the same features", "keys of the same features")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_products_are_held_against_numpy_of_the_other_machine(here: Numbers) -> 
     wrong = here["good/products/level0"].copy()
     wrong[0, 0, 0] += 1
     both = {**here, "good/products/level0": wrong}  # the same mistake on both machines
-    assert rows(both, both)["products of bytes"].found == 1
+    assert rows(both, both)["8-bit products"].found == 1
 
 
 def test_the_largest_operands_come_close_to_what_16_bits_hold() -> None:

@@ -1,4 +1,4 @@
-"""Building: what a bundle holds, and that a build which fails harms nothing."""
+"""Building: what a bundle holds, and that a failed build changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import scipy.ndimage
-import torch
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, build
@@ -97,7 +96,7 @@ def test_the_threshold_is_the_largest_leave_one_out_score(
             output=tmp_path / f"{built.manifest.profile}.spade",
             options=BuildOptions(profile=built.manifest.profile),
         )
-        # HNSW walks another graph, so "edge" is compared through exact search.
+        # HNSW searches another graph, so "edge" is compared through exact search.
         result = Scorer.open(without.path, search="exact")(np.load(good_images / out))
         if built is paper:
             assert threshold.scores[2] == pytest.approx(result.score, rel=1e-4)
@@ -108,6 +107,7 @@ def test_the_threshold_is_the_largest_leave_one_out_score(
 
 def test_leave_one_out_compares_every_embedding_with_those_of_the_others(edge: Built) -> None:
     """Naively: every pair of embeddings in float64, torch's enlarging, scipy's Gaussian."""
+    torch = pytest.importorskip("torch")
     gallery = Bundle.open(edge.path).gallery
     embeddings = []
     for i in range(8):

@@ -257,7 +257,7 @@ def test_a_manual_threshold_counts_the_rate_and_leaves_the_rest() -> None:
     rate, interval = rate_of(range(2, 21), 17.5)  # the pair counts as its larger
     assert (changed.score, changed.rate, changed.interval, changed.basis) == (17.5, rate, interval, "by hand")
     assert (changed.pixel, changed.area, changed.set, changed.reason) == (before.pixel, 2, "later", "wish")
-    assert "set by hand" in changed.sentence() and "EXTRAPOLATED" not in changed.sentence()
+    assert "set manually" in changed.sentence() and "EXTRAPOLATED" not in changed.sentence()
     pixel = manual(before, pixel=3.0, now="later", reason="wish")
     assert pixel == replace(before, pixel=3.0, set="later", reason="wish")
     both = manual(before, score=17.5, pixel=3.0, now="later", reason="wish")
@@ -300,7 +300,7 @@ def test_it_survives_writing_and_reading(edge: Built, thresholds: dict[str, Thre
 def test_the_sentence_says_what_the_rate_is(thresholds: dict[str, Threshold]) -> None:
     assert "at most" in thresholds["certified"].sentence() and "certified by" in thresholds["certified"].sentence()
     assert "about 0.10% of good frames rejected, EXTRAPOLATED from 30" in thresholds["extrapolated"].sentence()
-    assert thresholds["by hand"].sentence().startswith("set by hand; ")
+    assert thresholds["by hand"].sentence().startswith("set manually; ")
     for threshold in thresholds.values():
         low, high = threshold.interval
         assert f"95 % interval {low:.2%} to {high:.2%}" in threshold.sentence()

@@ -234,7 +234,7 @@ def test_the_rate_of_a_threshold_set_by_hand_is_counted() -> None:
         assert rate == pytest.approx((over + 1) / 9)
         assert 0 <= interval[0] <= interval[1] <= 1
         assert interval[1] == pytest.approx(scipy.stats.beta.ppf(0.975, over + 1, 8 - over) if over < 8 else 1)
-    for rank in range(1, 9):  # where no scores are equal, a score by hand is the score by its rate
+    for rank in range(1, 9):  # where no scores are equal, a score set manually is the score by its rate
         own = limit(range(8), rate=rank / 9)
         rate, interval = rate_of(range(8), own.value)
         assert rate == pytest.approx(own.rate) and interval[1] == pytest.approx(own.interval[1])

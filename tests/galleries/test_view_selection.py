@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_network import write_tiny_model
 
-from spade_edge.export import TorchPyramid, export_pyramid
 from spade_edge.galleries import BuildOptions, Built, Plan, Views, build
 from spade_edge.galleries.view_selection import OVERLAP, SQUEEZED, Proposal, mask_of_frames, propose, tiles
 from spade_edge.runtime import DataError, Scorer, SpadeError, UsageError
@@ -369,9 +369,7 @@ def refused(model: Path, images: Path, output: Path, kind: type[SpadeError], say
     return str(caught.value)
 
 
-def test_what_does_not_fit_the_frames_is_refused(
-    model: Path, textures: Path, tmp_path: Path, torch_pyramid: TorchPyramid
-) -> None:
+def test_what_does_not_fit_the_frames_is_refused(model: Path, textures: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "b.spade"
     refused(
@@ -394,7 +392,7 @@ def test_what_does_not_fit_the_frames_is_refused(
         "absent.png: expected an image file",
         views=Views(mask=tmp_path / "absent.png"),
     )
-    export_pyramid(torch_pyramid, tmp_path / "crop.onnx", view=View((80, 80), (64, 64)), weights_note={})
+    write_tiny_model(tmp_path / "crop.onnx", size=(64, 64), resize=(80, 80))
     for views in (Views(tile=(32, 32)), Views(regions=((0, 0, 40, 40),))):
         says = "expected a model that sees all of a region or tile, found one that crops it; export it with --input"
         refused(tmp_path / "crop.onnx", textures, output, UsageError, says, views=views)
@@ -520,17 +518,17 @@ def test_the_command_line_proposes_tiles_says_why_and_takes_them(
 ) -> None:
     assert main(line(model, strips, tmp_path / "whole.spade")) == 0
     said = capsys.readouterr().err.splitlines()
-    (cost,) = (text for text in said if text.startswith("1 view a frame: about "))
-    assert " ms of network on this machine, " in cost and cost.endswith(" MB a good image")
+    (cost,) = (text for text in said if text.startswith("1 view per frame: about "))
+    assert " ms of network on this machine, " in cost and cost.endswith(" MB per good image")
     (proposed,) = (text for text in said if text.startswith("consider --views auto: "))
-    why = "in one view of 64x64 280x64 pixels shrink 4.4 times, the width 4.4 times as much as the height; "
+    why = "in one view of 64x64, 280x64 pixels shrink 4.4 times, the width 4.4 times as much as the height; "
     why += "in tiles of 64x64"
-    assert f"{why} 1.0 times; that is 5 views a frame: about " in proposed
+    assert f"{why} 1.0 times; that is 5 views per frame: about " in proposed
     assert Manifest.read(tmp_path / "whole.spade").layout == WHOLE
 
     assert main(line(model, strips, tmp_path / "auto.spade", "--views", "auto")) == 0
     said = capsys.readouterr().err.splitlines()
-    assert any(text.startswith("5 views a frame: about ") for text in said)
+    assert any(text.startswith("5 views per frame: about ") for text in said)
     assert f"--views auto takes tiles: {why} 1.0 times" in said
     assert not any("consider" in text for text in said)
     assert Manifest.read(tmp_path / "auto.spade").layout == Layout((64, 280), tiles((0, 0, 280, 64), (64, 64), 8))
@@ -538,7 +536,7 @@ def test_the_command_line_proposes_tiles_says_why_and_takes_them(
     assert main(line(model, textures, tmp_path / "one.spade", "--views", "auto")) == 0
     said = capsys.readouterr().err.splitlines()
     assert any(
-        text == "--views auto takes one view: in one view of 64x64 72x56 pixels shrink 1.1 times" for text in said
+        text == "--views auto takes one view: in one view of 64x64, 72x56 pixels shrink 1.1 times" for text in said
     )
     assert main(line(model, textures, tmp_path / "no.spade")) == 0
     assert "consider" not in capsys.readouterr().err  # nothing better to propose

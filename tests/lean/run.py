@@ -3,7 +3,7 @@
 Here, where everything is installed, a small network is exported, a bundle of each profile and one with tiles and a mask
 are built and frames are scored. Then the wheel goes into environments of its own, once beside the newest numpy and
 onnxruntime (those of constraints.txt) and once beside the oldest that the wheel claims to work with. There the same
-frames must give the same scores and heat maps, and what cannot work must say in one line which package is missing.
+frames must give the same scores and anomaly maps, and what cannot work must say in one line which package is missing.
 """
 
 import json
@@ -53,7 +53,7 @@ def main() -> None:
         results.append(check(folder, "oldest", python, oldest))
     largest = max(result["largest"] for result in results)
     print(
-        f"lean: {len(results)} environments, {results[0]['frames']} scores and heat maps in each, identical to 1e-5 "
+        f"lean: {len(results)} environments, {results[0]['frames']} scores and anomaly maps in each, identical to 1e-5 "
         f"(largest difference {largest:.1e}), {time.monotonic() - started:.0f} s"
     )
 
@@ -195,7 +195,7 @@ def check_command_line(folder: Path, command: Path, maps: Path) -> None:
         if not np.isclose(line["score"], score, rtol=1e-5, atol=0):
             sys.exit(f"lean: {line['frame']}: expected the score {score}, found {line['score']}")
         if not np.allclose(written, heatmap, rtol=0, atol=1e-5 * heatmap.max()):
-            sys.exit(f"lean: {line['frame']}: expected the written heat map to be the one of the library")
+            sys.exit(f"lean: {line['frame']}: expected the written anomaly map to be the one of the library")
 
     shown_threshold = json.loads(run([command, "threshold", "--bundle", "edge.spade", "--json"], within=folder).stdout)
     if shown_threshold["score"] != lines[0]["threshold"]:

@@ -1,7 +1,7 @@
 """Runs where nothing but the wheel, numpy and onnxruntime is installed: `python score.py FOLDER`, called by run.py.
 
 Scores FOLDER/frames/*.npy against FOLDER/edge.spade and FOLDER/paper.spade, FOLDER/strips/*.npy against the tiles of
-FOLDER/tiled.spade, which has a mask, and holds scores and heat maps against FOLDER/expected.npz. Ends with one JSON
+FOLDER/tiled.spade, which has a mask, and compares scores and anomaly maps with FOLDER/expected.npz. Ends with one JSON
 object, or with an exit code that is not 0 and a line that says why.
 """
 
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
             largest = max(
                 largest,
                 difference(name, "score", np.float64(result.score), expected[f"{name}/score"]),
-                difference(name, "heat map", result.heatmap, expected[f"{name}/heatmap"]),
+                difference(name, "anomaly map", result.heatmap, expected[f"{name}/heatmap"]),
             )
             if result.verdict != expected[f"{name}/verdict"]:
                 sys.exit(f"{name}: expected the verdict {expected[f'{name}/verdict']}, found {result.verdict}")
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
 
 
 def difference(name, what, have, want):
-    """The largest difference between two arrays as a share of the largest value."""
+    """The largest difference between two arrays as a fraction of the largest value."""
     if have.shape != want.shape or have.dtype != want.dtype:
         sys.exit(f"{name}: expected a {what} {want.shape} {want.dtype}, found {have.shape} {have.dtype}")
     share = float(np.abs(have - want).max() / want.max())

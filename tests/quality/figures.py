@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
+from scipy.integrate import trapezoid
 
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
 
@@ -134,7 +135,7 @@ def _of_pixels(masks: NDArray[np.bool_], scores: Scores, counts: Floats) -> tupl
         pixels = np.bincount(labels[mask])
         share[i] = np.bincount(level[mask], weights=1 / pixels[labels[mask]], minlength=size)
     false, true, overlap = (_rates(counts @ part) for part in (good, bad, share))
-    auroc = np.array([np.trapezoid(y, x) for x, y in zip(false, true, strict=True)])
+    auroc = np.array([trapezoid(y, x) for x, y in zip(false, true, strict=True)])
     aupro = np.array([_area(x, y) for x, y in zip(false, overlap, strict=True)])
     return auroc, aupro
 
@@ -149,7 +150,7 @@ def _area(false: Floats, overlap: Floats) -> float:
     inside = false < LIMIT
     x = np.append(false[inside], LIMIT)
     y = np.append(overlap[inside], np.interp(LIMIT, false, overlap))
-    return float(np.trapezoid(y, x) / LIMIT)
+    return float(trapezoid(y, x) / LIMIT)
 
 
 def verdict(differences: Sequence[float] | Floats) -> str:

@@ -1,6 +1,6 @@
 """Score the views that `run.py --views` wrote with anomalib's PatchCore.
 
-anomalib is no dependency of this project. It is installed, by hand, in an environment of its own, where nothing of
+anomalib is not a dependency of this project. Install it manually in an environment of its own, where nothing of
 spade-edge is needed:
 
     python3.11 -m venv peer/venv
@@ -92,7 +92,7 @@ def score(train: np.ndarray, test: np.ndarray, *, weights: Path, coreset: float,
         train: (N, h, w, 3) float32 BGR, 0 to 255.
         test: (M, h, w, 3), likewise.
         weights: a state dict.
-        coreset: share of the embeddings that is kept.
+        coreset: fraction of the embeddings that is kept.
         seed: of the coreset's random start and projection.
     """
     torch.manual_seed(seed)
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="a state dict of wide_resnet50_2")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets an .npz a set")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all that are there")
-    parser.add_argument("--coreset", type=float, default=CORESET, help=f"share of the embeddings ({CORESET})")
+    parser.add_argument("--coreset", type=float, default=CORESET, help=f"fraction of the embeddings ({CORESET})")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch_model.KCenterGreedy = Selection

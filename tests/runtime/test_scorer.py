@@ -1,4 +1,4 @@
-"""The way of a frame: searches, batches, verdicts and what a result says. test_paper.py holds it against torch."""
+"""Scoring a frame: searches, batches, verdicts and what a result says. test_paper.py holds it against torch."""
 
 from __future__ import annotations
 

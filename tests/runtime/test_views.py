@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, Views, build
@@ -23,6 +22,8 @@ from spade_edge.runtime.matching.config import Matching
 from spade_edge.runtime.matching.distances import Matches
 from spade_edge.runtime.matching.gallery import CodedGallery, Features
 from spade_edge.runtime.network.pyramid import Pyramid
+
+torch = pytest.importorskip("torch")
 
 Frames = Callable[..., NDArray[np.uint8]]
 Bundles = Callable[[str], Built]

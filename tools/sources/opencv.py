@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
+SILENT = 0  # of OpenCV's log levels
+
 
 def opencv() -> Any:
     """The package cv2, loaded on demand and set to write nothing to stderr."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's messages; read when the first file is opened
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+        cv2.setLogLevel(SILENT)
+    else:
+        cv2.utils.logging.setLogLevel(SILENT)
     return cv2

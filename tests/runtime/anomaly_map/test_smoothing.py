@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.ndimage
-import torch
 
 from spade_edge.runtime.anomaly_map.regions import blobs
 from spade_edge.runtime.anomaly_map.stitching import Stitching, gaussian_weights
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
 from spade_edge.runtime.geometry.view import View
+
+torch = pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("sigma", [0, 1.5, 4])

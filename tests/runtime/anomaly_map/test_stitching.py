@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.ndimage
-import torch
 from numpy.typing import NDArray
 
 from spade_edge.runtime.anomaly_map.stitching import Stitching, gaussian_weights
 from spade_edge.runtime.geometry.layout import WHOLE, Box, Canvas, Layout
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.preprocessing.mask import Mask
+
+torch = pytest.importorskip("torch")
 
 SMALL = View((64, 64), (64, 64))
 GRID = (16, 16)

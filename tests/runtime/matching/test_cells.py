@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from cards import CARDS, card_of
 from numpy.typing import NDArray
 
@@ -12,6 +11,8 @@ from spade_edge.runtime.matching.cells import CellComparison
 from spade_edge.runtime.matching.coding import Coded, Coder, Coding, Windows
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid
+
+torch = pytest.importorskip("torch")
 
 IMAGES = 4
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from cards import CARDS
 from numpy.typing import NDArray
 
@@ -13,6 +12,8 @@ from spade_edge.runtime.matching.coding import Coded, Coder, Coding, Window, win
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid
+
+torch = pytest.importorskip("torch")
 
 each_card = pytest.mark.parametrize("card", CARDS.values(), ids=CARDS.keys())
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from cards import card_of
 from numpy.typing import NDArray
 
@@ -29,6 +28,8 @@ from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid, by_cell, from_cells
+
+torch = pytest.importorskip("torch")
 
 THREE = card_of((64, 96), (8, 5), (16, 7), (32, 9))  # grids 8 x 12, 4 x 6, 2 x 3
 ONE = card_of((192, 160), (32, 11))  # 6 x 5

@@ -14,12 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-import torchvision
 from command_line import run
 from numpy.typing import NDArray
 
-from spade_edge.export import BACKBONES
 from spade_edge.galleries import Built
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -33,6 +30,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ResNet-18 with random weights, without what a truncated network does not need."""
+    torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     torch.manual_seed(0)
     state = torchvision.models.resnet18(weights=None).state_dict()
     path = tmp_path_factory.mktemp("weights") / "resnet18.pth"
@@ -173,6 +171,7 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         path.unlink()
         if name != "missing":
             path.write_bytes(raw[:-9] if name == "truncated" else raw[:-1] + bytes([raw[-1] ^ 1]))
+    torch = pytest.importorskip("torch")
     state = torch.load(weights, weights_only=True)
     state["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
     torch.save(state, tmp / "nan.pth")
@@ -212,8 +211,8 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "source of another kind": (3, [*score, edge.path, weights], "found .pth"),
         "score threads": (2, [*score, edge.path, frames, "--threads", -1], "--threads"),
         "colliding names": (2, [*score, edge.path, tmp / "collide", "--heatmaps", tmp / "m"], "the same name"),
-        "heat maps into a file": (2, [*score, edge.path, frames, "--heatmaps", weights], "found a file"),
-        "heat maps over the frames": (
+        "anomaly maps into a file": (2, [*score, edge.path, frames, "--heatmaps", weights], "found a file"),
+        "anomaly maps over the frames": (
             2,
             [*score, edge.path, tmp / "collide", "--heatmaps", tmp / "collide"],
             "outside",
@@ -278,7 +277,7 @@ def test_every_mistake_gets_one_line_and_its_exit_code(
         assert out == "" and "Traceback" not in err, (name, out, err)
         # Beside the complaint there may be the size of the bundle, what a frame costs, and progress, nothing else.
         rest = [line for line in re.split(r"[\r\n]+", err) if line and line not in complaint]
-        known = ("the bundle will take", " a frame: about ", "reading images  ")
+        known = ("the bundle will take", " per frame: about ", "reading images  ")
         assert all(any(text in line for text in known) for line in rest), (name, rest)
     assert not (tmp_path / "new.spade").exists() and not (tmp_path / "new.onnx").exists()
 
@@ -292,7 +291,7 @@ def test_a_fault_of_ours_is_one_line_too(
     monkeypatch.setattr(Scorer, "open", fail)
     code, _, err = run(capsys, "score", "--bundle", edge.path, frames)
     assert code == 70 and err.count("\n") == 1
-    assert "a fault in spade-edge itself, RuntimeError: two lines" in err
+    assert "an internal error in spade-edge, RuntimeError: two lines" in err
     monkeypatch.setenv(command.TRACEBACK, "1")
     assert "Traceback" in run(capsys, "score", "--bundle", edge.path, frames)[2]
 
@@ -363,6 +362,9 @@ def test_every_command_and_option_has_help(capsys: Capture) -> None:
         assert name in out and module.__doc__ is not None
         code, text, _ = run(capsys, name, "--help")
         assert code == 0 and module.__doc__.splitlines()[0] in text
+    pytest.importorskip("torch")
+    from spade_edge.export import BACKBONES
+
     assert all(backbone in run(capsys, "export", "--help")[1] for backbone in BACKBONES)
 
 

@@ -48,6 +48,7 @@ def test_requirements_that_are_none(text: str) -> None:
 
 
 def test_this_python() -> None:
+    pytest.importorskip("torch")
     here = Packages.here()
     assert here.versions["spade-edge"] == spade_edge.__version__ and here.python == ">=3.10"
     assert here.versions["numpy"] == metadata.version("numpy")

@@ -69,7 +69,7 @@ def test_a_child_that_keeps_the_pipe_open_does_not_hold_the_doctor(tmp_path: Pat
     reader = reader_of(tmp_path / "fifo")
     child = HOLDS.format(str(tmp_path / "fifo"))
     script = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)"
-    assert Commands(dict(os.environ), afterlife=0.1)([sys.executable, "-c", script], timeout=1).code is None
+    assert Commands(dict(os.environ), grace=0.1)([sys.executable, "-c", script], timeout=1).code is None
     process = int(os.read(reader, 100))
     os.kill(process, signal.SIGKILL)  # it has a session of its own, and was not waited for: it is still there
     os.close(reader)
@@ -156,7 +156,7 @@ def test_the_command_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None
     states = {f"{one['kind']} {one['name']}": one["state"] for one in value["findings"]}
     assert states["providers cpu"] == states["packages spade-edge"] == "ok"
     assert code == (4 if value["problems"] else 0) and err.count("\n") == (1 if value["problems"] else 0)
-    assert not [one for one in value["findings"] if "fault of the doctor's" in one["found"]]
+    assert not [one for one in value["findings"] if "internal error in doctor" in one["found"]]
 
 
 def test_the_doctor_needs_numpy_alone() -> None:

@@ -1,4 +1,4 @@
-"""The picture that explains a verdict: frame, heat map, and for each region the good place it was matched with."""
+"""The picture that explains a verdict: frame, anomaly map, and for each region the good place it was matched with."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def test_the_label_says_the_verdict_and_moves_out_of_a_region_s_way(verdict: str
     calm = np.zeros((224, 224), dtype=np.float32)
     picture = overlay(frame, result_of(calm, whole(frame), verdict=verdict), pixel_threshold=10.0)
     assert (picture[0, -5:] == VERDICT_COLOURS[verdict]).all()
-    assert (picture[:30] == 255).all(axis=2).any()  # words
+    assert (picture[:30] > 200).all(axis=2).any()  # words
     assert (picture[40:] == 60).all()
     region = Region(x=100, y=4, width=30, height=20, score=30.0, mean=20.0, area=600.0)
     moved = overlay(frame, result_of(calm, whole(frame), verdict=verdict, regions=(region,)), pixel_threshold=10.0)

@@ -18,11 +18,12 @@ import pytest
 from command_line import run
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.integrate import trapezoid
 from sklearn import metrics as oracle
 
 from spade_edge.galleries import Built
 from spade_edge.runtime import DataError, FrameResult, Scorer, UsageError
-from spade_edge.tools.evaluation import checkpoint as resumption
+from spade_edge.tools.evaluation import checkpoint
 from spade_edge.tools.evaluation.checkpoint import IDENTITY, PIXELS, RESULTS
 from spade_edge.tools.evaluation.dataset import open_dataset
 from spade_edge.tools.evaluation.evaluator import EXAMPLES, choose, evaluate
@@ -84,7 +85,7 @@ def independent(scorer: Scorer, root: Path) -> dict[str, Any]:
     rate = 1 - np.searchsorted(good, thresholds, side="left") / len(good)
     overlap = np.mean([1 - np.searchsorted(np.sort(r), thresholds, side="left") / len(r) for r in regions], axis=0)
     at = np.append(rate[rate < 0.3], 0.3)
-    area = np.trapezoid(np.append(overlap[rate < 0.3], np.interp(0.3, rate, overlap)), at)
+    area = trapezoid(np.append(overlap[rate < 0.3], np.interp(0.3, rate, overlap)), at)
     return {"scores": scores, "pixel_auroc": oracle.roc_auc_score(truth, value), "aupro": area / 0.3}
 
 
@@ -328,15 +329,15 @@ def test_a_failure_between_the_pixels_and_the_result_counts_nothing_twice(
     scorer: Scorer, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want = figures(evaluate(scorer, open_dataset(dataset)))
-    add = resumption.Checkpoint.add
+    add = checkpoint.Checkpoint.add
 
-    def failing(self: resumption.Checkpoint, result: ImageResult) -> None:
+    def failing(self: checkpoint.Checkpoint, result: ImageResult) -> None:
         if len(self.results) == 6:
             raise MemoryError
         add(self, result)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(resumption.Checkpoint, "add", failing)
+        patch.setattr(checkpoint.Checkpoint, "add", failing)
         evaluate(scorer, open_dataset(dataset), resume=tmp_path / "kept")
     assert figures(evaluate(scorer, open_dataset(dataset), resume=tmp_path / "kept")) == want
 
@@ -347,7 +348,7 @@ def test_going_on_after_the_process_was_killed(
     """The folder as it lay there in the middle: lines that the pixels do not reach to, the last one cut off."""
     want = figures(evaluate(scorer, open_dataset(dataset)))
     now = iter(np.arange(0, 1000, 3.0))  # three seconds a look at the clock: pixels are kept every fourth image
-    monkeypatch.setattr(resumption, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(checkpoint, "monotonic", lambda: float(next(now)))
     copies = []
 
     def copy(what: str, done: int, of: int) -> None:

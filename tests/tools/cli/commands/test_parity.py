@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from altered import replaced
 from command_line import run
 from numpy.typing import NDArray
@@ -23,6 +22,8 @@ from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.geometry.view import View
 from spade_edge.tools.cli.text.parity import stage_lines
 from spade_edge.tools.evaluation.device_parity import ParityStage
+
+torch = pytest.importorskip("torch")
 
 SMALL = View(resize=(64, 64), size=(64, 64))
 

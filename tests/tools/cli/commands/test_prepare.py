@@ -21,7 +21,7 @@ from fake_gpu import CPU, CUDA, NO_KERNEL, TENSORRT, Machine
 from spade_edge.galleries import Built
 from spade_edge.runtime.network.engine_cache import PREPARED
 from spade_edge.runtime.network.provider import Provider
-from spade_edge.tools.cli.progress import SignsOfLife
+from spade_edge.tools.cli.progress import ElapsedTime
 from spade_edge.tools.preparation.engine_build import engine_cache
 from spade_edge.tools.preparation.preparation import prepare as prepare_bundle
 
@@ -40,7 +40,7 @@ def prepare(capsys: Capture, bundle: Path, *arguments: object) -> tuple[int, dic
 
 
 def folders(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache" / "spade-edge" / "engines").glob("*-*/"))
+    return sorted(path for path in (tmp_path / "cache" / "spade-edge" / "engines").glob("*-*") if path.is_dir())
 
 
 def test_an_engine_is_built_in_a_process_of_its_own_and_used_from_then_on(
@@ -185,7 +185,7 @@ def test_a_caller_is_told_how_long_an_engine_has_taken(edge: Built, machine: Mac
 
 
 def test_signs_of_life_are_few_lines_in_a_log_and_one_line_on_a_terminal(capsys: Capture) -> None:
-    log, terminal = SignsOfLife(terminal=False, every=30), SignsOfLife(terminal=True)
+    log, terminal = ElapsedTime(terminal=False, every=30), ElapsedTime(terminal=True)
     for seconds in range(1, 95):
         log(seconds)
     log.end()

@@ -270,7 +270,7 @@ def test_help_shows_the_forms_of_a_source_and_the_defaults(capsys: pytest.Captur
     text = " ".join(capsys.readouterr().out.split())
     for form in ("watch:DIR", "rtsp://", "csi://0", "genicam:SERIAL", "/dev/video0", "stdin", "v4l2src"):
         assert form in text
-    for default in ("apart (10)", "so many seconds (5)", "bit for bit (5)", "previous one (0)"):
+    for default in ("apart (10)", "without a frame (5)", "bit for bit (5)", "previous one (0)"):
         assert default in text
 
 

@@ -186,7 +186,7 @@ def test_changes_follow_each_other_and_can_be_taken_back(capsys: Capture, copy: 
     assert reasons == ["", "step 0", "step 1"] and history[0].read_bytes() == first
     shutil.copyfile(history[0], copy / FILE)
     assert Bundle.open(copy).manifest.threshold.reason == ""
-    # And a rate undoes what was set by hand: the scores of the good images are still there.
+    # And a rate undoes what was set manually: the scores of the good images are still there.
     run(capsys, "threshold", "--bundle", copy, "--score", 99, "--reason", "x")
     assert run(capsys, "threshold", "--bundle", copy, "--false-rejects", "12%", "--reason", "as it was")[0] == 0
     one, other = json.loads(first)["threshold"], json.loads((copy / FILE).read_bytes())["threshold"]
@@ -197,7 +197,7 @@ def test_what_is_printed_after_a_change(capsys: Capture, copy: Path) -> None:
     code, out, _ = run(capsys, "threshold", "--bundle", copy, "--score", 7, "--min-area", 5, "--reason", "small dust")
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].startswith("threshold 7: set by hand; ") and lines[1].endswith(": small dust")
+    assert lines[0].startswith("threshold 7: set manually; ") and lines[1].endswith(": small dust")
     assert lines[2].endswith(", of 5 pixels or more")
 
 
