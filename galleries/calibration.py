@@ -97,7 +97,7 @@ def manual(
     if score is None:
         return changed
     rate, interval = rate_of(evidence(threshold.scores, threshold.duplicates), score)
-    return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set by hand")
+    return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set manually")
 
 
 def evidence(values: Sequence[float], duplicates: Sequence[Sequence[int]]) -> tuple[float, ...]:

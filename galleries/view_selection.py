@@ -114,14 +114,14 @@ def propose(size: tuple[int, int], view: View) -> Proposal:
     """Choose between one view and tiles for a frame or region of (height, width), by how much it would shrink."""
     down, across = (pixels / seen for pixels, seen in zip(size, view.size, strict=True))
     if view.cropped:
-        return Proposal(None, "the model crops what it is given, so it cannot be given tiles")
+        return Proposal(None, "the model crops its input, so it cannot be used with tiles")
     one_view = f"in one view of {view.size[1]}x{view.size[0]}"
-    shrinks = f"{one_view} {size[1]}x{size[0]} pixels shrink {max(down, across):.1f} times"
+    shrinks = f"{one_view}, {size[1]}x{size[0]} pixels shrink {max(down, across):.1f} times"
     squeeze = max(down, across) / min(down, across)
     if squeeze <= SQUEEZED and max(down, across) <= SHRUNK:
         return Proposal(None, shrinks)
     if max(down, across) <= 1:
-        return Proposal(None, f"{one_view} there is room for every one of {size[1]}x{size[0]} pixels")
+        return Proposal(None, f"{one_view}, all {size[1]}x{size[0]} pixels fit without shrinking")
     if squeeze > SQUEEZED:
         one, other = ("width", "height") if across > down else ("height", "width")
         shrinks += f", the {one} {squeeze:.1f} times as much as the {other}"
@@ -130,7 +130,7 @@ def propose(size: tuple[int, int], view: View) -> Proposal:
     while _count(size, tile) > MOST_VIEWS and (larger := _tile(size, view, 1.25 * scale)) != tile:
         scale, tile = 1.25 * scale, larger
     if min(tile) < SMALLEST or _count(size, tile) > MOST_VIEWS:
-        return Proposal(None, f"{shrinks}, but there is no grid of tiles for so low a strip")
+        return Proposal(None, f"{shrinks}, but no grid of tiles fits a strip this narrow")
     scale = max(pixels / seen for pixels, seen in zip(tile, view.size, strict=True))
     return Proposal(tile, f"{shrinks}; in tiles of {tile[1]}x{tile[0]} {scale:.1f} times")
 

@@ -7,7 +7,7 @@
     if result.verdict != "good":
         print(result.reason, result.regions)
 
-`scorer` shows the way of a frame from top to bottom. The rooms in the order of that way:
+`scorer` can be read from top to bottom, as a frame is scored. The rooms in the same order:
 
 - `bundle`: opens and checks the bundle folder
 - `preprocessing`: frame → views

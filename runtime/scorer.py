@@ -1,4 +1,4 @@
-"""The way of a frame, top to bottom: views → network → matching → anomaly map → verdict → result.
+"""A frame from top to bottom: views → network → matching → anomaly map → verdict → result.
 
 Preprocessor   frame                  → views, the network's inputs
 Session        views                  → pyramids, the features of each view

@@ -103,4 +103,4 @@ class Threshold:
             return f"at most {self.rate:.2%} of good frames rejected, certified by {images}"
         if self.basis == EXTRAPOLATED:
             return f"about {self.rate:.2%} of good frames rejected, EXTRAPOLATED from {images}"
-        return f"set by hand; at most {self.rate:.2%} of good frames rejected, counting {images}"
+        return f"set manually; at most {self.rate:.2%} of good frames rejected, counting {images}"

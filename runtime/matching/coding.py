@@ -1,7 +1,7 @@
 """Codes: every feature of the network as an integer from 0 to 127, and the quantities computed from codes.
 
 The gallery of profile `edge` stores one byte per feature, for all channels of all levels. That is a quarter of float32,
-and products of bytes are several times faster. Each level has one step; the codes 0 and 127 are the smallest and the
+and 8-bit products are several times faster. Each level has one step; the codes 0 and 127 are the smallest and the
 largest value of the good images, with a margin. Codes have seven bits because some processors add pairs of 8-bit
 products with saturation at 16 bits. With 0 to 127 on both sides no sum saturates, and every processor computes the same
 integers.

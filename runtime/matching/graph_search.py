@@ -57,7 +57,7 @@ class GraphSearch:
     In each round every query opens the `BEAM` nearest nodes of its list that are not open yet, and computes the
     distances of their neighbours. Algorithm 2 of the paper opens all `ef` nearest nodes one by one; opening several at
     once finds equally near keys even if it stops at the nearest eighth of the list, or after a few rounds. A round is
-    one gather, one product of bytes and a few sorts of short lists, for any number of queries. Distances are integers,
+    one gather, one 8-bit product and a few sorts of short lists, for any number of queries. Distances are integers,
     so a node that is met twice has the same distance, is its own neighbour in the sorted list, and is dropped there. No
     table of visited nodes is needed, and the cost hardly grows with the index.
 

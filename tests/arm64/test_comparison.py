@@ -81,7 +81,7 @@ def test_work_on_bytes_is_compared_on_given_features(edge: Built, frames: Path, 
         (
             "good/products/level0",
             lambda x: np.where(np.arange(x.size).reshape(x.shape) == 7, x + 1, x),
-            "products of b",
+            "8-bit products",
         ),
         (
             "good/codes/level1",

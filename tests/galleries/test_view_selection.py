@@ -626,5 +626,5 @@ def test_arguments_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str]
 
 def test_a_model_that_crops_is_not_proposed_tiles() -> None:
     assert propose((1080, 1920), View((256, 256), (224, 224))) == Proposal(
-        None, "the model crops what it is given, so it cannot be given tiles"
+        None, "the model crops its input, so it cannot be used with tiles"
     )

@@ -34,7 +34,7 @@ def plot(rows: Sequence[dict[str, Any]]) -> str:
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'aria-label="Milliseconds a frame over the number of good images">',
+        'aria-label="Milliseconds per frame over the number of good images">',
         f"<style>{STYLE}</style>",
     ]
     for step in range(5):

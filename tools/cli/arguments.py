@@ -160,7 +160,7 @@ def add_provider(parser: argparse.ArgumentParser, *, names: Sequence[str] = NAME
         gpu.add_argument(
             "--allow-fallback",
             action="store_true",
-            help="if the provider is not available, use cuda or the cpu instead, and say so",
+            help="if the provider is not available, use CUDA or the CPU instead, and say so",
         )
 
 

@@ -1,8 +1,8 @@
 """The `spade-edge` command: parses the command line, and turns every failure into one line and an exit code.
 
     0   done, and every verdict good          3   bad model, bundle, image or weights
-    1   some verdict is not good              4   this machine lacks something: package, provider, camera
-    2   wrong usage                           70  a fault in spade-edge itself
+    1   at least one verdict is not good      4   this machine lacks something: package, provider, camera
+    2   wrong usage                           70  an internal error in spade-edge
 
 Data goes to stdout, everything else to stderr.
 """
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
         return _fail(
-            f"a fault in spade-edge itself, {type(problem).__name__}: {' '.join(str(problem).split())}; "
+            f"an internal error in spade-edge, {type(problem).__name__}: {' '.join(str(problem).split())}; "
             f"run again with {TRACEBACK}=1 and report what it prints",
             INTERNAL_FAULT,
         )

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: as a bar, as lines, or as signs of life."""
+"""Progress of long work on stderr: as a bar, as lines, or as the elapsed time."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def _duration(seconds: float) -> str:
     )
 
 
-class SignsOfLife:
-    """Tells on stderr how long a build has taken: on one line of a terminal, else on a new line now and then.
+class ElapsedTime:
+    """Prints the elapsed time of a build on stderr: on one line of a terminal, else on a new line now and then.
 
     Args:
         terminal: whether stderr is a terminal.

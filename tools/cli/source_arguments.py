@@ -25,13 +25,13 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--stall",
         type=seconds,
         metavar="SECONDS",
-        help=f"report when no frame has come for so many seconds ({STALL:g}); 0 for never, with a triggered camera",
+        help=f"report a stall after this many seconds without a frame ({STALL:g}); 0 for never, for triggered cameras",
     )
     cameras.add_argument(
         "--frozen",
         type=natural,
         metavar="N",
-        help=f"stop judging from the Nth of frames that are identical bit for bit ({FROZEN}); 0 for never",
+        help=f"stop judging at the Nth frame in a row that is identical bit for bit ({FROZEN}); 0 for never",
     )
     frames = parser.add_argument_group("format of the frames")
     frames.add_argument(
@@ -44,7 +44,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--linescan",
         type=lines,
         metavar="LINES",
-        help="the camera delivers blocks of lines: assemble and score strips of so many lines",
+        help="the camera delivers blocks of lines: assemble and score strips of this many lines",
     )
     frames.add_argument(
         "--line-overlap", type=natural, metavar="LINES", help="lines that a strip shares with the previous one (0)"

@@ -81,4 +81,4 @@ def _guarded(kind: str, examined: Callable[[], list[Finding]]) -> list[Finding]:
         return examined()
     except Exception as problem:
         what = f"{type(problem).__name__}: {' '.join(str(problem).split())[:120]}"
-        return [Finding(kind, kind, NOTE, f"not known here, a fault of the doctor: {what}", "report this line")]
+        return [Finding(kind, kind, NOTE, f"not known here, internal error in doctor: {what}", "report this line")]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-AFTERLIFE = 2.0  # seconds to wait for a killed command; one that hangs in a driver never ends
+GRACE = 2.0  # seconds to wait for a killed command; one that hangs in a driver never ends
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")  # the folder of nvpmodel, which is not on every user's PATH
 
 
@@ -33,12 +33,12 @@ class Commands:
 
     Args:
         environment: for the commands; the language of their messages is set to English.
-        afterlife: seconds to wait for a killed command.
+        grace: seconds to wait for a killed command.
     """
 
-    def __init__(self, environment: Mapping[str, str], *, afterlife: float = AFTERLIFE) -> None:
+    def __init__(self, environment: Mapping[str, str], *, grace: float = GRACE) -> None:
         path = os.pathsep.join((environment.get("PATH", os.defpath), *SYSTEM_FOLDERS))
-        self._afterlife = afterlife
+        self._grace = grace
         self._environment = {**environment, "PATH": path, "LC_ALL": "C.UTF-8"}
 
     def __call__(
@@ -59,19 +59,19 @@ class Commands:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            _kill(process, self._afterlife)
+            _kill(process, self._grace)
             return Answer(None, err=f"no answer within {timeout:g} s")
         except BaseException:
-            _kill(process, self._afterlife)
+            _kill(process, self._grace)
             raise
         return Answer(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
-def _kill(process: subprocess.Popen[bytes], afterlife: float) -> None:
+def _kill(process: subprocess.Popen[bytes], grace: float) -> None:
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
     with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=afterlife)
+        process.communicate(timeout=grace)

@@ -58,7 +58,7 @@ def explanation(bundle: Bundle, frame: NDArray[np.uint8], result: FrameResult) -
 
 def _verdict(result: FrameResult) -> str:
     verdict = result.verdict.replace("_", " ")
-    return f"heat map: {verdict}, score {figure(result.score)}, threshold {figure(result.threshold)}"
+    return f"anomaly map: {verdict}, score {figure(result.score)}, threshold {figure(result.threshold)}"
 
 
 def _surroundings(bundle: Bundle, region: Region, size: tuple[int, int]) -> tuple[slice, slice]:

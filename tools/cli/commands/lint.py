@@ -1,4 +1,4 @@
-"""Check whether devices can run an ONNX file, before one of them refuses it; write it for a fixed batch size.
+"""Check whether devices can run an ONNX file, and write it with a fixed batch size if asked.
 
 The graph is checked against what onnxruntime 1.17 and newer read, and against the operator list of TensorRT's parser.
 No GPU is needed or used. Only the device can tell whether an engine can be built, and what it computes.
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         choices=tuple(TARGETS),
-        help="what must be able to run it (default: both; for a quantized file the target it was quantized for)",
+        help="what must be able to run it (default: both; for a quantized file, the target it was quantized for)",
     )
     parser.add_argument(
         "--static", type=path, metavar="FILE", help="if the file passes, write it there with a fixed batch size"
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=positive,
         metavar="N",
-        help="batch size in views: of the file that --static writes, else for the sizes that are checked (4)",
+        help="batch size in views, for the check of tensor sizes (4) and for the file that --static writes",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 

@@ -1,10 +1,10 @@
-"""Prove that this machine, provider or precision gives the results of the workstation.
+"""Verify that this machine, provider or precision gives the results of the workstation.
 
 Without SOURCE, on a device: the bundle's golden frames are scored and compared with the results of the machine that
 built the bundle. With SOURCE, on a workstation: every --bundle is compared with the first one or, with --weights, with
 the network in torch. Bundles of fp32, fp16 and int8 models, built from the same good images, show what each step costs.
 
-All numbers are fractions: the root mean square error of a level, the largest error of distances to two good images
+All numbers are relative: the root mean square error of a level, the largest error of distances to two good images
 (found by exact search), the mean error of the anomaly map, and the error of the score relative to the threshold.
 """
 

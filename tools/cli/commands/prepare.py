@@ -17,7 +17,7 @@ from spade_edge.runtime.network.engine_cache import EngineCache
 from spade_edge.runtime.network.provider import CPU, CUDA, TENSORRT
 from spade_edge.tools.cli.arguments import add_bundle, add_json, add_provider, add_threads, provider
 from spade_edge.tools.cli.opening import LONG
-from spade_edge.tools.cli.progress import SignsOfLife
+from spade_edge.tools.cli.progress import ElapsedTime
 from spade_edge.tools.cli.text.prepare import as_json, lines
 from spade_edge.tools.preparation.preparation import prepare
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    signs = SignsOfLife(terminal=sys.stderr.isatty())
+    elapsed = ElapsedTime(terminal=sys.stderr.isatty())
     try:
         prepared = prepare(
             chosen.bundle,
@@ -41,10 +41,10 @@ def run(chosen: argparse.Namespace) -> int:
             threads=chosen.threads,
             clean=chosen.clean,
             announce=_announce,
-            waiting=signs,
+            waiting=elapsed,
         )
     finally:
-        signs.end()
+        elapsed.end()
     print(json.dumps(as_json(prepared)) if chosen.json else "\n".join(lines(prepared, cpu=chosen.provider == CPU)))
     return 0
 

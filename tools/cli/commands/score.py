@@ -17,7 +17,7 @@ again.
 
 A frame that cannot be read or judged gets the verdict "cannot_judge" with the reason, and the run goes on. If the
 source stops or falls silent, a line with "frame": null reports it. Ctrl-C ends the run after the current frame, with a
-summary on stderr. Exit code 0: every verdict is good; 1: some verdict is not; 4: a camera did not come back.
+summary on stderr. Exit code 0: every verdict is good; 1: at least one is not; 4: a camera did not come back.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ def lines(value: dict[str, Any], measured: Measured, cost: MatchingCost | None) 
         text.append(f"{label:16}{times.p50:9.2f}{times.p90:9.2f}{times.p99:9.2f}{times.largest:9.2f}")
     text.append(f"{'ratio':16}{measured.ratio:9.3f}")
     text.append(f"{'p99 / p50 ratio':16}{measured.spread:9.3f}")
-    text.append("of a frame: " + ", ".join(f"{stage} {time:.2f}" for stage, time in measured.stages.items()))
+    text.append("per frame: " + ", ".join(f"{stage} {time:.2f}" for stage, time in measured.stages.items()))
     if measured.batch is not None:
-        text.append(f"in batches: {measured.batch:.2f} a frame")
+        text.append(f"in batches: {measured.batch:.2f} per frame")
     if memory is not None:
         text.append(
             f"memory: {memory['resident_megabytes']:.0f} MB resident, "
@@ -98,8 +98,9 @@ def lines(value: dict[str, Any], measured: Measured, cost: MatchingCost | None) 
         )
     if cost is not None:
         text.append(
-            f"matching: {cost.byte_products:.0f} million products of bytes, {cost.float_products:.0f} of floats, "
-            f"{cost.gathered:.1f} MB of the gallery and about {cost.keys_gathered:.1f} MB of keys read a frame"
+            f"matching, per frame: {cost.byte_products:.0f} million 8-bit products, "
+            f"{cost.float_products:.0f} million float32 products; "
+            f"{cost.gathered:.1f} MB of the gallery and about {cost.keys_gathered:.1f} MB of keys read"
         )
     found = value["recall"]
     if found is not None:

@@ -69,7 +69,7 @@ def sentence(built: Built) -> str:
 def _views(plan: Plan, chosen: argparse.Namespace) -> list[str]:
     """The cost of the views per frame, and a proposal if other views suit the frames better."""
     gallery = (plan.size - plan.fixed) / len(plan.images)
-    cost = "{0} view{1} a frame: about {2:,.0f} ms of network on this machine, {3:.1f} MB a good image"
+    cost = "{0} view{1} per frame: about {2:,.0f} ms of network on this machine, {3:.1f} MB per good image"
 
     def costs(views: int) -> str:
         each = gallery / len(plan.layout) * views / 1e6

@@ -33,7 +33,7 @@ def lines(evaluation: Evaluation) -> list[str]:
         text.append(_row("all defects, missed", evaluation.missed))
     if evaluation.timings:
         stages = ", ".join(f"{stage} {time:.1f}" for stage, time in evaluation.timings.items() if stage != "total")
-        text.append(f"\n{evaluation.timings['total']:.1f} ms a frame: {stages}")
+        text.append(f"\n{evaluation.timings['total']:.1f} ms per frame: {stages}")
     for note in evaluation.notes:
         text.append(f"note: {note}")
     return text

@@ -31,7 +31,7 @@ def summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left_
     if tally.milliseconds:
         times = tally.milliseconds
         p50, p99 = times.percentile(0.5), times.percentile(0.99)
-        parts.append(f"p50 {p50:.0f}, p99 {p99:.0f}, max {times.largest:.0f} ms a frame")
+        parts.append(f"p50 {p50:.0f}, p99 {p99:.0f}, max {times.largest:.0f} ms per frame")
     parts.append(f"on {runs_on(scorer.session)}")
     parts.append(f"threshold {threshold.score:.4g}, {threshold.basis}: {threshold.rate:.2%} of good frames rejected")
     return "; ".join(parts)
