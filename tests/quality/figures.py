@@ -121,7 +121,7 @@ def _image_auroc(scores: Floats, defective: NDArray[np.bool_], counts: Floats) -
 
 
 def _of_pixels(masks: NDArray[np.bool_], scores: Scores, counts: Floats) -> tuple[Floats, Floats]:
-    """Pixel AUROC, and AUPRO: the mean share of a region that is found, over false-positive rates up to LIMIT."""
+    """Pixel AUROC, and AUPRO: the mean fraction of a region that is found, over false-positive rates up to LIMIT."""
     quantiles = np.linspace(0, 1, LEVELS)
     maps = scores.maps
     edges = np.unique(np.concatenate([np.quantile(part, quantiles) for part in (maps[masks], maps[~masks])]))
@@ -141,7 +141,7 @@ def _of_pixels(masks: NDArray[np.bool_], scores: Scores, counts: Floats) -> tupl
 
 
 def _rates(histograms: Floats) -> Floats:
-    """(R, levels) -> (R, 1 + levels), the share of all that is over a threshold, from 0 to 1."""
+    """(R, levels) -> (R, 1 + levels), the fraction of all that is over a threshold, from 0 to 1."""
     over = np.cumsum(histograms, axis=1)
     return np.pad(over / over[:, -1:], ((0, 0), (1, 0)))
 

@@ -16,7 +16,7 @@ from spade_edge.runtime.network.provider import AUTO, CPU, NAMES, Provider
 def positive(text: str) -> int:
     """A whole number of 1 or more; like the other functions here, a type for argparse."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
     return int(text)
 
 
@@ -53,7 +53,7 @@ def not_negative(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number from 0, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of 0 or more, found {text!r}")
     return value
 
 
@@ -68,7 +68,7 @@ def size(text: str) -> tuple[int, int]:
 def natural(text: str) -> int:
     """A whole number of 0 or more."""
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text!r}")
     return int(text)
 
 
@@ -79,7 +79,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds from 0, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected 0 seconds or more, found {text!r}")
     return value
 
 
@@ -88,7 +88,7 @@ def tries(text: str) -> float:
     if text == "forever":
         return math.inf
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, or forever, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, or forever, found {text!r}")
     return int(text)
 
 

@@ -71,10 +71,10 @@ def open_with(
 
 def runs_on(session: Network) -> str:
     """The execution providers, with the fraction of the network's nodes that each runs."""
-    return provider_shares(session.provider, session.node_fractions)
+    return provider_fractions(session.provider, session.node_fractions)
 
 
-def provider_shares(provider: str, fractions: Mapping[str, float]) -> str:
+def provider_fractions(provider: str, fractions: Mapping[str, float]) -> str:
     """The execution providers, with the fraction of the network's nodes that each runs.
 
     Args:

@@ -9,8 +9,8 @@ shade come from the same lamp as the rest.
     image, mask = render_defect("scratch", 7)     # the same part, scratched
     write_dataset("flange")                       # an MVTec AD folder
 
-Lengths are shares of the flange's half width: x to the right and y down, both 0 in the middle of the bore and about ±1
-at the flange's edges.
+Lengths are fractions of the flange's half width: x to the right and y down, both 0 in the middle of the bore and about
+±1 at the flange's edges.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Scene:
 
     Attributes:
         x, y: (H, W) float32, the pixel's place on the part.
-        pixel: size of a pixel, as a share of the flange's half width.
+        pixel: size of a pixel, as a fraction of the flange's half width.
         turn: of the part against the camera, radians.
         seed: of the textures.
     """
@@ -93,11 +93,11 @@ class Surface:
 
     Attributes:
         height: (H, W), of the surface.
-        part: (H, W), share of each pixel that the part covers.
-        collar: (H, W), share that is the turned collar; the rest is brushed from left to right.
-        zinc: (H, W), share that is a zinc-plated screw; the rest is bare steel.
-        dark: (H, W), share of the light that a hole swallows.
-        lettering: (H, W), share that is stamped.
+        part: (H, W), fraction of each pixel that the part covers.
+        collar: (H, W), fraction that is the turned collar; the rest is brushed from left to right.
+        zinc: (H, W), fraction that is a zinc-plated screw; the rest is bare steel.
+        dark: (H, W), fraction of the light that a hole swallows.
+        lettering: (H, W), fraction that is stamped.
         marks: (H, W), of brush and lathe, mean 0.
     """
 
@@ -348,7 +348,7 @@ def _ramp(inside: Field, width: float) -> Field:
 
 
 def _cover(inside: Field, pixel: float) -> Field:
-    """Share of each pixel that lies inside an edge."""
+    """Fraction of each pixel that lies inside an edge."""
     return np.asarray(np.clip(inside / pixel + 0.5, 0, 1), dtype=np.float32)
 
 

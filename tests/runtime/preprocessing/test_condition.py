@@ -58,7 +58,7 @@ def close(have: Condition, want: Condition) -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_it_is_what_naive_loops_say(shape: tuple[int, int, int, int], masked: bool) -> None:
     rng = np.random.default_rng(sum(shape))
-    views = np.clip(rng.normal(120, 120, shape), 0, 255).astype(np.float32)  # a good share black and white
+    views = np.clip(rng.normal(120, 120, shape), 0, 255).astype(np.float32)  # many pixels black or white
     painted = rng.random(shape[:3]) < 0.4 if masked else None
     close(Condition.of(views, painted), naive(views, painted))
 

@@ -268,7 +268,7 @@ def test_a_map_that_is_not_finite_is_refused() -> None:
 
 
 def naive_area(mask: Mask, size: tuple[int, int], extent: tuple[float, float, float, float], fine: int = 40) -> Map:
-    """What share of each of the map's pixels is defective, by looking at many points inside."""
+    """The fraction of each of the map's pixels that is defective, by looking at many points inside."""
     x, y, width, height = extent
     rows = y + (np.arange(size[0] * fine) + 0.5) * height / (size[0] * fine)
     columns = x + (np.arange(size[1] * fine) + 0.5) * width / (size[1] * fine)

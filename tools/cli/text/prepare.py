@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spade_edge.tools.cli.opening import provider_shares
+from spade_edge.tools.cli.opening import provider_fractions
 from spade_edge.tools.preparation.preparation import Preparation
 
 
@@ -32,7 +32,7 @@ def lines(prepared: Preparation, *, cpu: bool) -> list[str]:
     text = []
     if cpu:
         text.append("the CPU needs no preparation")
-    text.append(f"the network runs on {provider_shares(prepared.provider, prepared.node_fractions)}")
+    text.append(f"the network runs on {provider_fractions(prepared.provider, prepared.node_fractions)}")
     if prepared.engines is not None:
         built = prepared.built_seconds
         text.append(f"{prepared.engines}: engine {'was there already' if built is None else f'built in {built:.0f} s'}")

@@ -232,9 +232,9 @@ REFUSED: dict[str, tuple[list[object], int, str]] = {
     "a score without end": (["--score", "inf"], 2, "expected a finite number as the threshold, found inf"),
     "a pixel of 0": (["--pixel", "0"], 2, "expected a pixel threshold over 0, found 0"),
     "a negative pixel": (["--pixel", "-3"], 2, "expected a pixel threshold over 0, found -3"),
-    "a negative area": (["--min-area", "-1"], 2, "expected a number from 0, found '-1'"),
-    "an area without end": (["--min-area", "inf"], 2, "expected a number from 0"),
-    "an area that is NaN": (["--min-area", "nan"], 2, "expected a number from 0"),
+    "a negative area": (["--min-area", "-1"], 2, "expected a number of 0 or more, found '-1'"),
+    "an area without end": (["--min-area", "inf"], 2, "expected a number of 0 or more"),
+    "an area that is NaN": (["--min-area", "nan"], 2, "expected a number of 0 or more"),
     "no bundle given": ([], 2, "--bundle"),
 }
 
@@ -354,7 +354,7 @@ def test_build_takes_a_rate_and_an_area(
     for arguments, code, says in (
         (["--false-rejects", "1%"], 2, "6 good images certify, found 0.01; take 99 images"),
         (["--false-rejects", "0"], 2, "expected a fraction"),
-        (["--min-area", "-1"], 2, "expected a number from 0"),
+        (["--min-area", "-1"], 2, "expected a number of 0 or more"),
         (["--false-rejects", "1%", "--images", two / "good"], 2, "2 good images certify"),
     ):
         found, out, err = run(capsys, *line[:-1], tmp_path / "new.spade", *arguments)
