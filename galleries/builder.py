@@ -18,7 +18,7 @@ from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_co
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import read_good_images
 from spade_edge.galleries.images import find_images, read_image
-from spade_edge.galleries.index_writer import write_indexes
+from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
 from spade_edge.galleries.leave_one_out import LeaveOneOut, leave_one_out
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
@@ -97,6 +97,8 @@ def build(
     found = find_images(images)
     check_count(images, len(found))
     check_rate(options.rate, len(found))
+    if options.parameters.projection == CODES:
+        import_hnswlib()  # what is missing is said before the work and not after it
     with staging(output) as stage:
         # In a function of its own, at whose end every file of the stage is closed: Windows does not move open ones.
         built = _staged(stage, images, found, model=model, options=options, announce=announce, progress=progress)

@@ -29,7 +29,7 @@ def write_index(keys: NDArray[np.uint8], path: Path) -> None:
     Raises:
         DeviceError: hnswlib is not installed.
     """
-    index = _hnswlib().Index(space="l2", dim=keys.shape[1])
+    index = import_hnswlib().Index(space="l2", dim=keys.shape[1])
     index.init_index(max_elements=len(keys), M=LINKS, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
     index.set_num_threads(1)
     index.add_items(keys.astype(np.float32), np.arange(len(keys)), num_threads=1)
@@ -76,7 +76,7 @@ class HnswlibSearch:
             raise UsageError(f"{bundle}: expected a view from 0 to {len(roles) - 1}, found {view}")
         path = opened.path / opened.manifest.files[roles[view]].name
         known = opened.indexes[view]
-        self._index = _hnswlib().Index(space="l2", dim=known.keys.shape[1])
+        self._index = import_hnswlib().Index(space="l2", dim=known.keys.shape[1])
         self._index.load_index(str(path), max_elements=len(known))
         self._count = len(known)
         if threads is not None:
@@ -106,7 +106,12 @@ class HnswlibSearch:
         )
 
 
-def _hnswlib() -> Any:
+def import_hnswlib() -> Any:
+    """The package.
+
+    Raises:
+        DeviceError: it is not installed.
+    """
     try:
         import hnswlib
     except ModuleNotFoundError:

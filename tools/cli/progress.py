@@ -1,19 +1,9 @@
-"""Progress of long work on stderr: as a bar, as lines, or as the elapsed time."""
+"""Progress of long work on stderr, as lines or as the elapsed time; progress_bar.py has the bar."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from time import monotonic
-from typing import Any
-
-
-def progress(items: Iterable[Any], label: str, unit: str = "image") -> Iterable[Any]:
-    """Wrap the items of a loop in a progress bar with rate and remaining time."""
-    from tqdm import tqdm
-
-    wrapped: Iterable[Any] = tqdm(items, desc=f"{label:<19}", unit=unit, file=sys.stderr, dynamic_ncols=True)
-    return wrapped
 
 
 class ProgressLines:

@@ -296,24 +296,29 @@ def test_a_fault_of_ours_is_one_line_too(
     assert "Traceback" in run(capsys, "score", "--bundle", edge.path, frames)[2]
 
 
-@pytest.mark.parametrize("package", ["torch", "onnxruntime", "cv2", "hnswlib"])
+@pytest.mark.parametrize("package", ["torch", "onnxruntime", "cv2", "hnswlib", "tqdm"])
 def test_a_missing_package_is_named_with_its_extra(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, package: str, edge: Built, good_images: Path, frames: Path,
     model: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    extras = {"torch": "export", "onnxruntime": "cpu", "cv2": "camera", "hnswlib": "galleries"}
+    extras = {"torch": "export", "onnxruntime": "cpu", "cv2": "camera", "hnswlib": "galleries", "tqdm": "galleries"}
+    build = ["build", "--model", model, "--images", good_images, "--output", tmp_path / "b.spade"]
     arguments: dict[str, list[object]] = {
         "torch": ["export", "--output", tmp_path / "m.onnx"],
         "onnxruntime": ["score", "--bundle", edge.path, frames],
         "cv2": ["score", "--bundle", edge.path, frames / "flaw.png"],
-        "hnswlib": ["build", "--model", model, "--images", good_images, "--output", tmp_path / "b.spade"],
+        "hnswlib": build,
+        "tqdm": build,
     }
-    for name in [name for name in sys.modules if name.startswith("spade_edge.export")]:
+    # As if nothing of ours had been imported that imports the package.
+    ours = ("spade_edge.export", "spade_edge.tools.cli.progress_bar")
+    for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     code, out, err = run(capsys, *arguments[package])
     assert code == 4 and out == ""
-    assert f"pip install 'spade-edge[{extras[package]}]'" in err.splitlines()[-1]
+    (line,) = err.splitlines()  # before any work
+    assert f"pip install 'spade-edge[{extras[package]}]'" in line
 
 
 def test_a_reader_that_goes_away_is_no_fault(edge: Built, frames: Path) -> None:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import BuildOptions, build
-    from spade_edge.tools.cli.progress import progress
+    from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
 
     built = build(

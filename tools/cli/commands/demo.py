@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import build
-    from spade_edge.tools.cli.progress import progress
+    from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.demo.parts import write_dataset
     from spade_edge.tools.drawing.nearest import nearest_patch
     from spade_edge.tools.drawing.overlay import overlay

@@ -83,7 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _progress(layers: Iterable[Any]) -> Iterable[Any]:
-    from spade_edge.tools.cli.progress import progress
+    from spade_edge.tools.cli.progress_bar import progress
 
     return progress(layers, "rounding layers", unit="layer")
 

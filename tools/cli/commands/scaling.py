@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.benchmark.scaling import scaling
     from spade_edge.tools.benchmark.scaling_plot import plot
-    from spade_edge.tools.cli.progress import progress
+    from spade_edge.tools.cli.progress_bar import progress
 
     if chosen.output.exists() and not chosen.output.is_dir():
         raise UsageError(f"{chosen.output}: expected a folder to write to, found a file")
