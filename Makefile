@@ -45,7 +45,7 @@ lean: $(DEV) ## test the wheel with numpy and onnxruntime alone, newest and olde
 	$(BIN)/python tests/lean/run.py
 
 versions: $(DEV) ## the tests that need no torch: oldest Python with the lowest versions of the extras, newest Python
-	$(BIN)/python tests/versions.py
+	$(BIN)/python tests/lean/versions.py
 
 docs: $(DEV) ## build the documentation into site/, without network access
 	$(BIN)/python -m mkdocs build --strict

@@ -7,8 +7,6 @@ frames must give the same scores and anomaly maps, and what cannot work must say
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from environments import CONSTRAINTS, ENVIRONMENT, ROOT, find_python
 from packaging.requirements import Requirement
 
 from spade_edge.export import build_pyramid, export_pyramid
@@ -29,11 +28,8 @@ from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.config import Matching
 from spade_edge.tools.demo.parts import render_defect, render_good
 
-ROOT = Path(__file__).resolve().parents[2]
 SCORE = Path(__file__).with_name("score.py")
-CONSTRAINTS = ROOT / "constraints.txt"
 PROFILES = ("edge", "paper")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
 
 
 def main() -> None:
@@ -146,18 +142,6 @@ def lowest(wheel: Path) -> list[str]:
     if len(pins) != 2:
         sys.exit(f"lean: expected one numpy>=… and one onnxruntime>=… in the wheel's metadata, found {bounds}")
     return pins
-
-
-def find_python(*versions: str) -> str | None:
-    """The first of the Pythons that this machine has; a pyenv shim that leads nowhere does not count."""
-    for version in versions:
-        name = f"python{version}"
-        candidates = [shutil.which(name), sys.executable, *Path.home().glob(f".pyenv/versions/{version}*/bin/{name}")]
-        probe = f"import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
-        for python in filter(None, candidates):
-            if subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
-                return str(python)
-    return None
 
 
 def check(folder: Path, label: str, python: str, packages: list[str]) -> dict[str, float]:

@@ -47,26 +47,30 @@ def weights(tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyrami
 
 
 @pytest.fixture(scope="module")
-def exported(
+def made(
     tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid, good_images: Path, weights: Path
-) -> Built:
-    """A bundle with torch's network, which says what weights it is from."""
-    folder = tmp_path_factory.mktemp("fp32")
-    note = {"source": "file", "file": weights.name, "sha256": sha256(weights)}
-    export_pyramid(torch_pyramid, folder / "m.onnx", view=SMALL, weights_note=note)
-    return build(good_images, model=folder / "m.onnx", output=folder / "fp32.spade")
+) -> Callable[[Precision], Built]:
+    """Makes bundles with torch's network, which say what weights it is from."""
+
+    def make(precision: Precision) -> Built:
+        folder = tmp_path_factory.mktemp(precision.name)
+        note = {"source": "file", "file": weights.name, "sha256": sha256(weights)}
+        export_pyramid(torch_pyramid, folder / "m.onnx", view=SMALL, weights_note=note, precision=precision)
+        return build(good_images, model=folder / "m.onnx", output=folder / f"{precision.name}.spade")
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def int8(
-    tmp_path_factory: pytest.TempPathFactory, torch_pyramid: TorchPyramid, good_images: Path, weights: Path
-) -> Built:
+def exported(made: Callable[[Precision], Built]) -> Built:
+    """A bundle with the network as it is."""
+    return made(Precision("fp32"))
+
+
+@pytest.fixture(scope="module")
+def int8(made: Callable[[Precision], Built], good_images: Path) -> Built:
     """`exported` with the network in 8 bits."""
-    folder = tmp_path_factory.mktemp("int8")
-    note = {"source": "file", "file": weights.name, "sha256": sha256(weights)}
-    precision = Precision("int8", views=sample_views(good_images, SMALL))
-    export_pyramid(torch_pyramid, folder / "m.onnx", view=SMALL, weights_note=note, precision=precision)
-    return build(good_images, model=folder / "m.onnx", output=folder / "int8.spade")
+    return made(Precision("int8", views=sample_views(good_images, SMALL)))
 
 
 def test_golden_frames_on_the_machine_that_built_the_bundle(

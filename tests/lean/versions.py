@@ -11,22 +11,19 @@ tried: they take several gigabytes.
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from environments import CONSTRAINTS, ENVIRONMENT, ROOT, find_python
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("cpu", "galleries", "camera")
 TESTS = ("tests/runtime", "tests/galleries", "tests/tools", "tests/packaging/test_floor_plan.py")
 NEEDS_TORCH = ("tests/tools/cli/commands/test_parity.py",)  # others leave out what needs it by themselves
 FOR_TESTS = ("pytest", "pytest-xdist", "scipy", "scikit-learn", "onnx", "ruff", "packaging")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
 
 
 def main() -> None:
@@ -44,16 +41,6 @@ def main() -> None:
     print(f"versions: {ran} environments passed, {len(missing)} left out, {time.monotonic() - started:.0f} s")
 
 
-def find_python(version: str) -> str | None:
-    """The path of a Python of this version that can make environments, or None."""
-    name = f"python{version}"
-    probe = f"import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
-    for python in filter(None, (shutil.which(name), *Path.home().glob(f".pyenv/versions/{version}*/bin/{name}"))):
-        if subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
-            return str(python)
-    return None
-
-
 def try_version(folder: Path, python: str, *, oldest: bool) -> None:
     """Make an environment, install, and run the tests in it."""
     print(f"versions: {folder.name}: making the environment", flush=True)
@@ -61,7 +48,7 @@ def try_version(folder: Path, python: str, *, oldest: bool) -> None:
     own = folder / "bin" / "python"
     pins = lowest() if oldest else []
     constraints = folder / "constraints.txt"
-    lines = [] if oldest else (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = [] if oldest else CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     constraints.write_text("\n".join((*lines, *pins)) + "\n", encoding="utf-8")
     package = f"{ROOT}[{','.join(EXTRAS)}]"
     run([own, "-m", "pip", "install", "--quiet", "--constraint", constraints, "--editable", package, *FOR_TESTS])
