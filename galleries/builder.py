@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -65,10 +66,10 @@ Announce = Callable[[Plan], None]
 
 
 def build(
-    images: Path,
+    images: str | os.PathLike[str],
     *,
-    model: Path,
-    output: Path,
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     options: BuildOptions = BuildOptions(),  # noqa: B008  (frozen)
     announce: Announce = lambda plan: None,
     progress: Progress = lambda items, label: items,
@@ -91,6 +92,7 @@ def build(
             images for the rate.
         DeviceError: a package is missing.
     """
+    images, model, output = Path(images), Path(model), Path(output)
     check_output(output)
     check_outside(output, images)
     output = output.resolve()  # "." has no folder beside it

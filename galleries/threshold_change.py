@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,7 +32,7 @@ class ThresholdChange:
 
 
 def set_threshold(
-    bundle: Path,
+    bundle: str | os.PathLike[str],
     *,
     rate: float | None = None,
     score: float | None = None,
@@ -57,6 +58,7 @@ def set_threshold(
         BundleError: there is no bundle, or its manifest is damaged.
         DataError: the bundle cannot be written.
     """
+    bundle = Path(bundle)
     manifest = Manifest.read(bundle)
     reason = reason.strip()
     threshold = _changed(manifest.threshold, rate=rate, score=score, pixel=pixel, area=area, reason=reason)

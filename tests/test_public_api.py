@@ -111,3 +111,19 @@ def test_parity_and_preparation_are_functions(edge: Built, part: Callable[..., N
         spade_edge.parity([edge.path], [part(0)], provider=spade_edge.Provider("FakeExecutionProvider"))
     prepared = spade_edge.prepare(edge.path, provider=spade_edge.Provider("cpu"))
     assert prepared.golden == 0 and prepared.engines is None and prepared.first_frame > 0
+
+
+def test_a_path_may_be_text_and_a_mistake_is_an_error_of_ours(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    with pytest.raises(spade_edge.DataError):
+        spade_edge.build(absent, model="m.onnx", output=str(tmp_path / "b.spade"))
+    with pytest.raises(spade_edge.BundleError):
+        spade_edge.set_threshold(absent, rate=0.1, reason="a test")
+    with pytest.raises(spade_edge.DataError):
+        spade_edge.open_dataset(absent)
+    with pytest.raises(spade_edge.DataError):
+        spade_edge.evaluate(absent, absent)
+    with pytest.raises(spade_edge.BundleError):
+        spade_edge.golden_parity(absent)
+    with pytest.raises(spade_edge.UsageError):
+        spade_edge.parity([], [])

@@ -13,6 +13,7 @@ their compression changes pixels.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class Dataset:
         return ""
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Find the images of a dataset and their masks, without reading them.
 
     Args:
@@ -105,6 +106,7 @@ def open_dataset(path: Path) -> Dataset:
     Raises:
         DataError: there is no folder of good images, or a folder contains no images.
     """
+    path = Path(path)
     test, masks = _layout(path)
     samples: list[Sample] = []
     used: set[Path] = set()

@@ -114,6 +114,8 @@ def parity(
         DataError: no frames, or other weights than those of the model.
         SpadeError: as for `Scorer.open`.
     """
+    if not bundles:
+        raise UsageError("expected one or more bundles to compare, found none")
     if len(bundles) == 1 and weights is None and provider.name == CPU:
         raise UsageError(
             "expected something to compare the bundle with, found one --bundle alone; add --weights, another --bundle "
