@@ -13,7 +13,7 @@ from spade_edge.runtime.bundle.manifest import Manifest
 
 
 def accepted(stage: Staging, manifest: Manifest, images: Path, *, threads: int | None) -> Scorer:
-    """Write the manifest, open the bundle, and score its first good image.
+    """Write the manifest, open the bundle, and score the first good image that is included.
 
     Args:
         stage: the bundle, complete but for the golden frames.
@@ -26,10 +26,10 @@ def accepted(stage: Staging, manifest: Manifest, images: Path, *, threads: int |
     """
     stage.add_manifest(manifest)
     scorer = Scorer.open(stage.folder, threads=threads)
-    first = images / manifest.names[0]
+    first = images / next(image.name for image in manifest.images if image.included)
     result = scorer(read_image(first))
     # The image is in the gallery and matches itself, so it scores no higher than the images that were left out.
-    if not np.isfinite(result.score) or result.score > max(manifest.threshold.scores):
+    if not np.isfinite(result.score) or result.score > max(image.score for image in manifest.images):
         raise BundleError(
             f"expected the new bundle to find {first.name} good, found score {result.score:.4g}; not written"
         )

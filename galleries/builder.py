@@ -13,6 +13,7 @@ import numpy as np
 
 from spade_edge import __version__
 from spade_edge.galleries.acceptance import accepted
+from spade_edge.galleries.assessment import assess, check_parts
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
@@ -20,7 +21,6 @@ from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import read_good_images
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
-from spade_edge.galleries.leave_one_out import LeaveOneOut, leave_one_out
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
 from spade_edge.galleries.plan import Plan, make_plan
@@ -30,7 +30,7 @@ from spade_edge.galleries.staging import Staging, publish, staging
 from spade_edge.galleries.stopwatch import Stopwatch
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.anomaly_map.stitching import Stitching
-from spade_edge.runtime.bundle.manifest import Manifest, Scales
+from spade_edge.runtime.bundle.manifest import Manifest, Scales, evidence_of
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.matching.config import CODES
 from spade_edge.runtime.matching.gallery import CodedGallery, Features
@@ -60,6 +60,14 @@ class Built:
     skipped: tuple[str, ...]
     former: Path | None
     seconds: Mapping[str, float]
+
+    @property
+    def repeats(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the images of each part that has several."""
+        parts: dict[int, list[str]] = {}
+        for image in self.manifest.images:
+            parts.setdefault(image.group, []).append(image.name)
+        return tuple(tuple(names) for names in parts.values() if len(names) > 1)
 
 
 Announce = Callable[[Plan], None]
@@ -133,7 +141,9 @@ def _staged(
     canvas = Canvas(plan.layout, card.view)
     preprocessor = Preprocessor(canvas, mask=mask)
     good = read_good_images(stage, plan, preprocessor, images, skip_bad=options.skip_bad, progress=progress)
-    check_rate(options.rate, good.distinct)
+    exclusions = [None for _ in good.names]
+    included = np.array([exclusion is None for exclusion in exclusions], bool)
+    check_rate(options.rate, check_parts(images, good.groups, included))
     if mask is not None:
         stage.add_array("mask", mask.looked_at.astype(np.uint8))
     stopwatch.lap("reading")
@@ -142,25 +152,32 @@ def _staged(
     gallery: Features
     searches: list[GraphSearch] = []
     if matching.projection == CODES:
-        gallery, keys = extract_codes(stage, extract, threads=threads, progress=progress)
+        items = np.tile(included, len(plan.layout))
+        gallery, keys = extract_codes(stage, extract, included=items, threads=threads, progress=progress)
         stopwatch.lap("features")
-        indexes = write_indexes(stage, keys, matching.indexes(len(plan.layout)), progress=progress)
+        indexes = write_indexes(stage, keys, matching.indexes(len(plan.layout)), included=items, progress=progress)
         searches = [GraphSearch(index, threads=threads) for index in indexes]
     else:
         gallery = extract_levels(stage, extract, progress=progress)
         stopwatch.lap("features")
-    matcher = Matcher(gallery, matching, searches=searches, threads=threads)
+    matcher = Matcher(gallery, matching, searches=searches, included=included, threads=threads)
     stopwatch.lap("index")
 
     stitching = Stitching(canvas, card.grid(card.levels[0]), sigma=matching.sigma, mask=mask, threads=threads)
-    left_out = leave_one_out(
-        matcher, stitching, duplicates=good.duplicates, scratch=stage.scratch("maps"), progress=progress
+    assessed, baseline = assess(
+        matcher,
+        stitching,
+        groups=good.groups,
+        exclusions=exclusions,
+        scratch=stage.scratch("maps"),
+        progress=progress,
     )
-    _add_baseline(stage, left_out)
+    if baseline is not None:
+        stage.add_array("baseline", baseline)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    threshold = calibrated(left_out, rate=options.rate, area=options.area, duplicates=good.duplicate_groups, now=now)
+    threshold = calibrated(evidence_of(assessed), rate=options.rate, area=options.area, now=now)
     stopwatch.lap("calibration")
-    check_variation(images, gallery, threshold)
+    check_variation(images, gallery, assessed)
 
     manifest = Manifest(
         created=now,
@@ -170,7 +187,8 @@ def _staged(
         deviations=plan.deviations,
         model=card,
         layout=plan.layout,
-        names=good.names,
+        images=assessed,
+        frames=(),
         threshold=threshold,
         limits=good.limits,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
@@ -184,15 +202,10 @@ def _staged(
     return Built(path=stage.folder, manifest=manifest, skipped=good.skipped, former=None, seconds=seconds)
 
 
-def _add_baseline(stage: Staging, left_out: LeaveOneOut) -> None:
-    if left_out.baseline is not None:
-        stage.add_array("expected", left_out.baseline)
-
-
 def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, images: Path) -> Manifest:
     """Add golden frames made from the good image with the median score."""
-    scores = manifest.threshold.scores
-    median = manifest.names[int(np.argsort(scores)[len(scores) // 2])]
+    included = sorted((image.score, image.name) for image in manifest.images if image.included)
+    _, median = included[len(included) // 2]
     golden = add_golden(stage, scorer, read_image(images / median))
     finished = replace(manifest, golden=golden, files=dict(stage.files))
     stage.add_manifest(finished)

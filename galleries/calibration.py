@@ -1,51 +1,44 @@
-"""The threshold from the leave-one-out scores of good images."""
+"""The threshold from the scores of good parts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from spade_edge.galleries.conformal import Limit, limit, lowest_rate, rate_of
-from spade_edge.galleries.duplicates import distinct
-from spade_edge.galleries.leave_one_out import LeaveOneOut
+from spade_edge.galleries.conformal import Limit, limit, lowest_rate, parts_over, rate_of
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES, Evidence
 from spade_edge.runtime.bundle.threshold import EXTRAPOLATED, MANUAL, Threshold
 
-RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)  # listed for comparison
+_SCORES = {
+    IMAGES: "leave-one-out scores of good images",
+    FRAMES: "scores of held-back frames",
+    BOTH: "scores of good images and held-back frames",
+}
 
 
 def calibrated(
-    left_out: LeaveOneOut,
-    *,
-    rate: float | None,
-    area: float,
-    duplicates: Sequence[Sequence[int]],
-    now: str,
-    reason: str = "",
+    evidence: Evidence, *, rate: float | None, area: float, now: str, reason: str = "", source: str = IMAGES
 ) -> Threshold:
     """Find the thresholds for a false-reject rate.
 
-    Only the largest score of a group of duplicates counts: a part photographed ten times is one piece of evidence.
-
     Args:
-        left_out: leave-one-out scores and map maxima.
-        rate: fraction of good frames that may be rejected; None for the lowest that can be certified.
+        evidence: scores and map maxima of good parts.
+        rate: fraction of good frames that may be rejected; None for `default_rate`.
         area: of the smallest region that is reported, in frame pixels.
-        duplicates: groups of image numbers.
         now: UTC, ISO 8601.
         reason: why, for people to read.
+        source: where the evidence comes from; see `Threshold`.
 
     Raises:
-        UsageError: a rate out of range, or too low to be extrapolated from so few images.
+        UsageError: a rate out of range, or too low to be extrapolated from so few parts.
     """
-    scores = evidence(left_out.scores, duplicates)
-    found = limit(scores, rate=rate)
-    complete = len(left_out.map_maxima) == len(left_out.scores)
-    map_maxima = evidence(left_out.map_maxima, duplicates) if complete else left_out.map_maxima
-    wanted = lowest_rate(len(scores)) if rate is None else rate
-    pixel = limit(map_maxima, rate=wanted if complete else max(wanted, lowest_rate(len(map_maxima))))
+    wanted = default_rate(evidence) if rate is None else rate
+    found = limit(evidence, rate=wanted)
+    maps = evidence.of_maps
+    complete = maps.parts == evidence.parts
+    pixel = limit(maps, rate=wanted if complete else max(wanted, lowest_rate(maps.parts)))
     return Threshold(
         score=found.value,
         pixel=pixel.value,
@@ -53,35 +46,27 @@ def calibrated(
         rate=found.rate,
         interval=found.interval,
         basis=found.basis,
-        method=_method(found, len(scores)),
+        method=_method(found, evidence, source),
         set=now,
         reason=reason,
-        scores=left_out.scores,
-        map_maxima=left_out.map_maxima,
-        duplicates=tuple(tuple(group) for group in duplicates),
+        source=source,
+        parts=evidence.parts,
     )
 
 
-def recalibrated(threshold: Threshold, *, rate: float, now: str, reason: str) -> Threshold:
-    """Choose another rate; see `calibrated`."""
-    left_out = LeaveOneOut(threshold.scores, threshold.map_maxima)
-    duplicates = threshold.duplicates
-    return calibrated(left_out, rate=rate, area=threshold.area, duplicates=duplicates, now=now, reason=reason)
-
-
-def alternatives(threshold: Threshold) -> list[Threshold]:
-    """The thresholds for other rates, `RATES`, as far as the good images are enough for them."""
-    found: list[Threshold] = []
-    for rate in RATES:
-        try:
-            found.append(recalibrated(threshold, rate=rate, now="", reason=""))
-        except UsageError:
-            break  # too few images to extrapolate; lower rates would need even more
-    return found
+def default_rate(evidence: Evidence) -> float:
+    """The rate that a build chooses: the lowest that the parts can certify."""
+    return lowest_rate(evidence.parts)
 
 
 def manual(
-    threshold: Threshold, *, now: str, reason: str, score: float | None = None, pixel: float | None = None
+    threshold: Threshold,
+    evidence: Evidence,
+    *,
+    now: str,
+    reason: str,
+    score: float | None = None,
+    pixel: float | None = None,
 ) -> Threshold:
     """Set the score threshold, the pixel threshold, or both; None leaves a value as it is.
 
@@ -96,20 +81,17 @@ def manual(
     changed = replace(threshold, pixel=threshold.pixel if pixel is None else pixel, set=now, reason=reason)
     if score is None:
         return changed
-    rate, interval = rate_of(evidence(threshold.scores, threshold.duplicates), score)
+    rate, interval = rate_of(evidence, score)
     return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set manually")
 
 
-def evidence(values: Sequence[float], duplicates: Sequence[Sequence[int]]) -> tuple[float, ...]:
-    """One value for each distinct part: the largest of a group of duplicates, and those of all other images."""
-    return tuple(max(values[image] for image in part) for part in distinct(len(values), duplicates))
-
-
-def _method(found: Limit, count: int) -> str:
+def _method(found: Limit, evidence: Evidence, source: str) -> str:
     if found.basis == EXTRAPOLATED:
-        return f"exponential tail of {count} leave-one-out scores of good images"
-    rank = round((count + 1) * (1 - found.rate))
-    place = count + 1 - rank
+        return f"exponential tail of {evidence.parts} {_SCORES[source]}"
+    higher = parts_over(evidence, found.value)
+    if len(evidence.scores) > evidence.parts:
+        return f"{higher:.3g} of {evidence.parts} parts higher, by {len(evidence.scores)} {_SCORES[source]}"
+    place = int(higher) + 1
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place % 100 not in (11, 12, 13) else 0, "th")
     which = "largest" if place == 1 else f"{place}{ending} largest"
-    return f"{which} of {count} leave-one-out scores of good images"
+    return f"{which} of {evidence.parts} {_SCORES[source]}"

@@ -7,19 +7,22 @@ correction: a larger gallery can only reduce distances, so with the new frame ad
 score higher than its leave-one-out score. For scores over a baseline, for approximate search, and where only the K
 nearest images count, it is measured, not proved: docs/architecture.md. Beyond the largest score the tail is assumed to
 be exponential; with a heavier tail more good frames are rejected than stated.
+
+Parts are what is exchangeable, not images: several images of a part share the weight of one (`Evidence`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spade_edge.galleries.binomial import CONFIDENCE, beta_quantile, clopper_pearson
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.bundle.evidence import Evidence
 from spade_edge.runtime.bundle.threshold import CERTIFIED, EXTRAPOLATED
 
 FEWEST = 10  # scores needed to extrapolate a tail
@@ -54,55 +57,62 @@ def images_needed(rate: float) -> int:
 
 
 def check_rate(rate: float | None, count: int) -> None:
-    """Refuse a rate that is too low for this number of images, before the long work starts.
+    """Refuse a rate that is too low for this number of parts, before the long work starts.
 
     Raises:
         UsageError: as for `limit`.
     """
-    limit(range(1, count + 1), rate=rate)
+    if rate is not None:
+        _check(rate, count)
 
 
-def limit(scores: Sequence[float], *, rate: float | None = None) -> Limit:
+def limit(evidence: Evidence, *, rate: float) -> Limit:
     """Find the threshold for a false-reject rate.
 
     Args:
-        scores: leave-one-out scores of good images.
-        rate: over 0 and under 1; None for the lowest that these images can certify.
+        evidence: scores of good parts.
+        rate: over 0 and under 1.
 
     Raises:
-        UsageError: a rate out of range, or too low to be extrapolated from so few images.
+        UsageError: a rate out of range, or too low to be extrapolated from so few parts.
     """
-    ordered = np.sort(np.asarray(scores, np.float64))
-    count = len(ordered)
-    wanted = lowest_rate(count) if rate is None else rate
-    if not 0 < wanted < 1:
-        raise UsageError(f"expected a false-reject rate over 0 and under 1, found {wanted:g}")
-    rank = math.ceil((count + 1) * (1 - wanted) - 1e-9)
-    if rank <= count:
-        rank = max(rank, 1)
-        over = count + 1 - rank
-        return Limit(
-            value=float(ordered[rank - 1]),
-            rate=over / (count + 1),
-            basis=CERTIFIED,
-            interval=_beta_interval(over, rank),
-        )
-    if count < FEWEST:
+    count = evidence.parts
+    _check(rate, count)
+    needed = (count + 1) * (1 - rate) - 1e-9  # parts that must not score higher
+    if needed > count:
+        return _extrapolated(np.sort(evidence.of_parts), rate)
+    scores = np.asarray(evidence.scores, np.float64)
+    order = np.argsort(scores, kind="stable")
+    up_to = np.cumsum(np.asarray(evidence.weights)[order])
+    value = float(scores[order[int(np.searchsorted(up_to, needed - 1e-9))]])
+    over = parts_over(evidence, value) + 1
+    return Limit(value=value, rate=over / (count + 1), basis=CERTIFIED, interval=_beta_interval(over, count))
+
+
+def rate_of(evidence: Evidence, value: float) -> tuple[float, tuple[float, float]]:
+    """The rate of a manual threshold and its 95 % confidence interval, by counting."""
+    count, over = evidence.parts, parts_over(evidence, value)
+    low, high = clopper_pearson(math.floor(over), count)[0], clopper_pearson(math.ceil(over), count)[1]
+    return (over + 1) / (count + 1), (low, high)
+
+
+def parts_over(evidence: Evidence, value: float) -> float:
+    """The number of parts that score higher than a value; of a part with m scores, each counts 1 / m."""
+    scores, weights = np.asarray(evidence.scores), np.asarray(evidence.weights)
+    return float(round(weights[scores > value].sum(), 9))  # a sum of thirds is a whole number again
+
+
+def _check(rate: float, count: int) -> None:
+    if not 0 < rate < 1:
+        raise UsageError(f"expected a false-reject rate over 0 and under 1, found {rate:g}")
+    if count < FEWEST and rate < lowest_rate(count) - 1e-9:
         raise UsageError(
             f"expected a false-reject rate of at least {lowest_rate(count):.3g}, which {count} good images certify, "
-            f"found {wanted:g}; take {images_needed(wanted):,} images for that, or {FEWEST} for an extrapolation"
+            f"found {rate:g}; take {images_needed(rate):,} images for that, or {FEWEST} for an extrapolation"
         )
-    return _extrapolated(ordered, wanted)
 
 
-def rate_of(scores: Sequence[float], value: float) -> tuple[float, tuple[float, float]]:
-    """The rate of a manual threshold and its 95 % confidence interval, by counting."""
-    count = len(scores)
-    over = int(np.count_nonzero(np.asarray(scores) > value))
-    return (over + 1) / (count + 1), clopper_pearson(over, count)
-
-
-def _extrapolated(ordered: np.ndarray[tuple[int], np.dtype[np.float64]], rate: float) -> Limit:
+def _extrapolated(ordered: NDArray[np.float64], rate: float) -> Limit:
     """Fit an exponential distribution to the excess of the largest scores, and extrapolate it to the rate."""
     count = len(ordered)
     tail = max(5, int(TAIL * count))
@@ -129,7 +139,12 @@ def _chi_squared(degrees: int, probability: float) -> float:
     return degrees * float(1 - spread + normal * math.sqrt(spread)) ** 3
 
 
-@lru_cache(maxsize=64)  # the same for every threshold of a number of images
-def _beta_interval(over: int, under: int) -> tuple[float, float]:
-    """Interval of the rate over the `under`-th of `over + under - 1` ordered scores, which is Beta(over, under)."""
-    return beta_quantile(over, under, _SIDE), beta_quantile(over, under, 1 - _SIDE)
+@lru_cache(maxsize=64)  # the same for every threshold of a number of parts
+def _beta_interval(over: float, count: int) -> tuple[float, float]:
+    """Interval of the rate over the k-th of n ordered scores, which is Beta(over, n + 1 - over) with over = n + 1 - k.
+
+    Where parts have several scores, `over` need not be a whole number; the interval is then that of the whole numbers
+    around it.
+    """
+    few, many = max(1, math.floor(over)), min(count, math.ceil(over))
+    return beta_quantile(few, count + 1 - few, _SIDE), beta_quantile(many, count + 1 - many, 1 - _SIDE)

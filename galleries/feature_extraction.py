@@ -57,19 +57,27 @@ class FeatureExtractor:
 
 
 def extract_codes(
-    stage: Staging, extract: FeatureExtractor, *, threads: int | None, progress: Progress
+    stage: Staging, extract: FeatureExtractor, *, included: NDArray[np.bool_], threads: int | None, progress: Progress
 ) -> tuple[CodedGallery, NDArray[np.uint8]]:
     """Run the network on each view and store the features as codes.
 
-    The coding is fitted to a tenth of the gallery items, evenly spaced. Only those are ever held in float32; every item
-    is coded as soon as it is extracted.
+    The coding is fitted to a tenth of the included gallery items, evenly spaced. Only those are ever held in float32;
+    every item is coded as soon as it is extracted.
+
+    Args:
+        stage: the bundle.
+        extract: the features.
+        included: (items,) bool, the items to fit the coding to.
+        threads: of the coding.
+        progress: wraps the items, with a label.
 
     Returns:
         the gallery, mapped from its files, and the keys of its cells, (items * cells, D) uint8.
     """
     card, count = extract.card, len(extract)
-    some = min(count, MOST, max(FEWEST, int(count * FITTED)))
-    fitted = np.unique(np.linspace(0, count - 1, some).round().astype(int)).tolist()
+    known = np.flatnonzero(included)
+    some = min(len(known), MOST, max(FEWEST, int(len(known) * FITTED)))
+    fitted = np.unique(known[np.linspace(0, len(known) - 1, some).round().astype(int)]).tolist()
     extracted = {item: extract(item) for item in progress(fitted, "fitting the coding")}
     coding = fit_coding(list(extracted.values()), card)
     coder = Coder(card, coding, threads=threads)
@@ -79,14 +87,14 @@ def extract_codes(
     for level in card.levels:
         arrays.create(level.output, (count, card.positions(level), level.channels), np.uint8)
     arrays.create("squares", (count * cells, card.side**2), np.float32)
-    arrays.create("images", (count, card.image_channels), np.float32)
+    arrays.create("descriptors", (count, card.image_channels), np.float32)
     keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
     for item in progress(range(count), "extracting features"):
         pyramid = extracted.pop(item) if item in extracted else extract(item)
         coded = coder([pyramid])
         for level, codes in zip(card.levels, coded.levels, strict=True):
             arrays[level.output][item] = codes[0]
-        arrays["images"][item] = pyramid.descriptor
+        arrays["descriptors"][item] = pyramid.descriptor
         own = slice(item * cells, (item + 1) * cells)
         arrays["squares"][own] = coder.windows(coded).squares
         keys[own] = coded.keys
@@ -95,7 +103,7 @@ def extract_codes(
     gallery = CodedGallery(
         card=card,
         levels=tuple(mapped[level.output] for level in card.levels),
-        descriptors=mapped["images"],
+        descriptors=mapped["descriptors"],
         names=extract.names,
         coding=coding,
         squares=mapped["squares"],
@@ -114,7 +122,7 @@ def extract_levels(stage: Staging, extract: FeatureExtractor, *, progress: Progr
     for level in card.levels:
         arrays.create(level.output, (count, *card.grid(level), level.channels), np.float32)
     arrays.create("squares", (count, *card.grid(card.levels[0])), np.float32)
-    arrays.create("images", (count, card.image_channels), np.float32)
+    arrays.create("descriptors", (count, card.image_channels), np.float32)
     for item in progress(range(count), "extracting features"):
         pyramid = extract(item)
         if not all(np.isfinite(level).all() for level in pyramid.levels):
@@ -122,13 +130,13 @@ def extract_levels(stage: Staging, extract: FeatureExtractor, *, progress: Progr
             raise ModelError(f"expected finite features of {name}, found others; export the model again")
         for level, values in zip(card.levels, pyramid.levels, strict=True):
             arrays[level.output][item] = values
-        arrays["images"][item] = pyramid.descriptor
+        arrays["descriptors"][item] = pyramid.descriptor
         arrays["squares"][item] = squared_lengths(pyramid)
     mapped = arrays.finish()
     return Gallery(
         card=card,
         levels=tuple(mapped[level.output] for level in card.levels),
-        descriptors=mapped["images"],
+        descriptors=mapped["descriptors"],
         names=extract.names,
         squares=mapped["squares"],
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.duplicates import distinct, groups, near_duplicates
+from spade_edge.galleries.duplicates import groups as duplicate_groups
+from spade_edge.galleries.duplicates import near_duplicates
 from spade_edge.galleries.images import read_image
 from spade_edge.galleries.plan import THUMBNAIL, Plan
 from spade_edge.galleries.progress import Progress
@@ -30,25 +31,15 @@ class GoodImages:
         names: relative to their folder.
         skipped: what is wrong with each of the others.
         views: a file without a header, (N, views, H, W, 3) float32 BGR, 0 to 255.
-        duplicates: (N, N) bool, pairs that show the same part in the same place; true on the diagonal.
+        groups: for each image, the number of the part that it shows.
         limits: within which a frame is like these images.
     """
 
     names: tuple[str, ...]
     skipped: tuple[str, ...]
     views: Path
-    duplicates: NDArray[np.bool_]
+    groups: tuple[int, ...]
     limits: Limits
-
-    @property
-    def duplicate_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of images, by number, that show the same."""
-        return groups(self.duplicates)
-
-    @property
-    def distinct(self) -> int:
-        """Distinct parts: a group of duplicates counts once."""
-        return len(distinct(len(self.names), self.duplicate_groups))
 
 
 def read_good_images(
@@ -90,9 +81,17 @@ def read_good_images(
         names=tuple(names),
         skipped=tuple(complaints),
         views=path_of_views,
-        duplicates=near_duplicates(items, len(names)),
+        groups=_numbers(duplicate_groups(near_duplicates(items, len(names))), len(names)),
         limits=Limits.learned(conditions),
     )
+
+
+def _numbers(groups: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
+    found = list(range(count))
+    for group in groups:
+        for image in group:
+            found[image] = group[0]
+    return tuple(found)
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -20,8 +20,8 @@ EF_CONSTRUCTION = 60  # more takes longer without better results; measured in do
 SEED = 100
 
 
-def write_index(keys: NDArray[np.uint8], path: Path) -> None:
-    """Build an index over keys (n, D) uint8, labelled 0 to n - 1, and write it in hnswlib's file format.
+def write_index(keys: NDArray[np.uint8], path: Path, *, labels: NDArray[np.int64] | None = None) -> None:
+    """Build an index over keys (n, D) uint8 and write it in hnswlib's file format. Labels are 0 to n - 1 unless given.
 
     hnswlib stores float32, which represents uint8 exactly. One thread adds the keys in order, so the same keys give the
     same file.
@@ -32,23 +32,28 @@ def write_index(keys: NDArray[np.uint8], path: Path) -> None:
     index = import_hnswlib().Index(space="l2", dim=keys.shape[1])
     index.init_index(max_elements=len(keys), M=LINKS, ef_construction=EF_CONSTRUCTION, random_seed=SEED)
     index.set_num_threads(1)
-    index.add_items(keys.astype(np.float32), np.arange(len(keys)), num_threads=1)
+    index.add_items(keys.astype(np.float32), np.arange(len(keys)) if labels is None else labels, num_threads=1)
     index.save_index(str(path))
 
 
-def write_indexes(stage: Staging, keys: NDArray[np.uint8], count: int, *, progress: Progress) -> list[Index]:
+def write_indexes(
+    stage: Staging, keys: NDArray[np.uint8], count: int, *, included: NDArray[np.bool_], progress: Progress
+) -> list[Index]:
     """Add the indexes of a bundle: one over all cells, or one per view over the cells of that view.
 
     Args:
         stage: the bundle.
         keys: (items * cells, D) uint8; the cells of a view lie together.
         count: of indexes.
+        included: (items,) bool; cells of other items are left out, and the labels of the rest stay.
         progress: wraps the parts of the keys, with a label.
     """
     indexes = []
-    for number, own in enumerate(progress(np.split(keys, count), "indexing cells"), start=1):
+    kept = np.repeat(included, len(keys) // len(included))
+    for number, own in enumerate(progress(np.split(np.arange(len(keys)), count), "indexing cells"), start=1):
+        labels = np.flatnonzero(kept[own])
         scratch = stage.scratch("index.hnsw")
-        write_index(own, scratch)
+        write_index(keys[own[labels]], scratch, labels=labels)
         indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
     return indexes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from spade_edge.galleries.plan import Plan
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import DataError, ModelError
-from spade_edge.runtime.bundle.threshold import Threshold
+from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.matching.gallery import Features
 
@@ -46,13 +47,14 @@ def check_room(folder: Path, plan: Plan) -> None:
         )
 
 
-def check_variation(folder: Path, gallery: Features, threshold: Threshold) -> None:
+def check_variation(folder: Path, gallery: Features, images: Sequence[GoodImage]) -> None:
     """Refuse images that are all the same to the network.
 
     Raises:
         DataError: the largest anomaly map of a good image is practically zero.
     """
-    if max(threshold.map_maxima) <= STILL * float(gallery.squares_of(0).mean()):
+    maxima = [image.map_maximum for image in images if image.map_maximum is not None]
+    if max(maxima) <= STILL * float(gallery.squares_of(0).mean()):
         raise DataError(
             f"{folder}: expected good images that differ a little, found {len(gallery)} that are the same "
             "to the network, so that any other frame would be a defect; is the camera frozen or covered?"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from spade_edge.galleries.calibration import manual, recalibrated
+from spade_edge.galleries.calibration import calibrated, manual
 from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -42,7 +42,7 @@ def set_threshold(
 ) -> ThresholdChange:
     """Change the threshold of a bundle in one step. None leaves a value as it is.
 
-    A rate is turned into thresholds by the leave-one-out scores that the bundle keeps. Scorers that are already open
+    A rate is turned into thresholds by the scores of good parts that the bundle keeps. Scorers that are already open
     keep the threshold that they were opened with.
 
     Args:
@@ -61,7 +61,7 @@ def set_threshold(
     bundle = Path(bundle)
     manifest = Manifest.read(bundle)
     reason = reason.strip()
-    threshold = _changed(manifest.threshold, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
+    threshold = _changed(manifest, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
     if not reason:
         raise UsageError("expected a reason for the change, found none: it is kept with it; give --reason TEXT")
     former = replace_manifest(bundle, replace(manifest, threshold=threshold))
@@ -70,7 +70,7 @@ def set_threshold(
 
 
 def _changed(
-    threshold: Threshold,
+    manifest: Manifest,
     *,
     rate: float | None,
     score: float | None,
@@ -86,12 +86,15 @@ def _changed(
             "expected a rate or manual values, found both; leave out --false-rejects, or --score and --pixel"
         )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    threshold, evidence = manifest.threshold, manifest.evidence
     if area is not None:
         if not (math.isfinite(area) and area >= 0):
             raise UsageError(f"expected an area of 0 frame pixels or more, found {area:g}")
         threshold = replace(threshold, area=area, set=now, reason=reason)
     if rate is not None:
-        threshold = recalibrated(threshold, rate=rate, now=now, reason=reason)
+        threshold = calibrated(
+            evidence, rate=rate, area=threshold.area, now=now, reason=reason, source=threshold.source
+        )
     if is_manual:
-        threshold = manual(threshold, score=score, pixel=pixel, now=now, reason=reason)
+        threshold = manual(threshold, evidence, score=score, pixel=pixel, now=now, reason=reason)
     return threshold

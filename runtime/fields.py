@@ -56,6 +56,11 @@ class Fields:
         """Take a finite number."""
         return float(self._take(name, "a finite number", _finite))
 
+    def number_or_none(self, name: str) -> float | None:
+        """Take a finite number, or null."""
+        value = self._take(name, "a finite number or null", lambda v: v is None or _finite(v))
+        return None if value is None else float(value)
+
     def integers(self, name: str, *, count: int | None = None, least: int = 0, most: int = 2**31) -> tuple[int, ...]:
         many = "" if count is None else f"{count} "
         whole = _whole(least, most)
@@ -104,6 +109,13 @@ class Fields:
     def object(self, name: str) -> Fields:
         value = self._take(name, "a JSON object", lambda v: isinstance(v, dict))
         return Fields(value, where=f"{self._where}: {name}", error=self._error)
+
+    def object_or_none(self, name: str) -> Fields | None:
+        """Take a JSON object, or null."""
+        if self._values.get(name, ...) is None:
+            self.nothing(name)
+            return None
+        return self.object(name)
 
     def open_object(self, name: str) -> dict[str, Any]:
         """Take an object whose fields are information for people; the runtime does not use them."""

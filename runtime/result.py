@@ -66,9 +66,13 @@ class FrameResult:
 
     Attributes:
         score: image score, larger is worse: the mean of the highest anomaly-map values after subtracting the map
-            expected of good parts. It is never clipped and may be negative. If the bundle scores by global descriptors,
-            it is a squared distance.
+            expected of good parts. It is never clipped. A negative score means that the frame differs less from the
+            good images than they usually differ from each other, even where it differs most. If the bundle scores by
+            global descriptors, it is a squared distance.
         threshold: the bundle's threshold; a higher score is a defect.
+        pixel_threshold: the bundle's threshold of the anomaly map; regions are drawn above it.
+        p: fraction of good parts that score as high or higher, (k + 1) / (n + 1) with k of n parts in the evidence for
+            the threshold; see `spade_edge.runtime.bundle.evidence`.
         verdict: "good", "defect" or "cannot_judge".
         reason: one short sentence why the verdict is not good; empty if it is.
         heatmap: (h, w) float32, the anomaly map: smoothed squared distances, never rescaled, at the resolution of the
@@ -85,6 +89,8 @@ class FrameResult:
 
     score: float
     threshold: float
+    pixel_threshold: float
+    p: float
     verdict: str
     reason: str
     heatmap: NDArray[np.float32]

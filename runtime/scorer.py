@@ -62,6 +62,7 @@ class Scorer:
         self.matcher = matcher
         self.session = session
         self.canvas = bundle.manifest.canvas
+        self._evidence = bundle.manifest.evidence
         self.preprocessor = Preprocessor(self.canvas, mask=bundle.mask)
         try:
             self.stitching = Stitching(
@@ -112,6 +113,7 @@ class Scorer:
             bundle.gallery,
             bundle.manifest.matching,
             indexes=bundle.indexes,
+            included=bundle.manifest.included,
             search=search,
             searches=searches,
             threads=threads,
@@ -289,6 +291,8 @@ class Scorer:
         return FrameResult(
             score=score,
             threshold=threshold.score,
+            pixel_threshold=threshold.pixel,
+            p=self._evidence.p(score),
             verdict=verdict,
             reason=reason,
             heatmap=heatmap,

@@ -102,7 +102,7 @@ VIEWS = {
     "shared, exact": (TILES, replace(EDGE, search="exact", kappa=2)),
     "shared, no codes": (TILES, NO_CODES),
     "per-view, no codes": (TILES, replace(NO_CODES, gallery="per-view")),
-    "regions, vectors": (Views(regions=REGIONS), replace(EDGE, neighbours=3, image_score="vectors")),
+    "regions, vectors": (Views(regions=REGIONS), replace(EDGE, neighbours=3, image_score="descriptors")),
     "regions, per-view": (Views(regions=REGIONS), replace(EDGE, gallery="per-view")),
     "tiles in regions": (Views(regions=REGIONS, tile=(24, 32), overlap=4), EDGE),
     "masked": (TILES, EDGE),

@@ -72,7 +72,7 @@ class Bundle:
         for payload in manifest.files.values():
             _check(path, payload, hashes=verify == "hashes")
         card, count = manifest.model, len(manifest.names) * len(manifest.layout)
-        descriptors = _finite(path, manifest.files["images"], (count, card.image_channels))
+        descriptors = _finite(path, manifest.files["descriptors"], (count, card.image_channels))
         indexes: tuple[Index, ...] = ()
         if manifest.scales is None:
             gallery: Features = Gallery(
@@ -94,8 +94,8 @@ class Bundle:
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
             mask=_mask(path, manifest),
-            baseline=_finite(path, manifest.files["expected"], manifest.canvas.size)
-            if "expected" in manifest.files
+            baseline=_finite(path, manifest.files["baseline"], manifest.canvas.size)
+            if "baseline" in manifest.files
             else None,
             golden=_golden(path, manifest) if manifest.golden else None,
         )
@@ -107,12 +107,13 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
     cells = card.cells
     roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
     indexes = tuple(Index.read(path / files[role].name) for role in roles)
-    each = count * cells // len(roles)
+    items = np.tile(manifest.included, len(manifest.layout) // len(roles))
+    indexed = np.flatnonzero(np.repeat(items, cells))
     for role, index in zip(roles, indexes, strict=True):
-        if len(index) != each or index.keys.shape[1] != dimensions:
+        if index.keys.shape[1] != dimensions or not np.array_equal(np.sort(index.labels), indexed):
             raise BundleError(
-                f"{path / files[role].name}: expected {each} cells with keys of {dimensions} numbers, "
-                f"found {len(index)} with {index.keys.shape[1]}; {REPAIR}"
+                f"{path / files[role].name}: expected the {len(indexed)} cells of the included images with keys of "
+                f"{dimensions} numbers, found {len(index)} cells with {index.keys.shape[1]}; {REPAIR}"
             )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
     weights = _array(path, files["key_weights"], (record, dimensions), np.int8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES, Evidence
+from spade_edge.runtime.bundle.good_image import GoodImage
+from spade_edge.runtime.bundle.held_back_frame import HeldBackFrame
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.digest import BUNDLE_MARK
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
@@ -27,7 +31,7 @@ from spade_edge.runtime.result import VERDICTS
 
 FILE = BUNDLE_MARK
 HISTORY = "history"
-SCHEMA = 5
+SCHEMA = 6
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
@@ -113,17 +117,18 @@ class Manifest:
         writer: the spade-edge version that wrote it.
         profile: "edge" or "paper".
         matching: how frames are matched: the profile's parameters with the changes chosen at the build.
-        deviations: how this bundle deviates from the paper, as information for people; "departures" in the file.
+        deviations: how this bundle deviates from the paper, as information for people.
         model: the card of the bundle's model.
         layout: the parts of a frame that are inspected.
-        names: file names of the good images.
+        images: the good images, in the gallery's order, with their scores; some may be excluded.
+        frames: good frames that were held back from the gallery, as evidence for the threshold; often none.
         threshold: the threshold of the verdict.
-        limits: exposure, contrast and focus outside of which a frame cannot be judged.
+        limits: exposure, contrast, focus and colour outside of which a frame cannot be judged.
         scales: the scales of the codes; None with projection "none".
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
-        files: role to payload: model, level1 …, squares, images, thumbnails; with "codes" also key_weights and index,
-            or index1 … if the gallery is per view; with a mask also mask; with scores from the map also expected (the
-            baseline); with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
+        files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights and
+            index, or index1 … if the gallery is per view; with a mask also mask; with scores from the map also
+            baseline; with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
     """
 
     created: str
@@ -133,7 +138,8 @@ class Manifest:
     deviations: tuple[str, ...]
     model: ModelCard
     layout: Layout
-    names: tuple[str, ...]
+    images: tuple[GoodImage, ...]
+    frames: tuple[HeldBackFrame, ...]
     threshold: Threshold
     limits: Limits
     scales: Scales | None
@@ -145,14 +151,14 @@ class Manifest:
         levels = tuple(level.output for level in self.model.levels)
         weights = ("key_weights",) if self.matching.projection == CODES else ()
         mask = ("mask",) if self.layout.masked else ()
-        expected = ("expected",) if self.matching.image_score == FROM_MAP else ()
+        baseline = ("baseline",) if self.matching.image_score == FROM_MAP else ()
         golden = golden_roles(self.model) if self.golden else ()
-        always = ("model", *levels, "squares", "images", "thumbnails")
-        return (*always, *weights, *self.index_roles(), *mask, *expected, *golden)
+        always = ("model", *levels, "squares", "descriptors", "thumbnails")
+        return (*always, *weights, *self.index_roles(), *mask, *baseline, *golden)
 
     def gallery_roles(self) -> tuple[str, ...]:
         """The files that grow with the number of good images."""
-        fixed = {"model", "key_weights", "mask", "expected", *golden_roles(self.model)}
+        fixed = {"model", "key_weights", "mask", "baseline", *golden_roles(self.model)}
         return tuple(role for role in self.roles() if role not in fixed)
 
     def index_roles(self) -> tuple[str, ...]:
@@ -170,6 +176,38 @@ class Manifest:
         """Size of the payload in bytes."""
         return sum(payload.size for payload in self.files.values())
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """File names of the good images, in the gallery's order."""
+        return tuple(image.name for image in self.images)
+
+    @property
+    def included(self) -> NDArray[np.bool_]:
+        """(N,) bool, the good images that frames are matched with."""
+        return np.array([image.included for image in self.images], bool)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the threshold was found from."""
+        return self.evidence_of(self.threshold.source)
+
+    def evidence_of(self, source: str) -> Evidence:
+        """Scores of good parts: of the included good images, "images", of the held-back "frames", or of "both"."""
+        return evidence_of(
+            self.images if source in (IMAGES, BOTH) else (), self.frames if source in (FRAMES, BOTH) else ()
+        )
+
+    def _check_evidence(self, source: str) -> None:
+        if not self.included.any():
+            raise BundleError(f"{source}: expected one or more good images that are included, found none")
+        if len(set(self.names)) != len(self.names):
+            raise BundleError(f"{source}: expected good images with different names, found one name twice")
+        found = self.evidence.parts if len(self.evidence.scores) else 0
+        if found != self.threshold.parts:
+            raise BundleError(
+                f"{source}: expected a threshold from {self.threshold.parts} distinct parts, found {found}"
+            )
+
     def to_text(self) -> str:
         """The file's contents: indented JSON that ends in a newline."""
         value = {
@@ -178,7 +216,7 @@ class Manifest:
             "writer": self.writer,
             "profile": self.profile,
             "matching": self.matching.to_json(),
-            "departures": list(self.deviations),
+            "deviations": list(self.deviations),
             "threshold": self.threshold.to_json(),
             "limits": self.limits.to_json(),
             "model": self.model.to_json(),
@@ -189,7 +227,8 @@ class Manifest:
                 role: {"name": payload.name, "sha256": payload.sha256, "size": payload.size}
                 for role, payload in self.files.items()
             },
-            "names": list(self.names),
+            "images": [image.to_json() for image in self.images],
+            "frames": [asdict(frame) for frame in self.frames],
         }
         return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -228,7 +267,7 @@ class Manifest:
             )
         created, writer = fields.text("created"), fields.text("writer")
         profile = fields.text("profile", among=tuple(PROFILES))
-        deviations = fields.texts("departures")
+        deviations = fields.texts("deviations")
         threshold = Threshold.from_fields(fields.object("threshold"), source=source)
         limits = Limits.from_fields(fields.object("limits"), source=source)
         try:
@@ -253,7 +292,8 @@ class Manifest:
             if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
                 raise BundleError(f"{source}: expected {role} named after its SHA-256, found {payload.name!r}")
             files[role] = payload
-        names = fields.texts("names")
+        images = tuple(GoodImage.from_fields(own, source=source) for own in fields.items("images"))
+        frames = tuple(HeldBackFrame.from_fields(own) for own in fields.items("frames"))
         fields.done()
         manifest = cls(
             created=created,
@@ -263,25 +303,31 @@ class Manifest:
             deviations=deviations,
             model=model,
             layout=layout,
-            names=names,
+            images=images,
+            frames=frames,
             threshold=threshold,
             limits=limits,
             scales=scales,
             files=files,
             golden=tuple(golden),
         )
-        if not names:
-            raise BundleError(f"{source}: expected the names of one or more good images, found none")
-        if len(threshold.scores) != len(names):
-            raise BundleError(
-                f"{source}: expected a leave-one-out score for each of {len(names)} good images, "
-                f"found {len(threshold.scores)}"
-            )
+        manifest._check_evidence(source)
         if set(files) != set(manifest.roles()):
             raise BundleError(
                 f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
             )
         return manifest
+
+
+def evidence_of(images: Sequence[GoodImage], frames: Sequence[HeldBackFrame] = ()) -> Evidence:
+    """Evidence from the good images that are included and from held-back frames, which show no part of the gallery."""
+    images = [image for image in images if image.included]
+    first = 1 + max((image.group for image in images), default=-1)
+    return Evidence(
+        scores=(*(image.score for image in images), *(frame.score for frame in frames)),
+        groups=(*(image.group for image in images), *(first + frame.group for frame in frames)),
+        map_maxima=(*(image.map_maximum for image in images), *(frame.map_maximum for frame in frames)),
+    )
 
 
 def golden_roles(card: ModelCard) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.fields import Fields
 
 EXACT, HNSW = "exact", "hnsw"
-FROM_DESCRIPTORS, FROM_MAP = "vectors", "map"
+FROM_DESCRIPTORS, FROM_MAP = "descriptors", "map"
 CODES, NONE = "codes", "none"
 SHARED, PER_VIEW = "shared", "per-view"
 
@@ -25,7 +25,7 @@ class Matching:
         sigma: σ of the Gaussian, in pixels of the view.
         projection: how the features of good images are stored: "codes", one byte each; "none", unchanged as float32.
         search: "exact" compares with every embedding of the K items; "hnsw" with those of the most similar cells.
-        image_score: "vectors", mean squared distance to the K nearest global descriptors, of the worst view; "map",
+        image_score: "descriptors", mean squared distance to the K nearest global descriptors, of the worst view; "map",
             mean of the highest anomaly-map values after subtracting the baseline, over 0.3 % of a view's pixels.
         candidates: T, number of cells of the gallery that each cell of a view is compared with (hnsw).
         ef: length of the list of best keys during the search (hnsw).

@@ -34,7 +34,7 @@ class Index:
 
     Attributes:
         keys: (n, D) uint8, 0 to 127, in the file's order, which is not that of the labels.
-        labels: (n,) int64, the builder's number of each key.
+        labels: (n,) int64, the number of each key's cell; cells of excluded images have no key.
         links: (n, maxM0) int32, neighbours in layer 0; n for none.
         seeds: (S,) int64, nodes of which the nearest start the graph search: the whole of the lowest upper layer with
             at most `SEEDS` nodes. The paper descends through the upper layers link by link; one product over a layer
@@ -105,8 +105,9 @@ def _parse(raw: bytes, name: str, *, most_seeds: int) -> Index:
         raise refuse(f"coordinates that are whole numbers from 0 to {LARGEST}", "others")
     if records["deleted"].any():
         raise refuse("no deleted records", f"{int((records['deleted'] != 0).sum())}")
-    if not np.array_equal(np.sort(records["label"]), np.arange(count, dtype=np.uint64)):
-        raise refuse(f"the labels 0 to {count - 1}, each once", "others")
+    labels = records["label"]
+    if len(np.unique(labels)) != count or labels.max() >= 2**31:
+        raise refuse("labels below 2^31, each once", "others")
     links = _links(records["links"], records["neighbours"], count)
     if links is None:
         raise refuse(f"at most {max_m0} links to nodes below {count}", "others")
@@ -117,7 +118,7 @@ def _parse(raw: bytes, name: str, *, most_seeds: int) -> Index:
     if highest and start_node not in layers[-1]:
         raise refuse(f"the entry point {start_node} in the highest layer", "it elsewhere")
     seeds = next((list(layer) for layer in layers if 0 < len(layer) <= most_seeds), [start_node])
-    return Index(keys=keys, labels=records["label"].astype(np.int64), links=links, seeds=np.array(seeds, np.int64))
+    return Index(keys=keys, labels=labels.astype(np.int64), links=links, seeds=np.array(seeds, np.int64))
 
 
 def _links(counts: NDArray[np.uint16], neighbours: NDArray[np.uint32], nodes: int) -> NDArray[np.int32] | None:

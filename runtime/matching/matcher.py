@@ -28,6 +28,7 @@ class Matcher:
         matching: how to compare.
         searches: for `search="hnsw"`, find similar cells: one search over all items, or one per view over the items of
             that view if the gallery is per view.
+        included: (N,) bool, the good images that are matched at all, the ones that `searches` know; None for all.
         threads: threads of onnxruntime; None for one per core.
 
     Raises:
@@ -41,12 +42,14 @@ class Matcher:
         matching: Matching,
         *,
         searches: Sequence[Search] = (),
+        included: NDArray[np.bool_] | None = None,
         threads: int | None = None,
     ) -> None:
         matching.check_cell(gallery.side)
         self.gallery = gallery
         self.matching = matching
         self._searches = tuple(searches)
+        self._included = np.ones(len(gallery), bool) if included is None else included
         self._product = Products(threads=threads)
         self._coder = None
         if isinstance(gallery, CodedGallery):
@@ -71,6 +74,7 @@ class Matcher:
         matching: Matching,
         *,
         indexes: Sequence[Index],
+        included: NDArray[np.bool_] | None = None,
         search: str | None = None,
         searches: Sequence[Search] = (),
         threads: int | None = None,
@@ -81,7 +85,8 @@ class Matcher:
         Args:
             gallery: the good images.
             matching: how the bundle was built.
-            indexes: the bundle's HNSW indexes.
+            indexes: the bundle's HNSW indexes, over the included images.
+            included: (N,) bool, the good images that are matched at all; None for all.
             search: "exact" or "hnsw" instead; None as built.
             searches: search objects that replace the search of `indexes`; they imply "hnsw".
             threads: threads of onnxruntime; None for one per core.
@@ -102,7 +107,7 @@ class Matcher:
             matching = replace(matching, search=wanted)
         if matching.search == HNSW and not searches:
             searches = [GraphSearch(index, threads=threads) for index in indexes]
-        return cls(gallery, matching, searches=searches, threads=threads)
+        return cls(gallery, matching, searches=searches, included=included, threads=threads)
 
     def match(
         self,
@@ -166,8 +171,8 @@ class Matcher:
             index, own = self._searches[0], slice(0, len(self.gallery.descriptors))
             if self.matching.gallery == PER_VIEW:
                 index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
-            # A filter takes time even if it allows everything.
-            every = items is None or bool(items[own].all())
+            # A filter takes time even if it allows everything that the index knows.
+            every = items is None or np.array_equal(items[own], np.tile(self._included, self.gallery.views)[own])
             near, _ = index(
                 keys[together].reshape(len(together) * cells, -1),
                 count=self.matching.candidates,
@@ -232,6 +237,8 @@ class Matcher:
     def _permitted(self, view: int, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         """Items that a view may be matched with: (items,) bool; None for all."""
         count, views = len(self.gallery), self.gallery.views
+        if not self._included.all():
+            allowed = self._included if allowed is None else self._included & allowed
         if self.matching.gallery == SHARED or views == 1:
             return None if allowed is None else np.tile(allowed, views)
         permitted = np.zeros(count * views, bool)

@@ -178,11 +178,11 @@ COMMAND_LINES: dict[str, tuple[list[str], Matching]] = {
     "neighbours": (["--neighbours", "3", "--candidates", "4", "--ef", "9"], Matching(neighbours=3, candidates=4, ef=9)),
     "all of the paper's": (
         ["--profile", "paper", "--neighbours", "all"],
-        Matching(projection="none", search="exact", image_score="vectors"),
+        Matching(projection="none", search="exact", image_score="descriptors"),
     ),
     "the paper in codes": (
         ["--profile", "paper", "--projection", "codes", "--search", "hnsw"],
-        Matching(neighbours=50, image_score="vectors"),
+        Matching(neighbours=50, image_score="descriptors"),
     ),
 }
 

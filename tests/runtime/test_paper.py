@@ -83,7 +83,7 @@ def test_profile_paper_is_the_paper(
     published_setup: tuple[Path, Path, torch.nn.Module], tmp_path: Path, part: Frames, k: int, kappa: int
 ) -> None:
     model, good, network = published_setup
-    matching = Matching(neighbours=k, kappa=kappa, projection="none", search="exact", image_score="vectors")
+    matching = Matching(neighbours=k, kappa=kappa, projection="none", search="exact", image_score="descriptors")
     built = build(
         good, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper", matching=matching)
     )

@@ -317,7 +317,7 @@ def test_an_image_score_from_vectors_is_that_of_the_worst_view(
     with_views: Bundles, texture: Frames, tiny_model: Path, textures: Path, tmp_path: Path
 ) -> None:
     name = "regions, vectors"
-    matching = Matching(neighbours=2, image_score="vectors", gallery="per-view")
+    matching = Matching(neighbours=2, image_score="descriptors", gallery="per-view")
     other = build(
         textures,
         model=tiny_model,

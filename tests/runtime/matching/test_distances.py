@@ -403,7 +403,7 @@ def test_the_descriptor_score_is_the_mean_squared_distance_to_the_k_nearest_vect
         sum((float(a) - float(b)) ** 2 for a, b in zip(p.descriptor, query.descriptor, strict=True)) for p in pyramids
     ]
     gallery = coded_gallery_of(pyramids, ONE)[0] if coded else gallery_of(pyramids, ONE)
-    matching = Matching(neighbours=neighbours, search="exact", image_score="vectors")
+    matching = Matching(neighbours=neighbours, search="exact", image_score="descriptors")
     score: Callable[..., float] = Matcher(gallery, matching, threads=1).descriptor_score
     assert score(query.descriptor) == pytest.approx(np.mean(sorted(squared)[:neighbours]), rel=1e-5)
     allowed = np.arange(20) % 3 > 0

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.tools.cli.arguments import add_bundle, add_json, fraction, not_negative
 
 
@@ -47,46 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries import set_threshold
+    from spade_edge.tools.cli.text.threshold import as_json, lines
 
     given = {"rate": chosen.false_rejects, "score": chosen.score, "pixel": chosen.pixel, "area": chosen.min_area}
-    if all(value is None for value in given.values()):
-        threshold = Manifest.read(chosen.bundle).threshold
-    else:
+    if any(value is not None for value in given.values()):
         change = set_threshold(chosen.bundle, **given, reason=chosen.reason)
-        threshold = change.threshold
         print(f"changed; the former threshold is kept in {change.former}", file=sys.stderr)
-    if chosen.json:
-        print(json.dumps(_as_json(threshold)))
-    else:
-        _print(threshold)
+    manifest = Manifest.read(chosen.bundle)
+    print(json.dumps(as_json(manifest)) if chosen.json else "\n".join(lines(manifest, chosen.bundle)))
     return 0
-
-
-def _as_json(threshold: Threshold) -> dict[str, Any]:
-    from spade_edge.galleries.calibration import alternatives
-
-    options = [
-        {"rate": option.rate, "score": option.score, "basis": option.basis, "interval": list(option.interval)}
-        for option in alternatives(threshold)
-    ]
-    return threshold.to_json() | {"options": options}
-
-
-def _print(threshold: Threshold) -> None:
-    from spade_edge.galleries.calibration import RATES, alternatives
-    from spade_edge.galleries.conformal import images_needed, lowest_rate
-
-    print(f"threshold {threshold.score:.6g}: {threshold.sentence()}")
-    print(f"  {threshold.method}; set {threshold.set}" + (f": {threshold.reason}" if threshold.reason else ""))
-    print(
-        f"regions above {threshold.pixel:.6g}" + (f", of {threshold.area:g} pixels or more" if threshold.area else "")
-    )
-    count = threshold.evidence
-    if threshold.duplicates:
-        print(f"{len(threshold.scores)} good images, of which {len(threshold.scores) - count} are duplicates")
-    print(f"\n{'rate':>8}  {'threshold':>10}  {'95 % interval':>18}")
-    for rate, option in zip(RATES, alternatives(threshold), strict=False):
-        low, high = option.interval
-        print(f"{rate:8.2%}  {option.score:10.6g}  {f'{low:.2%} to {high:.2%}':>18}  {option.basis}")
-    print(f"\n{count} good images certify {lowest_rate(count):.2%} at best; ", end="")
-    print(", ".join(f"{rate:.1%} takes {images_needed(rate):,}" for rate in (0.01, 0.002)))

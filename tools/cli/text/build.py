@@ -39,8 +39,9 @@ def as_json(built: Built) -> dict[str, Any]:
         "false_rejects": threshold.rate,
         "basis": threshold.basis,
         "interval": list(threshold.interval),
-        "duplicates": [[built.manifest.names[image] for image in group] for group in threshold.duplicates],
-        "departures": list(built.manifest.deviations),
+        "parts": threshold.parts,
+        "repeats": [list(names) for names in built.repeats],
+        "deviations": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
     }
@@ -51,9 +52,8 @@ def notes(built: Built) -> list[str]:
     lines = [f"skipped {complaint}" for complaint in built.skipped]
     if built.former is not None:
         lines.append(f"the former bundle is kept: {built.former} is its manifest")
-    for group in built.manifest.threshold.duplicates:
-        names = ", ".join(built.manifest.names[image] for image in group)
-        lines.append(f"these images show the same and count as one in the false-reject rate: {names}")
+    for names in built.repeats:
+        lines.append(f"these images show the same part and count as one in the false-reject rate: {', '.join(names)}")
     return lines
 
 

@@ -1,0 +1,67 @@
+"""What `spade-edge threshold` prints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from spade_edge.galleries.advice import choices, deciding
+from spade_edge.galleries.conformal import images_needed, lowest_rate
+from spade_edge.runtime.bundle.evidence import FRAMES
+from spade_edge.runtime.bundle.manifest import Manifest
+
+
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """The threshold, its evidence, the image that decides and the other thresholds to choose from, as JSON values."""
+    decisive = deciding(manifest)
+    return manifest.threshold.to_json() | {
+        "scores": list(manifest.evidence.scores),
+        "groups": list(manifest.evidence.groups),
+        "deciding": None if decisive is None else {"image": decisive.image.name, "without": decisive.without},
+        "options": [
+            {"rate": option.rate, "score": option.value, "basis": option.basis, "interval": list(option.interval)}
+            for option in choices(manifest.evidence)
+        ],
+    }
+
+
+def lines(manifest: Manifest, bundle: Path) -> list[str]:
+    """The threshold in force, where it comes from, and the others to choose from."""
+    threshold, evidence = manifest.threshold, manifest.evidence
+    text = [
+        f"threshold {threshold.score:.6g}: {threshold.sentence()}",
+        f"  {threshold.method}; set {threshold.set}" + (f": {threshold.reason}" if threshold.reason else ""),
+        f"regions above {threshold.pixel:.6g}" + (f", of {threshold.area:g} pixels or more" if threshold.area else ""),
+    ]
+    if threshold.source != FRAMES and len(evidence.scores) > threshold.parts:
+        text.append(f"{len(evidence.scores)} images or frames show {threshold.parts} different parts")
+    text += [*_deciding(manifest), *filter(None, [threshold.caution()]), ""]
+    text.append(f"{'false rejects':>14}  {'threshold':>10}  {'95 % interval':>18}  basis")
+    for choice in choices(evidence):
+        low, high = choice.interval
+        now = " (in force)" if choice.value == threshold.score else ""
+        text.append(f"{choice.rate:14.2%}  {choice.value:10.6g}  {f'{low:.2%} to {high:.2%}':>18}  {choice.basis}{now}")
+    lowest = lowest_rate(evidence.parts)
+    text += [
+        "",
+        f"{threshold.parts} parts certify {lowest:.2%} at best; "
+        + ", ".join(f"{rate:.1%} takes {images_needed(rate):,}" for rate in (0.01, 0.002)),
+        f"set another: spade-edge threshold --bundle {bundle} --false-rejects {percentage(max(lowest, 0.05))} "
+        "--reason TEXT",
+    ]
+    return text
+
+
+def percentage(rate: float) -> str:
+    """A rate as an argument of --false-rejects, rounded up so that it is still certified."""
+    return f"{math.ceil(rate * 1e4 - 1e-6) / 100:g}%"
+
+
+def _deciding(manifest: Manifest) -> list[str]:
+    decisive = deciding(manifest)
+    if decisive is None:
+        return []
+    return [
+        f"this threshold is the score of {decisive.image.name}; without that image it would be {decisive.without:.6g}"
+    ]
