@@ -6,17 +6,35 @@ A build assesses the images it has read; excluding or including an image assesse
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.leave_one_out import leave_one_out
+from spade_edge.galleries.leave_one_out import LeaveOneOut, leave_one_out
 from spade_edge.galleries.progress import Progress
+from spade_edge.galleries.untypical import untypical
 from spade_edge.runtime import DataError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.good_image import Exclusion, GoodImage
 from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.preprocessing.condition import Condition, Limits
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of the good images.
+
+    Attributes:
+        images: in the gallery's order.
+        limits: of the condition of a frame, from the included images.
+        baseline: (h, w) float32, the anomaly map expected of a good frame; None where scores do not need it.
+    """
+
+    images: tuple[GoodImage, ...]
+    limits: Limits
+    baseline: NDArray[np.float32] | None
 
 
 def assess(
@@ -25,9 +43,10 @@ def assess(
     *,
     groups: tuple[int, ...],
     exclusions: Sequence[Exclusion | None],
+    conditions: Sequence[Condition],
     scratch: Path,
     progress: Progress,
-) -> tuple[tuple[GoodImage, ...], NDArray[np.float32] | None]:
+) -> Assessment:
     """Score every good image against the other parts, and find those that look untypical.
 
     Args:
@@ -35,27 +54,40 @@ def assess(
         stitching: turns distances into an anomaly map.
         groups: for each image, the number of the part that it shows.
         exclusions: for each image, why it is excluded; None if it is included.
-        scratch: a file that may hold the maps meanwhile.
+        conditions: of each image: exposure, contrast, focus and colour.
+        scratch: a file that may hold the maps meanwhile; others are written beside it.
         progress: wraps the images still to do, with a label.
-
-    Returns:
-        the images, and the baseline, (h, w) float32; None where scores do not need it.
     """
     included = np.array([exclusion is None for exclusion in exclusions], bool)
-    left_out = leave_one_out(matcher, stitching, groups=groups, included=included, scratch=scratch, progress=progress)
-    images = tuple(
-        GoodImage(
-            name=name,
-            group=groups[i],
-            score=left_out.scores[i],
-            map_maximum=left_out.map_maxima[i],
-            untypical=0.0,
-            remark="",
-            exclusion=exclusions[i],
-        )
-        for i, name in enumerate(matcher.gallery.names)
+
+    def scored(against: NDArray[np.bool_], place: Path) -> LeaveOneOut:
+        return leave_one_out(matcher, stitching, groups=groups, included=against, scratch=place, progress=progress)
+
+    left_out = scored(included, scratch)
+    rounds = iter(range(1, len(groups)))
+    ranked = untypical(
+        left_out,
+        groups=groups,
+        included=included,
+        canvas=stitching.canvas,
+        rescored=lambda against: scored(against, scratch.with_name(f"{scratch.name}{next(rounds)}")),
     )
-    return images, left_out.baseline
+    images = []
+    for i, name in enumerate(matcher.gallery.names):
+        images.append(
+            GoodImage(
+                name=name,
+                group=groups[i],
+                score=left_out.scores[i],
+                map_maximum=left_out.map_maxima[i],
+                untypical=ranked[i].value,
+                remark=ranked[i].reason,
+                condition=conditions[i],
+                exclusion=exclusions[i],
+            )
+        )
+    kept = [image.condition for image in images if image.included]
+    return Assessment(images=tuple(images), limits=Limits.learned(kept), baseline=left_out.baseline)
 
 
 def check_parts(folder: Path, groups: tuple[int, ...], included: NDArray[np.bool_]) -> int:

@@ -28,8 +28,9 @@ from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.requirements import check_count, check_room, check_variation, copied_model
 from spade_edge.galleries.staging import Staging, publish, staging
 from spade_edge.galleries.stopwatch import Stopwatch
-from spade_edge.runtime import Scorer
+from spade_edge.runtime import Scorer, UsageError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, Scales, evidence_of
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.matching.config import CODES
@@ -141,7 +142,8 @@ def _staged(
     canvas = Canvas(plan.layout, card.view)
     preprocessor = Preprocessor(canvas, mask=mask)
     good = read_good_images(stage, plan, preprocessor, images, skip_bad=options.skip_bad, progress=progress)
-    exclusions = [None for _ in good.names]
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    exclusions = _exclusions(images, good.names, options.exclude, now=now)
     included = np.array([exclusion is None for exclusion in exclusions], bool)
     check_rate(options.rate, check_parts(images, good.groups, included))
     if mask is not None:
@@ -164,20 +166,20 @@ def _staged(
     stopwatch.lap("index")
 
     stitching = Stitching(canvas, card.grid(card.levels[0]), sigma=matching.sigma, mask=mask, threads=threads)
-    assessed, baseline = assess(
+    assessment = assess(
         matcher,
         stitching,
         groups=good.groups,
         exclusions=exclusions,
+        conditions=good.conditions,
         scratch=stage.scratch("maps"),
         progress=progress,
     )
-    if baseline is not None:
-        stage.add_array("baseline", baseline)
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    threshold = calibrated(evidence_of(assessed), rate=options.rate, area=options.area, now=now)
+    if assessment.baseline is not None:
+        stage.add_array("baseline", assessment.baseline)
+    threshold = calibrated(evidence_of(assessment.images), rate=options.rate, area=options.area, now=now)
     stopwatch.lap("calibration")
-    check_variation(images, gallery, assessed)
+    check_variation(images, gallery, assessment.images)
 
     manifest = Manifest(
         created=now,
@@ -187,10 +189,10 @@ def _staged(
         deviations=plan.deviations,
         model=card,
         layout=plan.layout,
-        images=assessed,
+        images=assessment.images,
         frames=(),
         threshold=threshold,
-        limits=good.limits,
+        limits=assessment.limits,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
     )
@@ -200,6 +202,22 @@ def _staged(
     stopwatch.lap("golden")
     seconds = stopwatch.seconds | {"network": extract.seconds}
     return Built(path=stage.folder, manifest=manifest, skipped=good.skipped, former=None, seconds=seconds)
+
+
+def _exclusions(
+    images: Path, names: tuple[str, ...], exclude: tuple[str, ...], *, now: str
+) -> tuple[Exclusion | None, ...]:
+    """For each image, whether it is excluded.
+
+    Raises:
+        UsageError: a name that is none of theirs.
+    """
+    unknown = sorted(set(exclude) - set(names))
+    if unknown:
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise UsageError(f"{images}: expected names of images to exclude, found {unknown[0]!r}{more}, which is none")
+    exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
+    return tuple(exclusion if name in exclude else None for name in names)
 
 
 def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, images: Path) -> Manifest:

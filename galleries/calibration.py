@@ -51,6 +51,26 @@ def calibrated(
         reason=reason,
         source=source,
         parts=evidence.parts,
+        wanted=rate,
+    )
+
+
+def again(threshold: Threshold, evidence: Evidence, *, now: str) -> Threshold:
+    """The threshold for changed evidence, as the user wanted the former one: by a rate, by default or manually.
+
+    Raises:
+        UsageError: as for `calibrated`.
+    """
+    if threshold.basis == MANUAL:
+        rate, interval = rate_of(evidence, threshold.score)
+        return replace(threshold, rate=rate, interval=interval, parts=evidence.parts)
+    return calibrated(
+        evidence,
+        rate=threshold.wanted,
+        area=threshold.area,
+        now=now,
+        reason=threshold.reason,
+        source=threshold.source,
     )
 
 
@@ -82,7 +102,7 @@ def manual(
     if score is None:
         return changed
     rate, interval = rate_of(evidence, score)
-    return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set manually")
+    return replace(changed, score=score, rate=rate, interval=interval, basis=MANUAL, method="set manually", wanted=None)
 
 
 def _method(found: Limit, evidence: Evidence, source: str) -> str:

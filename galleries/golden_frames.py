@@ -52,7 +52,11 @@ def add_golden(stage: Staging, scorer: Scorer, image: NDArray[np.uint8]) -> tupl
         scorer: of the bundle, opened as on a device.
         image: a good image.
     """
-    frames = golden_frames(image, scorer.canvas)
+    return score_golden(stage, scorer, golden_frames(image, scorer.canvas))
+
+
+def score_golden(stage: Staging, scorer: Scorer, frames: NDArray[np.uint8]) -> tuple[Judged, ...]:
+    """Score golden frames, (G, H, W, 3) or (G, H, W) uint8, and add them with their results to a bundle."""
     seen = [scorer.observe(frame) for frame in frames]
     stage.add_array("golden_frames", frames)
     for number, level in enumerate(scorer.session.card.levels):

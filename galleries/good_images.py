@@ -19,7 +19,7 @@ from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import DataError, FrameError
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
 from spade_edge.runtime.geometry.view import View
-from spade_edge.runtime.preprocessing.condition import Condition, Limits
+from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 
@@ -32,14 +32,14 @@ class GoodImages:
         skipped: what is wrong with each of the others.
         views: a file without a header, (N, views, H, W, 3) float32 BGR, 0 to 255.
         groups: for each image, the number of the part that it shows.
-        limits: within which a frame is like these images.
+        conditions: exposure, contrast, focus and colour of each image.
     """
 
     names: tuple[str, ...]
     skipped: tuple[str, ...]
     views: Path
     groups: tuple[int, ...]
-    limits: Limits
+    conditions: tuple[Condition, ...]
 
 
 def read_good_images(
@@ -82,7 +82,7 @@ def read_good_images(
         skipped=tuple(complaints),
         views=path_of_views,
         groups=_numbers(duplicate_groups(near_duplicates(items, len(names))), len(names)),
-        limits=Limits.learned(conditions),
+        conditions=tuple(conditions),
     )
 
 

@@ -47,30 +47,34 @@ def leave_one_out(
     """Score each good image with the matcher of the line, but without the images of its part in the gallery.
 
     Args:
-        matcher: of a gallery of at least two images; it matches the included images only.
+        matcher: of a gallery of at least two images.
         stitching: turns distances into an anomaly map.
         groups: for each image, the number of the part that it shows. At least two parts are included.
-        included: (N,) bool; the other images are scored as well, but they count for nothing.
+        included: (N,) bool; the other images are scored as well, but no image is matched with them.
         scratch: a file that may hold the maps meanwhile.
         progress: wraps the images still to do, with a label.
     """
     count, parts = len(matcher.gallery), np.array(groups)
+
+    def allowed(image: int) -> NDArray[np.bool_]:
+        return included & (parts != parts[image])
+
     if matcher.matching.image_score == FROM_MAP:
         maps = open_reserved(scratch, np.float32, (count, *stitching.canvas.size))
         for image in progress(range(count), "leave-one-out"):
-            maps[image] = anomaly_map(matcher, stitching, image, allowed=parts != parts[image])
+            maps[image] = anomaly_map(matcher, stitching, image, allowed=allowed(image))
         return _over_baseline(maps, stitching, parts, included)
     # Scores from global descriptors cost nothing, so every image gets one. Maps may be slow here: a sample has to do.
     kept = np.flatnonzero(included)
     sample = np.unique(kept[np.linspace(0, len(kept) - 1, MAPS).round().astype(int)]).tolist()
     map_maxima: list[float | None] = [None] * count
     for image in progress(sample, "leave-one-out"):
-        map_maxima[image] = float(anomaly_map(matcher, stitching, image, allowed=parts != parts[image]).max())
+        map_maxima[image] = float(anomaly_map(matcher, stitching, image, allowed=allowed(image)).max())
     scores = []
     for image in range(count):
         vectors = matcher.gallery.descriptors[image::count]
-        allowed = parts != parts[image]
-        scores.append(max(matcher.descriptor_score(v, view=i, allowed=allowed) for i, v in enumerate(vectors)))
+        own = allowed(image)
+        scores.append(max(matcher.descriptor_score(v, view=i, allowed=own) for i, v in enumerate(vectors)))
     return LeaveOneOut(tuple(scores), tuple(map_maxima))
 
 

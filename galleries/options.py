@@ -21,6 +21,10 @@ class BuildOptions:
         rate: fraction of good frames that may be rejected, over 0 and under 1; None for the lowest that the images
             can certify.
         area: of the smallest region that is reported, in frame pixels; 0 for any.
+        groups: which images show the same part: "folder", a regular expression or a CSV file, see
+            `spade_edge.galleries.grouping`; None to find repeats automatically.
+        exclude: names of images that do not belong to the good ones, relative to their folder. They are stored, so that
+            they can be included later, but not used.
         skip_bad: leave out images that cannot be read instead of stopping.
         threads: of all steps but the index, which one thread builds; None for one per core.
 
@@ -33,6 +37,8 @@ class BuildOptions:
     views: Views = Views()  # noqa: RUF009  (frozen)
     rate: float | None = None
     area: float = 0.0
+    groups: str | None = None
+    exclude: tuple[str, ...] = ()
     skip_bad: bool = False
     threads: int | None = None
 

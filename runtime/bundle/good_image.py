@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.preprocessing.condition import Condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class GoodImage:
         map_maximum: largest value of its leave-one-out anomaly map; None where maps take long and only some were made.
         untypical: how little it resembles the other images; above 1 it is worth a look.
         remark: why it is untypical, in words; empty if it is not.
+        condition: its exposure, contrast, focus and colour, from which the limits are learned.
         exclusion: None for an image that frames are matched with. An excluded image stays in the bundle, so that it can
             be included again, but no frame is matched with it and it is no evidence for the threshold.
     """
@@ -43,6 +45,7 @@ class GoodImage:
     map_maximum: float | None
     untypical: float
     remark: str
+    condition: Condition
     exclusion: Exclusion | None = None
 
     @property
@@ -61,6 +64,7 @@ class GoodImage:
             "map_maximum": self.map_maximum,
             "untypical": self.untypical,
             "remark": self.remark,
+            "condition": asdict(self.condition),
             "excluded": excluded,
         }
 
@@ -73,6 +77,7 @@ class GoodImage:
             map_maximum=own.number_or_none("map_maximum"),
             untypical=own.number("untypical"),
             remark=own.text("remark"),
+            condition=_condition(own.object("condition")),
             exclusion=_exclusion(own),
         )
         own.done()
@@ -88,3 +93,9 @@ def _exclusion(own: Fields) -> Exclusion | None:
     exclusion = Exclusion(reason=excluded.text("reason"), set=excluded.text("set"))
     excluded.done()
     return exclusion
+
+
+def _condition(own: Fields) -> Condition:
+    condition = Condition(**{field.name: own.number(field.name) for field in fields(Condition)})
+    own.done()
+    return condition

@@ -37,6 +37,7 @@ class Threshold:
         source: the evidence: "images", the good images of the gallery, each scored against the others; "frames", good
             frames that were held back; or "both".
         parts: number of distinct parts in the evidence.
+        wanted: the false-reject rate that was asked for; None for the one that the good parts suggest.
     """
 
     score: float
@@ -50,6 +51,7 @@ class Threshold:
     reason: str
     source: str
     parts: int
+    wanted: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,6 +73,7 @@ class Threshold:
             reason=fields.text("reason"),
             source=fields.text("source", among=SOURCES),
             parts=fields.integer("parts", least=1),
+            wanted=fields.number_or_none("wanted"),
         )
         fields.done()
         if not (0 <= interval[0] <= interval[1] <= 1 and 0 <= threshold.rate <= 1 and threshold.area >= 0):

@@ -74,7 +74,7 @@ def test_the_score_is_the_mean_of_the_pixels_furthest_over_the_expected(
 ) -> None:
     for frame in (part(70), part(71, flaw=True)):
         result = Scorer.open(edge.path)(frame)
-        expected = np.load(edge.path / edge.manifest.files["expected"].name).astype(np.float64)
+        expected = np.load(edge.path / edge.manifest.files["baseline"].name).astype(np.float64)
         over = np.sort((result.heatmap - expected).ravel())[-12:]
         assert result.score == pytest.approx(over.mean(), rel=1e-5) and over.min() < result.score < over.max()
         assert result.heatmap.min() >= 0  # the map itself is not changed

@@ -124,6 +124,16 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, type=path, help="the bundle that 'spade-edge build' wrote")
 
 
+def add_groups(parser: argparse.ArgumentParser) -> None:
+    """--groups: which images show the same part."""
+    parser.add_argument(
+        "--groups",
+        metavar="folder|REGEX|FILE.csv",
+        help="which images show the same part: those of a subfolder, those whose names agree in the first group of a "
+        "regular expression, or as listed in a file (name, group); without it repeats are found automatically",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add the number of threads."""
     parser.add_argument("--threads", type=threads, metavar="N", help="threads for all work (default: one per core)")

@@ -275,7 +275,7 @@ def test_levels_of_another_kind_are_refused(
 
 
 def test_expected_maps_of_another_kind_are_refused(copy: Path, tmp_path: Path, edge: Built) -> None:
-    expected = np.load(edge.path / edge.manifest.files["expected"].name)
+    expected = np.load(edge.path / edge.manifest.files["baseline"].name)
     assert expected.shape == (64, 64) and expected.dtype == np.float32
     poisoned = expected.copy()
     poisoned[5, 6] = np.inf

@@ -1,8 +1,10 @@
 """Build a bundle from a folder of images of good parts.
 
-Every image goes through the network as a camera frame would. For the threshold, each image is scored against all the
-others. n good images certify a false-reject rate of 1 in n + 1, or a higher one that you choose. A lower rate is
-extrapolated, and marked as such. 'spade-edge threshold' shows and changes the threshold afterwards.
+Every image goes through the network as a camera frame would. For the threshold, each image is scored against those of
+all other parts; images that show the same part count as one. Images of n different parts certify a false-reject rate of
+1 in n + 1, or a higher one that you choose. A lower rate is extrapolated, and marked as such. Images that hardly
+resemble the others are named: look at them before you trust the bundle (--review, or 'spade-edge gallery').
+'spade-edge threshold' shows and changes the threshold afterwards.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from spade_edge.tools.cli.arguments import add_json, fraction, not_negative, path, threads
+from spade_edge.runtime import DataError
+from spade_edge.tools.cli.arguments import add_groups, add_json, fraction, not_negative, path, threads
 from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
 
@@ -42,6 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="report no region smaller than this, in frame pixels (0)",
     )
+    add_groups(parser)
+    parser.add_argument(
+        "--exclude",
+        nargs="+",
+        default=(),
+        metavar="NAME|FILE",
+        help="images that do not belong to the good ones: names relative to the folder, or a .txt file with one name "
+        "a line",
+    )
+    parser.add_argument(
+        "--review", type=path, metavar="DIR", help="write a page with the good images there, the least typical first"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read, and name them")
     parser.add_argument(
         "--threads", type=threads, metavar="N", help="threads for all steps but the index (default: one per core)"
@@ -64,6 +80,8 @@ def run(chosen: argparse.Namespace) -> int:
             views=view_options(chosen),
             rate=chosen.false_rejects,
             area=chosen.min_area,
+            groups=chosen.groups,
+            exclude=excluded_names(chosen.exclude),
             skip_bad=chosen.skip_bad,
             threads=chosen.threads,
         ),
@@ -71,8 +89,32 @@ def run(chosen: argparse.Namespace) -> int:
         progress=progress,
     )
     _tell(notes(built))
+    if chosen.review is not None:
+        from spade_edge.tools.report.review import write_review
+
+        page = write_review(chosen.review, built.path, images=chosen.images, threads=chosen.threads, progress=progress)
+        _tell([f"{page}: open it in a browser"])
     print(json.dumps(as_json(built)) if chosen.json else sentence(built))
     return 0
+
+
+def excluded_names(values: Sequence[str]) -> tuple[str, ...]:
+    """The names that --exclude gives, directly or in text files.
+
+    Raises:
+        DataError: a text file that cannot be read.
+    """
+    names: list[str] = []
+    for value in values:
+        if not value.endswith(".txt"):
+            names.append(value)
+            continue
+        try:
+            lines = Path(value).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise DataError(f"{value}: expected a text file with one name a line, found: {problem}") from None
+        names += [line.strip() for line in lines if line.strip()]
+    return tuple(dict.fromkeys(names))
 
 
 def _tell(lines: Sequence[str]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from spade_edge.galleries import Built, Plan
+from spade_edge.tools.cli.text.gallery import ranked
+from spade_edge.tools.cli.text.threshold import deciding_lines
 from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
+
+SHOWN = 5  # names of images on one line
 
 
 def plan_lines(plan: Plan, chosen: argparse.Namespace) -> list[str]:
@@ -41,6 +46,7 @@ def as_json(built: Built) -> dict[str, Any]:
         "interval": list(threshold.interval),
         "parts": threshold.parts,
         "repeats": [list(names) for names in built.repeats],
+        "untypical": [image.name for image in ranked(built.manifest) if image.included and image.untypical > 1],
         "deviations": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
@@ -48,13 +54,31 @@ def as_json(built: Built) -> dict[str, Any]:
 
 
 def notes(built: Built) -> list[str]:
-    """What a user should know about the bundle: images left out, the former bundle, duplicates."""
+    """What a user should know about the bundle: images left out, repeats, images to look at, the image that decides."""
     lines = [f"skipped {complaint}" for complaint in built.skipped]
     if built.former is not None:
         lines.append(f"the former bundle is kept: {built.former} is its manifest")
     for names in built.repeats:
-        lines.append(f"these images show the same part and count as one in the false-reject rate: {', '.join(names)}")
+        lines.append(f"these images show the same part and count as one in the false-reject rate: {_some(names)}")
+    suspects = [image for image in ranked(built.manifest) if image.included and image.untypical > 1]
+    if suspects:
+        what = "this image" if len(suspects) == 1 else f"these {len(suspects)} images"
+        named = [f"{image.name} ({image.remark})" for image in suspects[:SHOWN]]
+        if len(suspects) > SHOWN:
+            named.append(f"and {len(suspects) - SHOWN} more")
+        lines.append(
+            f"look at {what} before you trust the bundle: {'; '.join(named)}. 'spade-edge gallery review --bundle "
+            f"{built.path} DIR' shows them, 'spade-edge gallery exclude' leaves them out"
+        )
+    lines += deciding_lines(built.manifest)
+    if caution := built.manifest.threshold.caution():
+        lines.append(caution)
     return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def sentence(built: Built) -> str:

@@ -36,7 +36,7 @@ def lines(manifest: Manifest, bundle: Path) -> list[str]:
     ]
     if threshold.source != FRAMES and len(evidence.scores) > threshold.parts:
         text.append(f"{len(evidence.scores)} images or frames show {threshold.parts} different parts")
-    text += [*_deciding(manifest), *filter(None, [threshold.caution()]), ""]
+    text += [*deciding_lines(manifest), *filter(None, [threshold.caution()]), ""]
     text.append(f"{'false rejects':>14}  {'threshold':>10}  {'95 % interval':>18}  basis")
     for choice in choices(evidence):
         low, high = choice.interval
@@ -58,7 +58,8 @@ def percentage(rate: float) -> str:
     return f"{math.ceil(rate * 1e4 - 1e-6) / 100:g}%"
 
 
-def _deciding(manifest: Manifest) -> list[str]:
+def deciding_lines(manifest: Manifest) -> list[str]:
+    """The image that decides the threshold, in a line; none if no single image decides."""
     decisive = deciding(manifest)
     if decisive is None:
         return []

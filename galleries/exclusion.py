@@ -1,0 +1,211 @@
+"""Excluding good images from a bundle and including them again, without their files and without the network.
+
+The features of every image stay in the bundle. What changes is the index, which holds the included images only, the
+leave-one-out scores, the baseline, the limits, the threshold and the golden results.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.assessment import assess, check_parts
+from spade_edge.galleries.calibration import again
+from spade_edge.galleries.golden_frames import score_golden
+from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
+from spade_edge.galleries.progress import Progress
+from spade_edge.galleries.staging import Staging, publish, staging
+from spade_edge.runtime import Scorer, UsageError
+from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.evidence import IMAGES
+from spade_edge.runtime.bundle.good_image import Exclusion
+from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
+from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.gallery import CodedGallery
+from spade_edge.runtime.matching.graph_search import GraphSearch
+from spade_edge.runtime.matching.hnsw import Index
+from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.network.session import Session
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GalleryChange:
+    """A change of the images that frames are matched with.
+
+    Attributes:
+        names: the images that were excluded or included.
+        manifest: the new one.
+        before: the former one.
+        former: where the former manifest is kept.
+    """
+
+    names: tuple[str, ...]
+    manifest: Manifest
+    before: Manifest
+    former: Path
+
+
+def exclude(
+    bundle: str | os.PathLike[str],
+    names: Iterable[str],
+    *,
+    reason: str,
+    threads: int | None = None,
+    progress: Progress = lambda items, label: items,
+) -> GalleryChange:
+    """Exclude good images: no frame is matched with them any more, and they are no evidence for the threshold.
+
+    Args:
+        bundle: the bundle folder.
+        names: of the images, as `manifest.json` and `spade-edge gallery list` have them.
+        reason: why. It is required and kept with the image.
+        threads: of all steps but the index; None for one per core.
+        progress: wraps the items of each long loop, with its label.
+
+    Raises:
+        UsageError: no name, no reason, a name that is not in the bundle, or an image that is excluded already.
+        DataError: fewer than two parts would be left, or the bundle cannot be written.
+        BundleError: there is no bundle, or it is damaged.
+        DeviceError: hnswlib is not installed.
+    """
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if not reason.strip():
+        raise UsageError("expected a reason for the exclusion, found none: it is kept with it; give --reason TEXT")
+    exclusion = Exclusion(reason=reason.strip(), set=now)
+    return _change(Path(bundle), tuple(names), exclusion, now=now, threads=threads, progress=progress)
+
+
+def include(
+    bundle: str | os.PathLike[str],
+    names: Iterable[str],
+    *,
+    threads: int | None = None,
+    progress: Progress = lambda items, label: items,
+) -> GalleryChange:
+    """Include images again that were excluded; see `exclude` for arguments and errors."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return _change(Path(bundle), tuple(names), None, now=now, threads=threads, progress=progress)
+
+
+def _change(
+    bundle: Path,
+    names: tuple[str, ...],
+    exclusion: Exclusion | None,
+    *,
+    now: str,
+    threads: int | None,
+    progress: Progress,
+) -> GalleryChange:
+    bundle = bundle.resolve()  # a link to a bundle stays a link
+    opened = Bundle.open(bundle)
+    before = opened.manifest
+    chosen = _chosen(bundle, before, names, exclude=exclusion is not None)
+    exclusions = [exclusion if i in chosen else image.exclusion for i, image in enumerate(before.images)]
+    included = np.array([one is None for one in exclusions], bool)
+    check_parts(bundle, tuple(image.group for image in before.images), included)
+    if opened.indexes:
+        import_hnswlib()
+    with staging(bundle) as stage:
+        manifest = _staged(stage, opened, exclusions, included, now=now, threads=threads, progress=progress)
+        stage.add_manifest(manifest)
+        former = publish(stage, bundle)
+    assert former is not None  # noqa: S101  (the bundle was opened above)
+    log.info("%s %d images of %s", "excluded" if exclusion else "included", len(chosen), bundle)
+    return GalleryChange(tuple(before.names[i] for i in sorted(chosen)), manifest, before, former)
+
+
+def _staged(
+    stage: Staging,
+    opened: Bundle,
+    exclusions: list[Exclusion | None],
+    included: NDArray[np.bool_],
+    *,
+    now: str,
+    threads: int | None,
+    progress: Progress,
+) -> Manifest:
+    """Write the files that change into the staging folder."""
+    before, gallery = opened.manifest, opened.gallery
+    indexes: list[Index] = []
+    if isinstance(gallery, CodedGallery):
+        keys = _keys(gallery, opened.indexes, threads=threads)
+        items = np.tile(included, gallery.views)
+        indexes = write_indexes(stage, keys, len(opened.indexes), included=items, progress=progress)
+    matcher = Matcher(
+        gallery,
+        before.matching,
+        searches=[GraphSearch(index, threads=threads) for index in indexes],
+        included=included,
+        threads=threads,
+    )
+    stitching = Stitching(before.canvas, gallery.grid, sigma=before.matching.sigma, mask=opened.mask, threads=threads)
+    assessment = assess(
+        matcher,
+        stitching,
+        groups=tuple(image.group for image in before.images),
+        exclusions=exclusions,
+        conditions=tuple(image.condition for image in before.images),
+        scratch=stage.scratch("maps"),
+        progress=progress,
+    )
+    if assessment.baseline is not None:
+        stage.add_array("baseline", assessment.baseline)
+    changed = replace(
+        before,
+        images=assessment.images,
+        frames=(),  # they were scored with the former gallery
+        threshold=again(replace(before.threshold, source=IMAGES), evidence_of(assessment.images), now=now),
+        limits=assessment.limits,
+    )
+    session = Session.open(opened.model, threads=threads, views=len(before.layout))
+    altered = replace(opened, manifest=changed, indexes=tuple(indexes), baseline=assessment.baseline)
+    scorer = Scorer(altered, session, matcher, threads=threads)
+    golden = () if opened.golden is None else score_golden(stage, scorer, np.asarray(opened.golden.frames))
+    return replace(changed, golden=golden, files=before.files | stage.files)
+
+
+def _keys(gallery: CodedGallery, indexes: tuple[Index, ...], *, threads: int | None) -> NDArray[np.uint8]:
+    """The keys of all cells: from the indexes; of images that were excluded from their codes."""
+    cells, each = gallery.cells_per_item, len(gallery.squares) // len(indexes)
+    keys = np.zeros((len(gallery.squares), indexes[0].keys.shape[1]), np.uint8)
+    known = np.zeros(len(keys), bool)
+    for number, index in enumerate(indexes):
+        keys[number * each + index.labels] = index.keys
+        known[number * each + index.labels] = True
+    coder = Coder(gallery.card, gallery.coding, threads=threads)
+    for item in np.flatnonzero(~known[::cells]):
+        keys[item * cells : (item + 1) * cells] = coder([gallery.pyramid(int(item))]).keys
+    return keys
+
+
+def _chosen(bundle: Path, manifest: Manifest, names: tuple[str, ...], *, exclude: bool) -> set[int]:
+    """Numbers of the images to change.
+
+    Raises:
+        UsageError: see `exclude`.
+    """
+    if not names:
+        raise UsageError("expected the names of good images, found none; 'spade-edge gallery list' shows them")
+    place = {name: number for number, name in enumerate(manifest.names)}
+    unknown = [name for name in names if name not in place]
+    if unknown:
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise UsageError(
+            f"{bundle}: expected the name of a good image, found {unknown[0]!r}{more}; "
+            "'spade-edge gallery list' shows them"
+        )
+    wrong = [name for name in names if manifest.images[place[name]].included != exclude]
+    if wrong:
+        found, wanted = ("excluded", "included") if exclude else ("included", "excluded")
+        raise UsageError(f"{bundle}: expected an image that is {wanted}, found {wrong[0]!r}, which is {found} already")
+    return {place[name] for name in names}
