@@ -11,6 +11,7 @@ green, and in a grey print.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -82,12 +83,47 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: f
     Returns:
         (H, W, 3) uint8 BGR, a copy.
     """
+    picture = map_over(
+        frame,
+        result.heatmap,
+        extent=result.extent,
+        looked_at=result.looked_at,
+        regions=result.regions,
+        pixel_threshold=pixel_threshold,
+    )
+    _label(picture, result)
+    return picture
+
+
+def map_over(
+    frame: NDArray[np.uint8],
+    heatmap: NDArray[np.float32],
+    *,
+    extent: tuple[float, float, float, float],
+    looked_at: NDArray[np.bool_] | None,
+    regions: Sequence[Region] = (),
+    pixel_threshold: float,
+) -> NDArray[np.uint8]:
+    """Draw an anomaly map and regions over a frame, without a verdict.
+
+    Args:
+        frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) grey.
+        heatmap: (h, w) float32, the map; of size 0 for none.
+        extent: x, y, width, height of the area that the map covers, in pixels of the frame.
+        looked_at: (h, w) bool, the pixels of the map that are inspected; None for all. The others are darkened.
+        regions: in pixels of the frame.
+        pixel_threshold: what the colours and the contour refer to.
+
+    Returns:
+        (H, W, 3) uint8 BGR, a copy.
+    """
     picture = in_colour(frame)
     height, width = picture.shape[:2]
     line = max(1, round(min(height, width) / 400))
 
-    if result.heatmap.size:  # a frame that cannot be judged may have no map
-        ratio, seen = _on_frame(_in_thresholds(result.heatmap, pixel_threshold), result, (height, width))
+    if heatmap.size:  # a frame that cannot be judged may have no map
+        distances = _in_thresholds(heatmap, pixel_threshold)
+        ratio, seen = _on_frame(distances, extent, looked_at, (height, width))
         mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
         strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
         mixed += strength[..., None] * (_palette(ratio) - mixed)
@@ -96,9 +132,8 @@ def overlay(frame: NDArray[np.uint8], result: FrameResult, *, pixel_threshold: f
         contours, _ = cv2.findContours(over, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, _WHITE, line, cv2.LINE_8)
 
-    for region in result.regions:
+    for region in regions:
         _box(picture, region, line)
-    _label(picture, result)
     return picture
 
 
@@ -148,10 +183,13 @@ def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 
 def _on_frame(
-    heat: NDArray[np.float32], result: FrameResult, frame_size: tuple[int, int]
+    heat: NDArray[np.float32],
+    extent: tuple[float, float, float, float],
+    looked_at: NDArray[np.bool_] | None,
+    frame_size: tuple[int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The anomaly map resampled to the pixels of the frame, and which of them were inspected; both (H, W)."""
-    x, y, width, height = result.extent
+    x, y, width, height = extent
     if x < 0 or y < 0 or x + width > frame_size[1] + 1e-6 or y + height > frame_size[0] + 1e-6:
         raise FrameError(
             f"expected a frame that the anomaly map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
@@ -166,8 +204,8 @@ def _on_frame(
     carried = cv2.remap(heat, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     seen = np.zeros(frame_size, dtype=bool)
     seen[math.floor(y) : math.ceil(y + height), math.floor(x) : math.ceil(x + width)] = True
-    if result.looked_at is not None:
-        inside = np.asarray(result.looked_at, np.float32)
+    if looked_at is not None:
+        inside = np.asarray(looked_at, np.float32)
         seen &= cv2.remap(inside, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) >= 0.5
     return np.asarray(carried, dtype=np.float32), seen
 
