@@ -17,7 +17,15 @@ from spade_edge.runtime.result import FrameResult, Match, Region
 from spade_edge.tools.demo.parts import render_defect, render_good
 from spade_edge.tools.drawing.overlay import overlay
 from spade_edge.tools.evaluation.metrics import Metric, Rate, auroc, average_precision, f1_max, roc
-from spade_edge.tools.evaluation.results import Evaluation, Example, Header, ImageResult, count_verdicts
+from spade_edge.tools.evaluation.results import (
+    Choice,
+    DecidingImage,
+    Evaluation,
+    Example,
+    Header,
+    ImageResult,
+    count_verdicts,
+)
 from spade_edge.tools.report import write_evaluation
 
 THRESHOLD = 10.0
@@ -63,6 +71,8 @@ def shown(kind: str, image: ImageResult, *, mask: Path | None = None, seed: int 
     result = FrameResult(
         score=float("nan") if image.score is None else image.score,
         threshold=THRESHOLD,
+        pixel_threshold=12.0,
+        p=0.025,
         verdict=image.verdict,
         reason=image.reason,
         heatmap=heat,
@@ -103,6 +113,29 @@ def examples_of(images: Sequence[ImageResult], *, most: int = 4, mask: Path | No
     )
 
 
+def wrong_at(threshold: float, images: Sequence[ImageResult]) -> dict[str, Rate]:
+    """The wrong verdicts at another threshold, by a loop; an image without a score is rejected."""
+    wrong, of = {"false_rejects": 0, "missed": 0}, {"false_rejects": 0, "missed": 0}
+    for image in images:
+        kind = "false_rejects" if image.truth == "good" else "missed"
+        passes = image.score is not None and image.score <= threshold
+        of[kind] += 1
+        wrong[kind] += passes == (kind == "missed")
+    return {kind: Rate.among(wrong[kind], of[kind]) for kind in wrong}
+
+
+def choices_of(images: Sequence[ImageResult]) -> tuple[Choice, ...]:
+    """Three thresholds, the middle one in force."""
+    return tuple(
+        Choice(value, rate, (rate / 4, rate * 4), basis, **wrong_at(value, images), in_force=value == THRESHOLD)
+        for value, rate, basis in (
+            (8.0, 6 / 121, "certified"),
+            (THRESHOLD, 1 / 121, "certified"),
+            (14, 0.001, "extrapolated"),
+        )
+    )
+
+
 def evaluated(
     images: Sequence[ImageResult],
     *,
@@ -137,6 +170,8 @@ def evaluated(
         types=count_verdicts(images),
         false_rejects=Rate.among(sum(image.wrong for image in good), len(good)),
         missed=Rate.among(sum(image.wrong for image in defects), len(defects)),
+        choices=choices_of(images),
+        deciding=DecidingImage("0.npy", 9.5, **wrong_at(9.5, images)),
         image_auroc=auroc(scores, positive),
         average_precision=average_precision(scores, positive),
         f1_max=best,
@@ -190,9 +225,21 @@ def hostile() -> Evaluation:
     )
     evaluation = evaluated(images, examples=examples_of(images), notes=(HOSTILE, "W" * 500))
     nasty = replace(
-        evaluation.header, bundle=HOSTILE, dataset="/" + "d" * 200, promise=HOSTILE, provider=HOSTILE, time=HOSTILE
+        evaluation.header,
+        bundle=HOSTILE,
+        dataset="/" + "d" * 200,
+        promise=HOSTILE,
+        provider=HOSTILE,
+        time=HOSTILE,
+        caution=HOSTILE,
     )
     examples = tuple(replace(one, nearest=(Match(HOSTILE, 0.5, 0.5, 1.0, item=0),)) for one in evaluation.examples)
+    assert evaluation.deciding is not None
     return replace(
-        evaluation, header=nasty, timings={HOSTILE: 1.0, "W" * 200: 2.0}, aupro=Metric(None, HOSTILE), examples=examples
+        evaluation,
+        header=nasty,
+        timings={HOSTILE: 1.0, "W" * 200: 2.0},
+        aupro=Metric(None, HOSTILE),
+        examples=examples,
+        deciding=replace(evaluation.deciding, name="W" * 300),
     )

@@ -18,6 +18,7 @@ from spade_edge.runtime.bundle.manifest import FILE
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.result import CANNOT_JUDGE, GOOD
 from spade_edge.tools.evaluation.checkpoint import PIXELS, Checkpoint
+from spade_edge.tools.evaluation.choices import choices_of, deciding_of
 from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, open_dataset, some
 from spade_edge.tools.evaluation.metrics import (
     Metric,
@@ -141,11 +142,14 @@ def summarize(
             providers=dict(scorer.session.node_fractions),
             writer=__version__,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            caution=manifest.threshold.caution(),
         ),
         images=tuple(images),
         types=count_verdicts(images),
         false_rejects=Rate.among(sum(image.wrong for image in good), len(good)),
         missed=Rate.among(sum(image.wrong for image in defective), len(defective)),
+        choices=choices_of(manifest, images),
+        deciding=deciding_of(manifest, images),
         image_auroc=auroc(scores, positive),
         average_precision=average_precision(scores, positive),
         f1_max=best,

@@ -77,13 +77,14 @@ class Header:
         good, defective: number of images in the dataset.
         masks: number of defective images with a mask.
         threshold, pixel_threshold: those of the bundle.
-        basis: where the threshold comes from: "certified", "extrapolated" or "by hand".
+        basis: where the threshold comes from: "certified", "extrapolated" or "manual".
         promise: the false-reject rate that the threshold stands for, as a phrase.
         search: "hnsw" or "exact".
         provider: the onnxruntime execution provider that ran the network.
         writer: version of spade-edge.
         time: end of the evaluation, UTC, ISO 8601.
         providers: execution provider to the fraction of the network's nodes that it ran; empty if unknown.
+        caution: what a user of few good parts should know about the rate, in plain words; empty if there are enough.
     """
 
     bundle: str
@@ -101,6 +102,56 @@ class Header:
     writer: str
     time: str
     providers: Mapping[str, float] = field(default_factory=dict)
+    caution: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold to choose, and the wrong verdicts that it would give.
+
+    Attributes:
+        threshold: a score above it is a defect.
+        rate: fraction of good frames that are rejected: an upper limit if certified, an estimate if extrapolated, and
+            counted in the evidence if the threshold was set manually.
+        interval: 95 % interval of the rate.
+        basis: "certified", "extrapolated" or "manual".
+        false_rejects: good images of the dataset that it rejects, including those that cannot be judged.
+        missed: defective images of the dataset that pass as good.
+        in_force: whether it is the bundle's threshold.
+    """
+
+    threshold: float
+    rate: float
+    interval: tuple[float, float]
+    basis: str
+    false_rejects: Rate
+    missed: Rate
+    in_force: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"false_rejects": self.false_rejects.to_json(), "missed": self.missed.to_json()}
+
+
+@dataclass(frozen=True)
+class DecidingImage:
+    """The good image of the bundle whose own score is the threshold, and what would change without it.
+
+    The wrong verdicts are counted with the scores as they are. Scores of frames that resemble the image may rise a
+    little when it is excluded.
+
+    Attributes:
+        name: of the image.
+        threshold: without it.
+        false_rejects, missed: of the dataset, at that threshold.
+    """
+
+    name: str
+    threshold: float
+    false_rejects: Rate
+    missed: Rate
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"false_rejects": self.false_rejects.to_json(), "missed": self.missed.to_json()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +195,8 @@ class Evaluation:
         types: counts per type, in the same order.
         false_rejects: good images that are rejected at the bundle's threshold, including `cannot_judge`.
         missed: defective images that pass as good at the bundle's threshold.
+        choices: thresholds to choose from, the lowest first, and among them the bundle's.
+        deciding: the good image that alone decides the bundle's threshold; None if there is none.
         image_auroc, average_precision, f1_max: of the image scores; defects are the positive class.
         f1_threshold: the lowest score that is classified as a defect at `f1_max`; None if that is undefined.
         pixel_auroc, aupro: of the inspected pixels of the anomaly maps. AUPRO is the area up to a false-positive rate
@@ -160,6 +213,8 @@ class Evaluation:
     types: tuple[TypeCount, ...]
     false_rejects: Rate
     missed: Rate
+    choices: tuple[Choice, ...]
+    deciding: DecidingImage | None
     image_auroc: Metric
     average_precision: Metric
     f1_max: Metric
@@ -177,6 +232,8 @@ class Evaluation:
         return {name: _json(part) for name, part in vars(self).items()} | {
             "images": [asdict(image) | {"wrong": image.wrong} for image in self.images],
             "types": [asdict(row) | {"wrong": row.wrong.to_json()} for row in self.types],
+            "choices": [choice.to_json() for choice in self.choices],
+            "deciding": None if self.deciding is None else self.deciding.to_json(),
             "examples": [{"kind": example.kind, "name": example.image.name} for example in self.examples],
         }
 

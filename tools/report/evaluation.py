@@ -14,6 +14,7 @@ from spade_edge.tools.drawing.overlay import figure
 from spade_edge.tools.evaluation.metrics import LIMIT, Metric
 from spade_edge.tools.evaluation.results import FALSE_REJECT, MISSED, Evaluation, Example
 from spade_edge.tools.report.chart import Axis, Row, curve, drawing, histogram
+from spade_edge.tools.report.choices import choices
 from spade_edge.tools.report.examples import MISTAKES, cards_of, gallery
 from spade_edge.tools.report.page import counted, document, heading, sentence, shortened, terms, text, write
 from spade_edge.tools.report.rates import between, fraction
@@ -58,6 +59,7 @@ def _page(evaluation: Evaluation, bundle: Bundle) -> str:
     sections = [
         ("scores", "Scores", _scores(evaluation)),
         ("verdicts", "Verdicts", verdicts(evaluation.types, missed=evaluation.missed)),
+        ("choices", "Thresholds to choose from", choices(evaluation, bundle)),
         ("metrics", "Metrics", _metrics(evaluation)),
         ("notes", "Notes", f'<ul class="notes">{notes}</ul>' if notes else ""),
         ("curves", "Curves", _curves(evaluation)),
@@ -273,13 +275,16 @@ def _setup(evaluation: Evaluation, bundle: Bundle) -> str:
     card, threshold = manifest.model, manifest.threshold
     levels = ", ".join(str(level.number) for level in card.levels)
     masks = f", {header.masks} of them with a mask" if header.defective else ""
+    excluded = len(manifest.images) - int(manifest.included.sum())
+    without = f", {excluded} of them excluded" if excluded else ""
     return terms(
         (
             (
                 "Bundle",
                 (
                     header.bundle,
-                    f"{len(manifest.names)} good images, {manifest.size / 1e6:,.0f} MB, profile {manifest.profile}",
+                    f"{len(manifest.images)} good images{without}, {manifest.size / 1e6:,.0f} MB, "
+                    f"profile {manifest.profile}",
                     f"built {_moment(manifest.created)} by {manifest.writer}",
                     f"SHA-256 of its manifest {header.manifest_sha256}",
                 ),

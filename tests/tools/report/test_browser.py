@@ -39,6 +39,8 @@ def framed(path: Path) -> None:
         result = FrameResult(
             score=image.score or 0.0,
             threshold=THRESHOLD,
+            pixel_threshold=12.0,
+            p=0.025,
             verdict=image.verdict,
             reason="W" * 200,
             heatmap=np.zeros((8, 8), np.float32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spade_edge.runtime.result import GOOD
+from spade_edge.tools.evaluation.choices import another, exclude_command, percentage, set_command
 from spade_edge.tools.evaluation.metrics import Metric, Rate
 from spade_edge.tools.evaluation.results import Evaluation
 
@@ -31,12 +32,54 @@ def lines(evaluation: Evaluation) -> list[str]:
         text.append(_row(f"{row.truth}, {'false rejects' if row.truth == GOOD else 'missed'}", row.wrong))
     if len(evaluation.types) > 2:
         text.append(_row("all defects, missed", evaluation.missed))
+    text += ["", *_choices(evaluation), *_deciding(evaluation)]
+    if header.caution:
+        text.append(f"caution: {header.caution}")
     if evaluation.timings:
         stages = ", ".join(f"{stage} {time:.1f}" for stage, time in evaluation.timings.items() if stage != "total")
         text.append(f"\n{evaluation.timings['total']:.1f} ms per frame: {stages}")
     for note in evaluation.notes:
         text.append(f"note: {note}")
     return text
+
+
+def _choices(evaluation: Evaluation) -> list[str]:
+    """The thresholds to choose from, and the command that sets another one."""
+    defects = bool(evaluation.missed.of)
+    missed = f"{'defects missed':>20}" if defects else ""
+    text = [f"{'false rejects':>14}  {'threshold':>10}{'good rejected':>20}{missed}   basis"]
+    for choice in evaluation.choices:
+        missed = f"{_of(choice.missed):>20}" if defects else ""
+        now = ", in force" if choice.in_force else ""
+        text.append(
+            f"{percentage(choice.rate):>14}  {choice.threshold:10.6g}{_of(choice.false_rejects):>20}{missed}"
+            f"   {choice.basis}{now}"
+        )
+    if not defects:
+        text.append("the dataset has no defective images, so it is not known how many defects each threshold lets pass")
+    other = another(evaluation.choices)
+    if other is not None:
+        text.append(f"set another: {set_command(evaluation.header.bundle, other)}")
+    return text
+
+
+def _deciding(evaluation: Evaluation) -> list[str]:
+    """The good image that alone decides the threshold, what would change without it, and the command to exclude it."""
+    image = evaluation.deciding
+    if image is None:
+        return []
+    changes = f"{image.false_rejects.count} good images rejected instead of {evaluation.false_rejects.count}"
+    if evaluation.missed.of:
+        changes += f" and {image.missed.count} defects missed instead of {evaluation.missed.count}"
+    return [
+        f"this threshold is the score of {image.name}; without that image it would be {image.threshold:.6g}, "
+        f"with {changes}",
+        f"if it is not a good part: {exclude_command(evaluation.header.bundle, image)}",
+    ]
+
+
+def _of(rate: Rate) -> str:
+    return "-" if rate.fraction is None else f"{rate.count} of {rate.of}, {rate.fraction:.1%}"
 
 
 def _metric(metric: Metric, beside: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from spade_edge.galleries.advice import choices, deciding
 from spade_edge.galleries.conformal import images_needed, lowest_rate
 from spade_edge.runtime.bundle.evidence import FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
+from spade_edge.tools.evaluation.choices import percentage
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
@@ -51,11 +51,6 @@ def lines(manifest: Manifest, bundle: Path) -> list[str]:
         "--reason TEXT",
     ]
     return text
-
-
-def percentage(rate: float) -> str:
-    """A rate as an argument of --false-rejects, rounded up so that it is still certified."""
-    return f"{math.ceil(rate * 1e4 - 1e-6) / 100:g}%"
 
 
 def deciding_lines(manifest: Manifest) -> list[str]:
