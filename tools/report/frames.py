@@ -28,6 +28,7 @@ from spade_edge.tools.report.page import (
     text,
     write,
 )
+from spade_edge.tools.report.rates import percent
 
 MOST_CARDS = 150  # about 8 MB; wrong verdicts are shown first
 COMMANDS = (
@@ -253,6 +254,8 @@ def _card(entry: ReportEntry, anchor: str) -> str:
         lines = [
             f'<p class="score">Score <b>{figure(result.score)}</b>, threshold {figure(result.threshold)}{worth}</p>'
         ]
+        if result.verdict != CANNOT_JUDGE:
+            lines.append(f'<p class="quiet">At most {percent(result.p)} of good parts score as high</p>')
     if result.reason:
         lines.append(f"<p>{text(sentence(result.reason))}</p>")
     if result.nearest:

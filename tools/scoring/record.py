@@ -6,11 +6,12 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.result import CANNOT_JUDGE
 from spade_edge.tools.scoring.scored import Scored
 
 
-def record(scored: Scored, *, threshold: float, live: bool) -> dict[str, Any]:
+def record(scored: Scored, *, threshold: Threshold, live: bool) -> dict[str, Any]:
     """The fields of one shot, as JSON values.
 
     Args:
@@ -25,12 +26,13 @@ def record(scored: Scored, *, threshold: float, live: bool) -> dict[str, Any]:
         fields["part"] = shot.part
     if live:
         fields["dropped"] = shot.dropped
-    fields |= {"score": None, "threshold": threshold}
+    fields |= {"score": None, "threshold": threshold.score, "pixel_threshold": threshold.pixel, "p": None}
     if result is None:
         nothing: dict[str, Any] = {"regions": [], "nearest": [], "milliseconds": {}}
         return fields | {"verdict": CANNOT_JUDGE, "reason": scored.fault} | nothing
     return fields | {
         "score": result.score,
+        "p": result.p,
         "verdict": result.verdict,
         "reason": result.reason,
         "regions": [asdict(region) for region in result.regions],

@@ -43,6 +43,8 @@ def entry(
     result = FrameResult(
         score=score,
         threshold=threshold,
+        pixel_threshold=2 * threshold,
+        p=0.25,
         verdict=verdict,
         reason=reason,
         heatmap=heatmap,
@@ -189,14 +191,16 @@ def test_the_worst_comes_first_and_mistakes_are_pointed_at(tmp_path: Path) -> No
 def test_a_card_tells_score_threshold_verdict_reason_and_nearest_good_part(tmp_path: Path) -> None:
     _, page = page_of(tmp_path, (entry("a.png", "dent", 30.0, reason="1 region over the pixel threshold"),))
     words = " ".join(text for _, text in page.texts)
-    assert "Score 30 , threshold 10 · 3.00×" in words
+    assert "Score 30 , threshold 10 · 3.00× At most 25.0\u202f% of good parts score as high" in words
     assert "1 region over the pixel threshold." in words
     assert "good <7>.png" in words
     assert "The same place in the good part good <7>.png" in [picture["alt"] for picture in page.all("img")]
     _, page = page_of(tmp_path, (ENTRIES[-1],))
     words = " ".join(text for _, text in page.texts)
     assert "No score, threshold 10" in words
-    assert "The frame is black." in words
+    assert "The frame is black." in words and "score as high" not in words
+    _, page = page_of(tmp_path, (entry("dark", "dent", 30.0, verdict="cannot_judge"),))
+    assert "score as high" not in " ".join(text for _, text in page.texts)
     assert "nan" not in words.lower()
 
 

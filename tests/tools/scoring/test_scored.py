@@ -57,7 +57,7 @@ def records(scorer: Scorer, shots: Iterable[Shot]) -> list[dict[str, Any]]:
     with Acquisition(shots, keep=ALL) as acquired:
         try:
             for scored in score_shots(scorer, acquired):
-                fields = record(scored, threshold=1.0, live=True)
+                fields = record(scored, threshold=scorer.bundle.manifest.threshold, live=True)
                 found.append({name: value for name, value in fields.items() if not name.startswith(("milli", "provi"))})
         except DeviceError as problem:
             found.append({"error": str(problem)})
@@ -73,6 +73,24 @@ def test_running_ahead_gives_the_same_records_in_the_same_order(scorers: tuple[S
     assert records(on_gpu, shots) == expected
     for some in (shots[:1], shots[1:2], shots[2:3], []):
         assert records(on_gpu, some) == records(on_cpu, some)
+
+
+def test_every_line_has_the_thresholds_and_p_and_an_unreadable_frame_has_no_p(
+    scorers: tuple[Scorer, Scorer], part: Frames
+) -> None:
+    scorer, manifest = scorers[0], scorers[0].bundle.manifest
+    lines = records(scorer, shots_of(part))
+    assert {line["verdict"] for line in lines} == {"good", "defect", "cannot_judge"}
+    for line in lines:
+        names = list(line)
+        assert names.index("score") < names.index("p") < names.index("verdict") < names.index("regions")
+        assert line["threshold"] == manifest.threshold.score and line["pixel_threshold"] == manifest.threshold.pixel
+        if line["score"] is None:
+            assert line["p"] is None and line["verdict"] == "cannot_judge" and line["reason"]
+        else:
+            over = [image.score >= line["score"] for image in manifest.images]
+            assert line["p"] == (sum(over) + 1) / (len(over) + 1)
+    assert len({line["p"] for line in lines}) > 2  # none, that of a defect, and others
 
 
 def test_the_stream_is_used_on_a_gpu_only(

@@ -72,7 +72,7 @@ def run(chosen: argparse.Namespace) -> int:
     check_picture_folders(folders, opened)
     scorer = open_scorer(chosen)
     _hint(chosen.provider)
-    threshold, tally, failure = scorer.bundle.manifest.threshold.score, Tally(), None
+    threshold, tally, failure = scorer.bundle.manifest.threshold, Tally(), None
     writer = PictureWriter(scorer.bundle, folders)
     with opened.acquire() as shots, Interruption(shots.end) as interruption:
         with Pictures(writer, wait=not opened.live, strict=not opened.endless) as pictures:
