@@ -27,7 +27,7 @@ def choices(evaluation: Evaluation, bundle: Bundle) -> str:
     if evaluation.deciding is not None:
         commands.append(exclude_command(evaluation.header.bundle, evaluation.deciding))
     said = evaluation.header.caution
-    caution = f"<p>{text(sentence(said))}</p>" if said else ""
+    caution = f'<p class="lead">{text(sentence(said))}</p>' if said else ""
     items = "".join(f"<li><code>{text(command)}</code></li>" for command in commands)
     listed = f'<ol class="commands">{items}</ol>' if items else ""
     return f"<p>{text(_in_words(evaluation, other))}</p>\n{_table(evaluation)}{decides}{caution}{listed}"
@@ -78,12 +78,12 @@ def _deciding(evaluation: Evaluation, bundle: Bundle) -> str:
     if one.name in manifest.names and len(manifest.layout) == 1:
         thumbnail = np.array(bundle.thumbnails[manifest.names.index(one.name)])
         picture = image(thumbnail, alternative=f"The good image {one.name}", longest=160)
-    changes = f"{one.false_rejects.count} instead of {evaluation.false_rejects.count} good images would be rejected"
+    changes = f"good rejected {one.false_rejects.count} (now {evaluation.false_rejects.count})"
     if evaluation.missed.of:
-        changes += f" and {one.missed.count} instead of {evaluation.missed.count} defects missed"
+        changes += f", defects missed {one.missed.count} (now {evaluation.missed.count})"
     return (
         f'<p class="nearest">{picture}<span>This threshold is the score of one good image, '
-        f"{text(shortened(one.name))}. Without it the threshold would be {text(figure(one.threshold))}, and {changes}. "
+        f"{text(shortened(one.name))}. Without it the threshold would be {text(figure(one.threshold))}: {changes}. "
         "If it does not show a good part, exclude it.</span></p>"
     )
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from evaluations import (
     BAD,
@@ -17,6 +18,7 @@ from evaluations import (
     TYPICAL,
     evaluated,
     page_of,
+    picture,
     words,
 )
 
@@ -57,6 +59,49 @@ def test_what_is_not_defined_says_why(tmp_path: Path, bundle: Bundle) -> None:
     assert "No PRO curve: none of the defective images has a mask." in said
     assert not re.search(r"\b(nan|None)\b", said.replace("None of the", ""))
     assert not [svg for svg in page.all("svg") if "viewbox" in svg]
+
+
+def test_thresholds_to_choose_from_are_a_sentence_and_a_table(tmp_path: Path, bundle: Bundle) -> None:
+    images = (GOOD, BAD, LOST, FOUND, MISS, DARK)  # scores 4, 14 and none; 30, 9 and none; the thresholds 8, 10, 14
+    evaluation = evaluated(images)
+    _, page = page_of(tmp_path, evaluation, bundle)
+    said = words(page)
+    assert (
+        "A lower threshold finds more defects and rejects more good parts. At 8 instead of 10, at most 4.96 % of good "
+        "parts are expected to be rejected; 2 instead of 2 good images here would be rejected and 0 instead of 1 of "
+        "3 defects missed." in said
+    )
+    assert "False rejects Threshold Good rejected Defects missed Basis" in said
+    for row in (
+        "4.96 % 8 2 of 3 (66.7 %) 0 of 3 (0 %) certified",
+        "0.83 % in force 10 2 of 3 (66.7 %) 1 of 3 (33.3 %) certified",
+        "0.1 % 14 1 of 3 (33.3 %) 1 of 3 (33.3 %) extrapolated",
+    ):
+        assert row in said, said
+    assert (
+        "one good image, 0.npy. Without it the threshold would be 9.5: good rejected 2 (now 2), defects missed" in said
+    )
+    assert page.all("img")[0]["alt"] == "The good image 0.npy"
+    thumbnail = bundle.thumbnails[bundle.manifest.names.index("0.npy")]
+    assert np.abs(picture(page, "The good image 0.npy").astype(int) - thumbnail).mean() < 6  # JPEG
+    bundle_path = "/srv/bundles/line-2/flange.spade"
+    assert page.text_in("code") == [
+        f"spade-edge threshold --bundle {bundle_path} --false-rejects 4.96% --reason TEXT",
+        f"spade-edge gallery exclude --bundle {bundle_path} 0.npy --reason TEXT",
+    ]
+
+
+def test_thresholds_without_defects_without_another_and_with_few_parts(tmp_path: Path, bundle: Bundle) -> None:
+    evaluation = evaluated((GOOD, BAD))
+    evaluation = replace(evaluation, header=replace(evaluation.header, caution="8 different parts say little"))
+    _, page = page_of(tmp_path, evaluation, bundle)
+    said = words(page)
+    assert "Without defective images it is not known how many defects each threshold lets pass." in said
+    assert "Defects missed" not in said and "4.96 % 8 1 of 2 (50.0 %) certified" in said
+    assert "8 different parts say little." in said
+    alone = replace(evaluation, choices=evaluation.choices[1:2], deciding=None)
+    _, page = page_of(tmp_path, alone, bundle)
+    assert "These good parts offer no other threshold." in words(page) and page.text_in("code") == []
 
 
 @pytest.mark.parametrize(

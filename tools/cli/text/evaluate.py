@@ -68,12 +68,11 @@ def _deciding(evaluation: Evaluation) -> list[str]:
     image = evaluation.deciding
     if image is None:
         return []
-    changes = f"{image.false_rejects.count} good images rejected instead of {evaluation.false_rejects.count}"
+    changes = f"good rejected {image.false_rejects.count} (now {evaluation.false_rejects.count})"
     if evaluation.missed.of:
-        changes += f" and {image.missed.count} defects missed instead of {evaluation.missed.count}"
+        changes += f", defects missed {image.missed.count} (now {evaluation.missed.count})"
     return [
-        f"this threshold is the score of {image.name}; without that image it would be {image.threshold:.6g}, "
-        f"with {changes}",
+        f"this threshold is the score of {image.name}; without that image it would be {image.threshold:.6g}: {changes}",
         f"if it is not a good part: {exclude_command(evaluation.header.bundle, image)}",
     ]
 

@@ -194,12 +194,14 @@ def test_without_defects_there_are_false_rejects_only(capsys: Capture, edge: Bui
     assert re.search(r"^image AUROC +- +no defective image was scored$", out, re.MULTILINE)
     assert re.search(r"^AUPRO +- +the dataset has no defective images$", out, re.MULTILINE)
     assert re.search(r"^good, false rejects +5 +\d +\d+\.\d% +\d+\.\d% to \d+\.\d%$", out, re.MULTILINE)
-    assert "missed" not in out
+    assert "missed" not in out and "it is not known how many defects each threshold lets pass" in out
+    assert re.search(r"^ +11.12% +\S+ +\d of 5, \d+\.\d% +certified, in force$", out, re.MULTILINE)
     code, out, _ = run(capsys, "evaluate", "--bundle", edge.path, "--dataset", dataset, "--json")
     value = json.loads(out)
     assert value["missed"] == {"count": 0, "of": 0, "share": None, "low": None, "high": None}
     assert value["image_auroc"] == {"value": None, "reason": "no defective image was scored"}
     assert value["f1_threshold"] is None and value["roc"] == value["pro"] == []
+    assert [choice["missed"] for choice in value["choices"]] == [value["missed"]]
 
 
 def test_a_single_image(scorer: Scorer, tmp_path: Path, part: Frames) -> None:
@@ -230,6 +232,14 @@ def test_the_command(capsys: Capture, edge: Built, dataset: Path, scorer: Scorer
     for row in ("good, false rejects", "spot, missed", "weak spot, missed", "all defects, missed"):
         assert re.search(rf"^{row} +\d+ +\d+ +\d+\.\d% +\d+\.\d% to \d+\.\d%$", out, re.MULTILINE), out
     assert "note: masks without an image: lost_mask.png" in out
+    assert re.search(r"^ +11.12% +\S+ +\d of 5, \d+\.\d% +\d of 5, \d+\.\d% +certified, in force$", out, re.MULTILINE)
+    threshold = scorer.bundle.manifest.threshold
+    (highest,) = (image for image in scorer.bundle.manifest.images if image.score == threshold.score)
+    assert f"this threshold is the score of {highest.name}; without that image it would be " in out
+    assert f"gallery exclude --bundle {edge.path} {highest.name} --reason TEXT" in out
+    assert f"\ncaution: {threshold.caution()}\n" in out and threshold.caution().startswith(
+        "8 different parts say little"
+    )
     code, out, _ = run(capsys, *line, "--json", "--search", "exact")
     value = json.loads(out)
     assert code == 0 and out.count("\n") == 1 and value["header"]["search"] == "exact"
@@ -237,10 +247,41 @@ def test_the_command(capsys: Capture, edge: Built, dataset: Path, scorer: Scorer
     first = value["images"][0]
     assert set(first) == {"name", "truth", "score", "verdict", "reason", "milliseconds", "wrong"}
     assert (first["name"], first["truth"]) == ("good/0.png", "good")
+    (choice,) = value["choices"]
+    assert set(choice) == {"threshold", "rate", "interval", "basis", "false_rejects", "missed", "in_force"}
+    assert (choice["threshold"], choice["rate"], choice["in_force"]) == (threshold.score, 1 / 9, True)
+    assert (choice["false_rejects"], choice["missed"]) == (value["false_rejects"], value["missed"])
+    assert value["deciding"]["name"] == highest.name and value["deciding"]["threshold"] < threshold.score
+    assert value["header"]["caution"] == threshold.caution()
     assert value["roc"][0] == [0, 0] and value["roc"][-1] == [1, 1] and value["pro"][-1][0] == pytest.approx(0.3)
     code, out, err = run(capsys, *line, "--report", tmp_path / "page")
     assert code == 0 and "open it in a browser" in err
-    assert "spot/0.png" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    assert "spot/0.png" in page and "8 different parts say little about the rate" in page
+
+
+def test_a_manual_threshold_is_shown_beside_what_the_good_parts_certify(
+    capsys: Capture, edge: Built, dataset: Path, tmp_path: Path
+) -> None:
+    """The verdicts at the other threshold are those that the bundle gives with it."""
+    bundle = tmp_path / "part of mine.spade"
+    shutil.copytree(edge.path, bundle)
+    line = ["evaluate", "--bundle", bundle, "--dataset", dataset]
+    _, out, _ = run(capsys, *line, "--json")
+    certified = json.loads(out)
+    score = certified["header"]["threshold"]
+    assert run(capsys, "threshold", "--bundle", bundle, "--score", 3 * score, "--reason", "test")[0] == 0
+    _, out, _ = run(capsys, *line)
+    assert re.search(r"^ +11.12% .* certified$", out, re.MULTILINE), out
+    assert re.search(r"^ +11.12% .* manual, in force$", out, re.MULTILINE), out
+    assert f"set another: spade-edge threshold --bundle '{bundle}' --false-rejects 11.12% --reason TEXT\n" in out
+    assert "this threshold is the score of" not in out
+    _, out, _ = run(capsys, *line, "--json")
+    value = json.loads(out)
+    assert value["deciding"] is None and [choice["in_force"] for choice in value["choices"]] == [False, True]
+    for other, here in (("false_rejects", "false_rejects"), ("missed", "missed")):
+        assert value["choices"][0][other] == certified[here] and value["choices"][1][other] == value[here]
+    assert value["missed"]["count"] > certified["missed"]["count"]
 
 
 def test_examples_are_few_and_the_worst(scorer: Scorer, dataset: Path) -> None:
