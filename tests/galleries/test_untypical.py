@@ -152,6 +152,21 @@ def test_the_value_is_1_at_the_robust_limit() -> None:
     np.testing.assert_allclose(values(found), (np.array(scores) - 4) / (limit - 4))
 
 
+def test_the_place_is_where_the_map_is_furthest_over_its_baseline() -> None:
+    """Every good image differs most at the lower right, the odd one a little less there, and at the top too."""
+    baseline = np.zeros((32, 32), np.float32)
+    baseline[28:, 28:] = 10
+    maps = np.tile(baseline, (20, 1, 1))
+    maps[7, :4, 14:18] = 8
+    scores = tuple(8.0 if number == 7 else 1 + number / 100 for number in range(20))
+    left_out = LeaveOneOut(scores, scores, maps, baseline)
+    found = untypical(
+        left_out, groups=range(20), included=np.ones(20, bool), canvas=CANVAS, rescored=lambda kept: left_out
+    )
+    assert found[7].region == (14 / 32, 0, 4 / 32, 4 / 32)
+    assert found[7].reason.startswith("differs most at the top, in 2% of the frame; scores 7.3 times as high as")
+
+
 def test_regions_are_fractions_of_the_frame_where_views_cover_a_part_of_it() -> None:
     """One region of interest, the lower right quarter of a frame of 64x64."""
     canvas = Canvas(Layout(frame=(64, 64), boxes=((32, 32, 32, 32),)), View((32, 32), (32, 32)))
