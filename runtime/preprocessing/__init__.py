@@ -4,5 +4,6 @@ Read in this order:
 
 preprocessor   resamples the views of a frame
 mask           pixels that are ignored
-condition      whether the frame can be judged: exposure, contrast and focus
+quantities     by what a frame is compared with the good images, and the words for it
+condition      whether the frame can be judged: exposure, contrast, focus and colour
 """

@@ -1,4 +1,4 @@
-"""Whether a frame can be judged at all: exposure, contrast and focus, as the network sees them.
+"""Whether a frame can be judged at all: exposure, contrast, focus and colour, as the network sees them.
 
 They are measured on the views, after resampling. Detail that resampling removes cannot mislead the network, and the
 cost does not grow with the size of the frame.
@@ -6,7 +6,6 @@ cost does not grow with the size of the frame.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -16,50 +15,127 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.preprocessing.quantities import FRAME, QUANTITIES, VIEWS, Quantity
 
 BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel carries no information
-WIDER = 1.0  # distance of the limits from the good images' range, as a fraction of that range
-LEAST = {"brightness": 12.0, "contrast": math.log(3), "focus": math.log(1.4), "white": 0.05, "black": 0.05}  # at least
-RATIOS = ("contrast", "focus")  # compared as ratios
-FRACTIONS = ("white", "black")  # of the pixels
-TINY = 1e-6  # smallest value of a ratio, as 0 has no logarithm
+EVERY = 2  # colours vary slowly, so every second pixel of every second row is enough for them
+DIM = 4.0  # grey levels added to the mean of a channel before ratios are taken, so that a dark frame has colours too
+SMALL = 0.25  # a view of which a mask leaves less than this fraction is not looked at on its own
+
+# Few and far: at most a tenth of the good images, or one, can be odd, and only if they are apart from the rest.
+FEW = 10
+APART, LEAST_APART = 0.75, 1.5  # from the range of the rest: relative to that range, and to the least margin
+LEAST_IMAGES = 4  # of fewer, none can be called odd
+SURE_IMAGES = 6  # with fewer, an image is odd only if it is farther away
+SURE_APART, SURE_LEAST_APART = 4.0, 3.0
+
+FEWER = 20.0  # images; as few as these have a range that is too narrow by so much that its margin is doubled
+TOWARDS_NOTHING = 0.9  # how far the limits may go from the good images to a frame without content
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Exposure, contrast and focus of a frame, over all its views.
+    """Exposure, contrast, focus and colour of a frame.
 
     Attributes:
-        brightness: mean grey level, 0 to 255.
-        contrast: standard deviation of the grey levels.
-        focus: mean second difference of neighbouring pixels divided by their mean first difference. A blur by one pixel
-            halves it, whatever the image shows and however bright it is.
+        brightness: mean grey level of all views, 0 to 255.
         white: fraction of saturated pixels.
         black: fraction of black pixels.
+        contrast: standard deviation of the grey levels.
+        focus: mean second difference of neighbouring pixels divided by their mean first difference. A blur by one pixel
+            halves it, whatever the image shows and however bright it is. White noise has √3.
+        chroma: standard deviation of red minus blue, in grey levels, after all channels are brought to the same mean.
+            Grey frames have 0.
+        red: mean of the red channel over that of the green one; the white balance.
+        blue: mean of the blue channel over that of the green one.
+        warmth: how much redder and less blue a pixel is, on average, if it is one grey level brighter; of the same
+            channels. Swapped channels reverse its sign; white balance does not change it.
+        darkest: lowest mean grey level of a view.
+        brightest: highest mean grey level of a view.
+        plainest: lowest contrast of a view.
+        softest: lowest focus of a view.
+        harshest: highest focus of a view.
     """
 
     brightness: float
-    contrast: float
-    focus: float
     white: float
     black: float
+    contrast: float
+    focus: float
+    chroma: float
+    red: float
+    blue: float
+    warmth: float
+    darkest: float
+    brightest: float
+    plainest: float
+    softest: float
+    harshest: float
 
     @classmethod
     def of(cls, views: NDArray[np.float32], painted: NDArray[np.bool_] | None = None) -> Condition:
-        """Measure views, (views, h, w, 3) float32, 0 to 255, without the `painted` pixels, (views, h, w) bool."""
+        """Measure views, (views, h, w, 3) float32 BGR, 0 to 255, without the `painted` pixels, (views, h, w) bool."""
         grey = views[..., 0] + views[..., 1] + views[..., 2]
         grey /= 3
         pixels = grey.ravel() if painted is None else grey[~painted]
         if not pixels.size:
-            return cls(brightness=0.0, contrast=0.0, focus=0.0, white=0.0, black=0.0)
-        steps = _mean_difference(grey, painted, order=1)
+            return cls(**dict.fromkeys((field.name for field in fields(cls)), 0.0))
+        brightness, contrast, focus = _light(grey, painted)
+        each = [(brightness, contrast, focus)]
+        if len(grey) > 1:
+            masks = [None] * len(grey) if painted is None else painted[:, np.newaxis]
+            each = [
+                _light(view[np.newaxis], mask)
+                for view, mask in zip(grey, masks, strict=True)
+                if mask is None or mask.mean() <= 1 - SMALL
+            ] or each
         return cls(
-            brightness=float(pixels.mean()),
-            contrast=float(pixels.std()),
-            focus=_mean_difference(grey, painted, order=2) / steps if steps > 0 else 0.0,
+            brightness=brightness,
             white=float(np.count_nonzero(pixels >= WHITE)) / pixels.size,
             black=float(np.count_nonzero(pixels <= BLACK)) / pixels.size,
+            contrast=contrast,
+            focus=focus,
+            **_colour(views, painted),
+            darkest=min(light for light, _, _ in each),
+            brightest=max(light for light, _, _ in each),
+            plainest=min(deviation for _, deviation, _ in each),
+            softest=min(sharp for _, _, sharp in each),
+            harshest=max(sharp for _, _, sharp in each),
         )
+
+
+def _light(grey: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> tuple[float, float, float]:
+    """Brightness, contrast and focus of (views, h, w), without painted pixels."""
+    pixels = grey.ravel() if painted is None else grey[~painted]
+    steps = _mean_difference(grey, painted, order=1)
+    focus = _mean_difference(grey, painted, order=2) / steps if steps > 0 else 0.0
+    return float(pixels.mean()), float(pixels.std()), focus
+
+
+def _colour(views: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> dict[str, float]:
+    """Chroma, warmth, red and blue of (views, h, w, 3), without painted pixels."""
+    sample = views[:, ::EVERY, ::EVERY]
+    kept = sample.reshape(-1, 3) if painted is None else sample[~painted[:, ::EVERY, ::EVERY]]
+    if not kept.size:
+        return {"chroma": 0.0, "warmth": 0.0, "red": 1.0, "blue": 1.0}
+    blue, green, red = np.ascontiguousarray(kept.T)
+    means = [float(channel.mean()) + DIM for channel in (blue, green, red)]
+    mean = sum(means) / 3
+    difference = red * np.float32(mean / means[2])
+    difference -= blue * np.float32(mean / means[0])
+    difference -= difference.mean()
+    grey = blue + green
+    grey += red
+    grey -= grey.mean()
+    grey /= 3
+    variance = float((grey * grey).mean())
+    return {
+        "chroma": float((difference * difference).mean()) ** 0.5,
+        # One level of variance: where there is no contrast, noise has no colour.
+        "warmth": float((difference * grey).mean()) / (variance + 1),
+        "red": means[2] / means[1],
+        "blue": means[0] / means[1],
+    }
 
 
 def _mean_difference(grey: NDArray[np.float32], painted: NDArray[np.bool_] | None, *, order: int) -> float:
@@ -76,50 +152,78 @@ def _mean_difference(grey: NDArray[np.float32], painted: NDArray[np.bool_] | Non
 
 
 @dataclass(frozen=True)
+class OddImage:
+    """A good image that would stretch the limits. It is in the gallery, but the limits ignore it.
+
+    Attributes:
+        number: of the image, counted from 0.
+        quantity: the field of `Condition` in which it is odd; the first one, if there are several.
+        value: its value.
+        others: lowest and highest value of the good images that are not odd.
+        limits: lowest and highest value in which a frame can be judged, without this image.
+        reason: a sentence part for people.
+    """
+
+    number: int
+    quantity: str
+    value: float
+    others: tuple[float, float]
+    limits: tuple[float, float]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """The range of each value of `Condition`, (lowest, highest), in which a frame can be judged."""
 
     brightness: tuple[float, float]
-    contrast: tuple[float, float]
-    focus: tuple[float, float]
     white: tuple[float, float]
     black: tuple[float, float]
+    contrast: tuple[float, float]
+    focus: tuple[float, float]
+    chroma: tuple[float, float]
+    red: tuple[float, float]
+    blue: tuple[float, float]
+    warmth: tuple[float, float]
+    darkest: tuple[float, float]
+    brightest: tuple[float, float]
+    plainest: tuple[float, float]
+    softest: tuple[float, float]
+    harshest: tuple[float, float]
 
     @classmethod
     def learned(cls, conditions: Sequence[Condition]) -> Limits:
-        """The range of the good images, extended by the same width on both sides, or by `LEAST` if that is more.
+        """The range of the good images that are not odd, extended on both sides.
 
-        Contrast and focus are compared as ratios. The limits are wide, because a defect may change a frame too and
-        should be located, not rejected here.
+        The margin is as wide as the range; wider if the images are few, and never less than the `least` of a quantity.
+        The limits are wide, because a defect may change a frame too and should be located, not rejected here. But they
+        never include a frame without content, unless a good image is one.
         """
-        limits = {}
-        for name, least in LEAST.items():
-            values = np.array([getattr(condition, name) for condition in conditions])
-            if name in RATIOS:
-                values = np.log(np.maximum(values, TINY))
-            margin = max(WIDER * float(np.ptp(values)), least)
-            ends = float(values.min()) - margin, float(values.max()) + margin
-            limits[name] = (math.exp(ends[0]), math.exp(ends[1])) if name in RATIOS else ends
-        return cls(**limits)
+        values = _scaled(conditions)
+        usual = ~_odd(values).any(axis=1)
+        ends = {}
+        for (name, quantity), column in zip(QUANTITIES.items(), values[usual].T, strict=True):
+            ends[name] = _ends(quantity, column)
+        return cls(**ends)
 
     def complaint(self, condition: Condition) -> str:
-        """Why a frame cannot be judged; empty if it can. More contrast or a sharper image is no reason."""
-        for name, low, high in (
-            ("brightness", "too dark", "too bright"),
-            ("white", "", "overexposed"),
-            ("black", "", "underexposed"),
-            ("contrast", "without contrast", ""),
-            ("focus", "blurred", ""),
-        ):
+        """Why a frame cannot be judged, whatever its score; empty if it can."""
+        return self._first(condition, FRAME)
+
+    def doubt(self, condition: Condition) -> str:
+        """Why a frame is not good even if it scores as good; empty if there is no reason.
+
+        A defect may make a frame sharper, or one view plain. Its score tells it from a good frame, so these limits are
+        only for frames that score as good: noise, or a view without content.
+        """
+        return self._first(condition, VIEWS)
+
+    def _first(self, condition: Condition, quantities: dict[str, Quantity]) -> str:
+        for name, quantity in quantities.items():
             value, (lowest, highest) = getattr(condition, name), getattr(self, name)
-            compared = max(value, TINY) if name in RATIOS else value
-            what = low if compared < lowest else high if compared > highest else ""
-            if not what:
-                continue
-            found, good = f"{name} {value:.3g}", f"{lowest:.3g} to {highest:.3g}"
-            if name in FRACTIONS:
-                found, good = f"{value:.0%} of its pixels {name}", f"at most {max(highest, 0):.0%}"
-            return f"the frame is {what}: {found}, good images have {good}; look at light, lens and camera"
+            what = quantity.low if value < lowest else quantity.high if value > highest else ""
+            if what:
+                return quantity.complaint(what, value, lowest, highest)
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -135,3 +239,76 @@ class Limits:
             limits[field.name] = (ends[0], ends[1])
         own.done()
         return cls(**limits)
+
+
+def odd_images(conditions: Sequence[Condition]) -> tuple[OddImage, ...]:
+    """The good images that would stretch the limits: few, and far from all others; by number.
+
+    Two kinds of good images, for example in two lights, are both usual if each has more than a tenth of the images.
+
+    Args:
+        conditions: of the good images. With fewer than four, none is odd.
+    """
+    values = _scaled(conditions)
+    odd = _odd(values)
+    usual = values[~odd.any(axis=1)]
+    found = []
+    for number in np.flatnonzero(odd.any(axis=1)).tolist():
+        column = int(np.argmax(odd[number]))
+        name, quantity = list(QUANTITIES.items())[column]
+        value = float(getattr(conditions[number], name))
+        low, high = (quantity.value(float(end)) for end in (usual[:, column].min(), usual[:, column].max()))
+        found.append(
+            OddImage(
+                number=number,
+                quantity=name,
+                value=value,
+                others=(low, high),
+                limits=_ends(quantity, usual[:, column]),
+                reason=quantity.oddity(value, low, high),
+            )
+        )
+    return tuple(found)
+
+
+def _scaled(conditions: Sequence[Condition]) -> NDArray[np.float64]:
+    """The values of the good images as they are compared, (N, quantities)."""
+    return np.array(
+        [
+            [quantity.scaled(getattr(condition, name)) for name, quantity in QUANTITIES.items()]
+            for condition in conditions
+        ]
+    )
+
+
+def _odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values, (N, quantities), are few and far from the others."""
+    odd = np.zeros(values.shape, bool)
+    count = len(values)
+    if count < LEAST_IMAGES:
+        return odd
+    sure = count >= SURE_IMAGES
+    apart, least_apart = (APART, LEAST_APART) if sure else (SURE_APART, SURE_LEAST_APART)
+    most = max(1, count // FEW)
+    for column, quantity in enumerate(QUANTITIES.values()):
+        # The narrowest range that leaves out `most` images. Where they lie has no influence on it.
+        ordered = np.sort(values[:, column])
+        widths = ordered[count - most - 1 :] - ordered[: most + 1]
+        start = int(np.argmin(widths))
+        reach = max(apart * float(widths[start]), least_apart * quantity.least)
+        low, high = ordered[start] - reach, ordered[start + count - most - 1] + reach
+        odd[:, column] = (values[:, column] < low) | (values[:, column] > high)
+    return odd
+
+
+def _ends(quantity: Quantity, usual: NDArray[np.float64]) -> tuple[float, float]:
+    """The limits of a quantity from the values of the images that are not odd, as they are compared."""
+    low, high = float(usual.min()), float(usual.max())
+    margin = min((1 + FEWER / len(usual)) * (high - low), quantity.most)
+    lowest, highest = low - max(margin, quantity.least), high + max(margin, quantity.least_above or quantity.least)
+    nothing_low, nothing_high = quantity.nothing
+    if nothing_low is not None and nothing_low <= low:
+        lowest = max(lowest, low + TOWARDS_NOTHING * (nothing_low - low))
+    if nothing_high is not None and nothing_high >= high:
+        highest = min(highest, high + TOWARDS_NOTHING * (nothing_high - high))
+    return quantity.value(lowest), quantity.value(highest)
