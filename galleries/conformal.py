@@ -78,15 +78,22 @@ def limit(evidence: Evidence, *, rate: float) -> Limit:
     """
     count = evidence.parts
     _check(rate, count)
-    needed = (count + 1) * (1 - rate) - 1e-9  # parts that must not score higher
-    if needed > count:
+    kept = math.ceil((count + 1) * (1 - rate) - 1e-9)  # k: so many parts must not score higher
+    if kept > count:
         return _extrapolated(np.sort(evidence.of_parts), rate)
+    kept = max(kept, 1)
+    over = count + 1 - kept  # settled before the scores are seen, so equal scores do not make it smaller
     scores = np.asarray(evidence.scores, np.float64)
     order = np.argsort(scores, kind="stable")
     up_to = np.cumsum(np.asarray(evidence.weights)[order])
-    value = float(scores[order[int(np.searchsorted(up_to, needed - 1e-9))]])
-    over = parts_over(evidence, value) + 1
-    return Limit(value=value, rate=over / (count + 1), basis=CERTIFIED, interval=_beta_interval(over, count))
+    value = float(scores[order[int(np.searchsorted(up_to, kept - 1e-9))]])
+    return Limit(value=value, rate=over / (count + 1), basis=CERTIFIED, interval=_beta_interval(over, kept))
+
+
+def interval_of(rate: float, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a rate that is certified with `count` parts."""
+    over = round(rate * (count + 1))
+    return _beta_interval(over, count + 1 - over)
 
 
 def rate_of(evidence: Evidence, value: float) -> tuple[float, tuple[float, float]]:
@@ -140,11 +147,6 @@ def _chi_squared(degrees: int, probability: float) -> float:
 
 
 @lru_cache(maxsize=64)  # the same for every threshold of a number of parts
-def _beta_interval(over: float, count: int) -> tuple[float, float]:
-    """Interval of the rate over the k-th of n ordered scores, which is Beta(over, n + 1 - over) with over = n + 1 - k.
-
-    Where parts have several scores, `over` need not be a whole number; the interval is then that of the whole numbers
-    around it.
-    """
-    few, many = max(1, math.floor(over)), min(count, math.ceil(over))
-    return beta_quantile(few, count + 1 - few, _SIDE), beta_quantile(many, count + 1 - many, 1 - _SIDE)
+def _beta_interval(over: int, under: int) -> tuple[float, float]:
+    """Interval of the rate over the `under`-th of `over + under - 1` ordered scores, which is Beta(over, under)."""
+    return beta_quantile(over, under, _SIDE), beta_quantile(over, under, 1 - _SIDE)

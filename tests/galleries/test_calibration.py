@@ -1,4 +1,4 @@
-"""Good images scored without themselves and their duplicates, and what becomes of that in a manifest."""
+"""Good images scored without those of their part, and what becomes of that in a manifest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from evidence import evidence
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, build
-from spade_edge.galleries.calibration import (
-    calibrated,
-    manual,
-    recalibrated,
-)
+from spade_edge.galleries.calibration import again, calibrated, manual
 from spade_edge.galleries.conformal import limit, rate_of
 from spade_edge.galleries.leave_one_out import FEW, LeaveOneOut, _over_baseline, leave_one_out
 from spade_edge.runtime import BundleError, Scorer, UsageError
@@ -32,46 +29,43 @@ Frames = Callable[..., NDArray[np.uint8]]
 NOW = "2026-02-03T04:05:06+00:00"
 
 
-def like(pairs: list[tuple[int, int]], count: int) -> NDArray[np.bool_]:
-    """A matrix of duplicates, from pairs."""
-    duplicates = np.eye(count, dtype=bool)
-    for one, other in pairs:
-        duplicates[one, other] = duplicates[other, one] = True
-    return duplicates
-
-
-def left_out(scorer: Scorer, duplicates: NDArray[np.bool_], folder: Path) -> LeaveOneOut:
+def left_out(
+    scorer: Scorer, groups: tuple[int, ...], folder: Path, included: NDArray[np.bool_] | None = None
+) -> LeaveOneOut:
     """Leave-one-out scores of an open bundle's good images."""
     return leave_one_out(
         scorer.matcher,
         scorer.stitching,
-        duplicates=duplicates,
+        groups=groups,
+        included=np.ones(len(groups), bool) if included is None else included,
         scratch=folder / "maps",
         progress=lambda items, label: items,
     )
 
 
-PAIRS = [(0, 3), (3, 6), (2, 7)]  # 0 and 6 are like 3, not like each other
+GROUPS = (0, 1, 2, 0, 3, 4, 0, 2)  # 0, 3 and 6 show one part, 2 and 7 another
+EXCLUDED = (3, 5)
 
 
-def test_distances_are_those_to_images_that_are_no_duplicates(edge: Built, paper: Built, tmp_path: Path) -> None:
+def test_distances_are_those_to_included_images_of_other_parts(edge: Built, paper: Built, tmp_path: Path) -> None:
     """Every pair of embeddings, one image at a time, in float64."""
-    duplicates = like(PAIRS, 8)
+    included = ~np.isin(np.arange(8), EXCLUDED)
     for built in (edge, paper):
         scorer = Scorer.open(built.path, search="exact")
         gallery = scorer.matcher.gallery
         embeddings = [gallery.pyramid(i).embedding().astype(np.float64).reshape(256, -1) for i in range(8)]
-        found = left_out(scorer, duplicates, tmp_path)
+        found = left_out(scorer, GROUPS, tmp_path, included)
         assert len(found.scores) == len(found.map_maxima) == 8
         maps = []
         for i in range(8):
-            others = [j for j in range(8) if not duplicates[i, j]]
+            others = [j for j in range(8) if included[j] and GROUPS[j] != GROUPS[i]]
             nearest = np.full(256, np.inf)
             for j in others:
                 for position, embedding in enumerate(embeddings[i]):
                     nearest[position] = min(nearest[position], ((embeddings[j] - embedding) ** 2).sum(axis=1).min())
             maps.append(scorer.stitching([nearest.reshape(16, 16).astype(np.float32)]).astype(np.float64))
-            assert found.map_maxima[i] == pytest.approx(maps[i].max(), rel=1e-3)
+            if built is edge or included[i]:
+                assert found.map_maxima[i] == pytest.approx(maps[i].max(), rel=1e-3)
             if built is paper:
                 vectors = gallery.descriptors.astype(np.float64)
                 squares = [((vectors[j] - vectors[i]) ** 2).sum() for j in others]
@@ -80,21 +74,21 @@ def test_distances_are_those_to_images_that_are_no_duplicates(edge: Built, paper
             assert found.baseline is None
             continue
         assert found.baseline is not None and found.baseline.dtype == np.float32
-        kinds = [(0, 3), (2, 7), (1,), (4,), (5,), (6,)]  # 6 is not like the first of its group
+        kinds = [(0, 6), (2, 7), (1,), (4,)]
         means = [np.mean([maps[i] for i in kind], axis=0) for kind in kinds]
         share = len(kinds) / (len(kinds) + FEW)
         np.testing.assert_allclose(found.baseline, share * np.mean(means, axis=0), rtol=1e-3)
         for i in range(8):  # of the 4,096 values 12 are a mean
-            others = [mean for mean, kind in zip(means, kinds, strict=True) if i not in kind]
+            others = [mean for mean, kind in zip(means, kinds, strict=True) if GROUPS[kind[0]] != GROUPS[i]]
             excess = maps[i] - share * np.mean(others, axis=0)
             assert found.scores[i] == pytest.approx(np.sort(excess.ravel())[-12:].mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["shared", "per-view", "shared, exact", "shared, 5 neighbours", "regions, vectors"])
-def test_no_view_of_a_duplicate_is_matched(with_views: Callable[[str], Built], tmp_path: Path, name: str) -> None:
+def test_no_view_of_the_same_part_is_matched(with_views: Callable[[str], Built], tmp_path: Path, name: str) -> None:
     scorer = Scorer.open(with_views(name).path)
     matcher, gallery = scorer.matcher, scorer.matcher.gallery
-    duplicates = like([(0, 5), (1, 2)], 6)
+    groups = (0, 1, 1, 2, 3, 0)
     seen: list[set[int]] = []
 
     def spied(pyramids: Any, **options: Any) -> list[Matches]:
@@ -106,11 +100,17 @@ def test_no_view_of_a_duplicate_is_matched(with_views: Callable[[str], Built], t
         gallery=gallery, matching=matcher.matching, match=spied, descriptor_score=matcher.descriptor_score
     )
     leave_one_out(
-        spy, scorer.stitching, duplicates=duplicates, scratch=tmp_path / "maps", progress=lambda items, label: items
+        spy,
+        scorer.stitching,
+        groups=groups,
+        included=np.ones(6, bool),
+        scratch=tmp_path / "maps",
+        progress=lambda items, label: items,
     )
     assert len(seen) == 6 * gallery.views
     for call, images in enumerate(seen):
-        assert not images & set(np.flatnonzero(duplicates[call // gallery.views]).tolist())
+        own = groups[call // gallery.views]
+        assert not images & {image for image in range(6) if groups[image] == own}
     assert len(set().union(*seen)) >= 5  # and all that are none may be
 
 
@@ -132,20 +132,21 @@ def test_images_that_stand_twice_change_nothing(
     single = {"edge": edge, "paper": paper}[profile].manifest.threshold
     built = build(doubled, model=model, output=tmp_path / "b.spade", options=BuildOptions(profile=profile))
     threshold = built.manifest.threshold
-    assert threshold.duplicates == tuple((i, i + 8) for i in range(8))
-    assert threshold.scores[:8] == pytest.approx(threshold.scores[8:], rel=0.03)
-    assert len(threshold.scores) == 16 and threshold.rate == single.rate and threshold.interval == single.interval
-    assert "8 leave-one-out scores" in threshold.method
+    evidence = built.manifest.evidence
+    assert evidence.groups == (*range(8), *range(8)) and threshold.parts == 8
+    assert evidence.scores[:8] == pytest.approx(evidence.scores[8:], rel=0.03)
+    assert len(evidence.scores) == 16 and threshold.rate == single.rate and threshold.interval == single.interval
+    assert "of 8 parts" in threshold.method
     assert threshold.score == pytest.approx(single.score, rel=0.03)
     assert threshold.pixel == pytest.approx(single.pixel, rel=0.03)
 
 
-def test_the_sentence_counts_duplicates_once_as_the_certificate_does() -> None:
-    images = LeaveOneOut(tuple(map(float, range(1, 17))), tuple(map(float, range(1, 17))))
-    pairs = [(i, i + 8) for i in range(8)]
-    threshold = calibrated(images, rate=None, area=0, duplicates=pairs, now=NOW)
+def test_the_sentence_counts_parts_as_the_certificate_does() -> None:
+    threshold = calibrated(evidence(range(1, 17), groups=[*range(8)] * 2), rate=None, area=0, now=NOW)
     assert threshold.rate == pytest.approx(1 / 9)
     assert "certified by 8 good images" in threshold.sentence()
+    assert "8 different parts" in threshold.caution()
+    assert not calibrated(evidence(range(20)), rate=None, area=0, now=NOW).caution()
 
 
 def test_two_kinds_of_part_keep_a_threshold_that_means_something(model: Path, part: Frames, tmp_path: Path) -> None:
@@ -183,8 +184,8 @@ def test_good_frames_are_rejected_no_more_often_than_stated(count: int, rate: fl
         squares = ((images[:, None] - gallery[None]) ** 2).sum(axis=-1)  # (frame, good image, position)
         squares[range(count), range(count)] = np.inf
         maps = squares.min(axis=1).astype(np.float32)
-        found = _over_baseline(maps[:count], Highest(), ())  # type: ignore[arg-type]
-        threshold = calibrated(found, rate=rate, area=0, duplicates=(), now=NOW)
+        found = _over_baseline(maps[:count], Highest(), np.arange(count), np.ones(count, bool))  # type: ignore[arg-type]
+        threshold = calibrated(evidence(found.scores), rate=rate, area=0, now=NOW)
         assert found.baseline is not None and threshold.basis == "certified"
         scores = (maps[count:] - found.baseline).max(axis=1)
         rejected.append(float((scores > threshold.score).mean()))
@@ -192,33 +193,91 @@ def test_good_frames_are_rejected_no_more_often_than_stated(count: int, rate: fl
     assert np.mean(rejected) <= stated + 3 * np.std(rejected, ddof=1) / np.sqrt(repetitions)
 
 
-def test_thresholds_are_those_of_the_evidence() -> None:
+def naive_limit(scores: list[float], groups: list[int], rate: float) -> float:
+    """The smallest score that keeps a rate if each part weighs 1 and a frame to come weighs 1 too."""
+    parts = len(set(groups))
+    for value in sorted(scores):
+        under = sum(
+            sum(own <= value for own in members) / len(members)
+            for part in set(groups)
+            if (members := [score for score, group in zip(scores, groups, strict=True) if group == part])
+        )
+        if under >= np.ceil((parts + 1) * (1 - rate) - 1e-9) - 1e-9:
+            return value
+    raise AssertionError("no score keeps it")
+
+
+def test_a_part_weighs_as_much_as_any_other_however_often_it_was_photographed() -> None:
     rng = np.random.default_rng(0)
-    scores, peaks = rng.gamma(2, 3, 30), rng.gamma(2, 9, 30)
-    duplicates = ((0, 4, 5), (2, 9))
-    images = LeaveOneOut(tuple(scores.tolist()), tuple(peaks.tolist()))
-    first = [i for i in range(30) if i not in (4, 5, 9)]
-    for array in (scores, peaks):
-        array[0], array[2] = array[[0, 4, 5]].max(), array[[2, 9]].max()
-    for rate in (None, 0.2, 0.05, 0.001):
-        found = calibrated(images, rate=rate, area=3.5, duplicates=duplicates, now=NOW, reason="so")
-        expected = limit(scores[first].tolist(), rate=rate)
-        assert (found.score, found.rate, found.interval, found.basis) == (
-            expected.value, expected.rate, expected.interval, expected.basis,
-        )  # fmt: skip
-        assert found.pixel == limit(peaks[first].tolist(), rate=rate).value
-        assert (found.area, found.set, found.reason) == (3.5, NOW, "so")
-        assert (found.scores, found.map_maxima, found.duplicates) == (images.scores, images.map_maxima, duplicates)
-        assert recalibrated(found, rate=found.rate, now=NOW, reason="so") == found
+    for _ in range(30):
+        groups = rng.integers(0, 14, 40).tolist()
+        scores = rng.gamma(2, 3, 40).tolist()
+        parts = len(set(groups))
+        for rate in (1 / (parts + 1), 0.1, 0.2, 0.5):
+            found = calibrated(evidence(scores, groups=groups), rate=rate, area=3.5, now=NOW, reason="so")
+            assert found.score == naive_limit(scores, groups, rate)
+            assert found.pixel == pytest.approx(2 * found.score)
+            assert found.rate == pytest.approx(np.floor((parts + 1) * rate + 1e-9) / (parts + 1))
+            assert (found.area, found.set, found.reason, found.parts) == (3.5, NOW, "so", parts)
+
+
+def test_good_parts_photographed_several_times_are_rejected_no_more_often_than_stated() -> None:
+    """Parts differ much, photographs of one part a little; counted as images the rate would be far too low."""
+    rng = np.random.default_rng(5)
+    for rate in (None, 0.1):
+        rejected, as_images = [], []
+        for _ in range(2000):
+            parts = rng.gamma(2, 3, 21)
+            photographs = np.repeat(parts[:20], 4) + rng.normal(0, 0.3, 80)
+            groups = np.repeat(np.arange(20), 4).tolist()
+            found = calibrated(evidence(photographs.tolist(), groups=groups), rate=rate, area=0, now=NOW)
+            wrong = calibrated(evidence(photographs.tolist()), rate=found.rate, area=0, now=NOW)
+            frame = parts[20] + rng.normal(0, 0.3)
+            rejected.append(frame > found.score)
+            as_images.append(frame > wrong.score)
+        assert np.mean(rejected) <= found.rate + 3 * np.sqrt(found.rate / 2000)
+        assert np.mean(rejected) >= 0.6 * found.rate
+
+
+def test_one_odd_score_does_not_decide() -> None:
+    scores = np.random.default_rng(2).gamma(9, 3, 60).tolist()
+    usual, largest = calibrated(evidence(scores), rate=None, area=0, now=NOW), max(scores)
+    assert usual.score == largest and usual.rate == pytest.approx(1 / 61) and usual.method.startswith("largest of 60")
+    odd = calibrated(evidence([*scores, 10 * largest]), rate=None, area=0, now=NOW)
+    assert odd.score == largest and odd.pixel == 2 * largest
+    assert odd.rate == pytest.approx(3 / 62)  # one that is passed over, one over it, and one for the choice
+    assert odd.method.startswith("2nd largest of 61") and odd.method.endswith("as the largest stands apart")
+    asked = calibrated(evidence([*scores, 10 * largest]), rate=1 / 62, area=0, now=NOW)
+    assert asked.score == 10 * largest
+    few = calibrated(evidence([*scores[:58], 10 * largest]), rate=None, area=0, now=NOW)
+    assert few.score == 10 * largest  # passing it over would promise more than 5 %
+
+
+@pytest.mark.parametrize(("count", "over"), [(5, 1), (98, 1), (99, 2), (148, 2), (149, 3), (499, 10)])
+def test_a_threshold_that_nobody_asked_for_rejects_a_fiftieth_of_many(count: int, over: int) -> None:
+    found = calibrated(evidence(range(count)), rate=None, area=0, now=NOW)
+    assert (found.score, found.pixel) == (count - over, 2 * (count - over))
+    assert found.rate == pytest.approx(over / (count + 1)) and found.rate <= max(0.02, 1 / (count + 1))
+    assert found.wanted is None
+
+
+def test_changed_evidence_gives_the_threshold_that_was_wanted() -> None:
+    before, after = evidence(range(40)), evidence(range(0, 60, 2))
+    for rate in (None, 0.1, 0.001):
+        old = calibrated(before, rate=rate, area=2, now=NOW, reason="so")
+        assert again(old, after, now="later") == calibrated(after, rate=rate, area=2, now="later", reason="so")
+    hand = manual(calibrated(before, rate=None, area=2, now=NOW), before, score=17.5, now=NOW, reason="wish")
+    kept = again(hand, after, now="later")
+    assert (kept.score, kept.basis, kept.parts) == (17.5, "manual", 30)
+    assert (kept.rate, kept.interval) == rate_of(after, 17.5)
 
 
 def test_maps_of_some_images_give_what_they_can() -> None:
-    scores, peaks = tuple(map(float, range(1, 51))), tuple(map(float, range(10, 170, 10)))
-    some = LeaveOneOut(scores, peaks)
+    some = replace(evidence(range(1, 51)), map_maxima=(*map(float, range(10, 170, 10)), *[None] * 34))
     for rate, pixel in ((None, 160.0), (0.001, 160.0), (0.02, 160.0), (2 / 17, 150.0), (0.5, 90.0)):
-        found = calibrated(some, rate=rate, area=0, duplicates=(), now=NOW)
+        found = calibrated(some, rate=rate, area=0, now=NOW)
         assert found.pixel == pixel
-        assert found.score == limit(scores, rate=rate).value
+        assert found.score == limit(some, rate=1 / 51 if rate is None else rate).value
 
 
 def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
@@ -228,15 +287,16 @@ def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
     for seed in range(20):
         np.save(tmp_path / "good" / f"{seed:02d}.npy", part(seed, size=(64, 64)))
     built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade", options=BuildOptions(profile="paper"))
-    threshold = built.manifest.threshold
-    assert len(threshold.scores) == 20 and len(threshold.map_maxima) == 16
-    assert threshold.score == max(threshold.scores) and threshold.pixel == max(threshold.map_maxima)
+    threshold, maxima = built.manifest.threshold, built.manifest.evidence.map_maxima
+    chosen = [image for image, peak in enumerate(maxima) if peak is not None]
+    assert chosen == sorted({round(19 * i / 15) for i in range(16)})
+    assert threshold.score == max(built.manifest.evidence.scores)
+    assert threshold.pixel == max(peak for peak in maxima if peak is not None)
     scorer = Scorer.open(built.path)
-    chosen = sorted({round(19 * i / 15) for i in range(16)})
     gallery = scorer.matcher.gallery
-    for image, peak in list(zip(chosen, threshold.map_maxima, strict=True))[::5]:
+    for image in chosen[::5]:
         (matches,) = scorer.matcher.match([gallery.pyramid(image)], allowed=np.arange(20) != image)
-        assert scorer.stitching([matches.distances]).max() == pytest.approx(peak, rel=1e-4)
+        assert scorer.stitching([matches.distances]).max() == pytest.approx(maxima[image], rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -244,54 +304,51 @@ def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
     [(1, "largest"), (2, "2nd largest"), (3, "3rd largest"), (4, "4th largest"), (11, "11th largest")],
 )
 def test_how_it_was_found_is_told_in_english(rank: int, words: str) -> None:
-    images = LeaveOneOut(tuple(map(float, range(1, 41))), tuple(map(float, range(1, 41))))
-    found = calibrated(images, rate=rank / 41, area=0, duplicates=(), now=NOW)
+    found = calibrated(evidence(range(1, 41)), rate=rank / 41, area=0, now=NOW)
     assert found.score == 41 - rank
     assert found.method == f"{words} of 40 leave-one-out scores of good images"
 
 
 def test_a_manual_threshold_counts_the_rate_and_leaves_the_rest() -> None:
-    scores = tuple(map(float, range(1, 21)))
-    before = calibrated(LeaveOneOut(scores, scores), rate=None, area=2, duplicates=((0, 19),), now=NOW)
-    changed = manual(before, score=17.5, now="later", reason="wish")
-    rate, interval = rate_of(range(2, 21), 17.5)  # the pair counts as its larger
-    assert (changed.score, changed.rate, changed.interval, changed.basis) == (17.5, rate, interval, "by hand")
+    parts = evidence(range(1, 21), groups=[0, *range(1, 19), 0])
+    before = calibrated(parts, rate=None, area=2, now=NOW)
+    changed = manual(before, parts, score=17.5, now="later", reason="wish")
+    # 18 and 19 are over it, and one of the two photographs of the first part.
+    assert changed.rate == pytest.approx((2.5 + 1) / 20)
+    assert (changed.score, changed.interval, changed.basis) == (17.5, rate_of(parts, 17.5)[1], "manual")
     assert (changed.pixel, changed.area, changed.set, changed.reason) == (before.pixel, 2, "later", "wish")
     assert "set manually" in changed.sentence() and "EXTRAPOLATED" not in changed.sentence()
-    pixel = manual(before, pixel=3.0, now="later", reason="wish")
+    pixel = manual(before, parts, pixel=3.0, now="later", reason="wish")
     assert pixel == replace(before, pixel=3.0, set="later", reason="wish")
-    both = manual(before, score=17.5, pixel=3.0, now="later", reason="wish")
+    both = manual(before, parts, score=17.5, pixel=3.0, now="later", reason="wish")
     assert both == replace(changed, pixel=3.0)
     for value in (float("nan"), float("inf"), -float("inf")):
         for name in ("score", "pixel"):
             with pytest.raises(UsageError, match=f"found {value:g}"):
-                manual(before, now="later", reason="wish", **{name: value})
+                manual(before, parts, now="later", reason="wish", **{name: value})
     for value in (0.0, -1.0):
         with pytest.raises(UsageError, match=f"found {value:g}"):
-            manual(before, now="later", reason="wish", pixel=value)
-    assert manual(before, now="later", reason="wish", score=-1.0).score == -1  # scores are over what is expected
+            manual(before, parts, now="later", reason="wish", pixel=value)
+    assert manual(before, parts, now="later", reason="wish", score=-1.0).score == -1  # over what is expected
 
 
 @pytest.fixture(scope="module")
-def thresholds() -> dict[str, Threshold]:
-    """One of each kind."""
-    rng = np.random.default_rng(1)
-    images = LeaveOneOut(tuple(rng.gamma(2, 3, 8).tolist()), tuple(rng.gamma(2, 9, 8).tolist()))
-    certified = calibrated(images, rate=None, area=0.1, duplicates=((0, 3), (2, 5, 6)), now=NOW)
-    many = LeaveOneOut(tuple(rng.gamma(2, 3, 30).tolist()), tuple(rng.gamma(2, 9, 30).tolist()))
+def thresholds(edge: Built) -> dict[str, Threshold]:
+    """One of each kind, from the evidence of a bundle."""
+    parts = edge.manifest.evidence
+    certified = calibrated(parts, rate=None, area=0.1, now=NOW)
     return {
         "certified": certified,
-        "by a rate": recalibrated(certified, rate=0.5, now=NOW, reason='a "wish", φ\n'),
-        "extrapolated": calibrated(many, rate=0.001, area=0, duplicates=(), now=NOW),
-        "by hand": manual(certified, score=1 / 3, pixel=1e-7, now=NOW, reason="x"),
+        "by a rate": calibrated(parts, rate=0.5, area=0, now=NOW, reason='a "wish", φ\n'),
+        "extrapolated": replace(calibrated(evidence(range(30)), rate=0.001, area=0, now=NOW), parts=8),
+        "manual": manual(certified, parts, score=1 / 3, pixel=1e-7, now=NOW, reason="x"),
     }
 
 
-@pytest.mark.parametrize("kind", ["certified", "by a rate", "extrapolated", "by hand"])
+@pytest.mark.parametrize("kind", ["certified", "by a rate", "extrapolated", "manual"])
 def test_it_survives_writing_and_reading(edge: Built, thresholds: dict[str, Threshold], kind: str) -> None:
     threshold = thresholds[kind]
-    names = edge.manifest.names if len(threshold.scores) == 8 else tuple(f"{i}.png" for i in range(30))
-    manifest = replace(edge.manifest, threshold=threshold, names=names)
+    manifest = replace(edge.manifest, threshold=threshold)
     again = Manifest.from_text(manifest.to_text())
     assert again == manifest and again.threshold == threshold
     assert json.loads(manifest.to_text())["threshold"]["basis"] == threshold.basis
@@ -299,8 +356,8 @@ def test_it_survives_writing_and_reading(edge: Built, thresholds: dict[str, Thre
 
 def test_the_sentence_says_what_the_rate_is(thresholds: dict[str, Threshold]) -> None:
     assert "at most" in thresholds["certified"].sentence() and "certified by" in thresholds["certified"].sentence()
-    assert "about 0.10% of good frames rejected, EXTRAPOLATED from 30" in thresholds["extrapolated"].sentence()
-    assert thresholds["by hand"].sentence().startswith("set manually; ")
+    assert "about 0.10% of good frames rejected, EXTRAPOLATED from 8" in thresholds["extrapolated"].sentence()
+    assert thresholds["manual"].sentence().startswith("set manually; ")
     for threshold in thresholds.values():
         low, high = threshold.interval
         assert f"95 % interval {low:.2%} to {high:.2%}" in threshold.sentence()
@@ -310,6 +367,13 @@ def changed(part: str, **values: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda value: value[part].update(values)
 
 
+def image(**values: Any) -> Callable[[dict[str, Any]], Any]:
+    """Change the second image of a manifest."""
+    return lambda value: value["images"][1].update(values)
+
+
+FRAME = {"name": "held back.png", "group": 0, "score": 1.0, "map_maximum": 2.0}
+EXCLUSION = {"reason": "scratched", "set": NOW}
 LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "an interval of three": changed("threshold", interval=[0.1, 0.2, 0.3]),
     "an interval of one": changed("threshold", interval=[0.1]),
@@ -322,15 +386,24 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a rate of text": changed("threshold", rate="1 %"),
     "an area that is none": changed("threshold", area=None),
     "a reason that is none": changed("threshold", reason=None),
-    "scores with NaN": changed("threshold", scores=[1.0, float("nan")]),
-    "duplicates with negatives": changed("threshold", duplicates=[[0, -1]]),
-    "duplicates that are not whole": changed("threshold", duplicates=[[0, 1.5]]),
-    "duplicates with flags": changed("threshold", duplicates=[[False, True]]),
-    "duplicates without groups": changed("threshold", duplicates=[0, 1]),
-    "duplicates of text": changed("threshold", duplicates="01"),
-    "duplicates beyond all": changed("threshold", duplicates=[[0, 10**9]]),
+    "a source that is unknown": changed("threshold", source="dreams"),
+    "parts of text": changed("threshold", parts="8"),
+    "no parts": changed("threshold", parts=0),
+    "a wanted rate of text": changed("threshold", wanted="1 %"),
+    "a score of NaN": image(score=float("nan")),
+    "a group that is negative": image(group=-1),
+    "a group that is not whole": image(group=1.5),
+    "a group that is a flag": image(group=True),
+    "an untypical value of text": image(untypical="very"),
+    "no name": image(name=""),
+    "an exclusion without a reason": image(excluded={"set": NOW}),
+    "an exclusion that is a flag": image(excluded=True),
+    "a condition with text": image(condition={"brightness": "dark"}),
+    "an image that is a name": lambda value: value["images"].append("more.png"),
+    "a frame that is a name": lambda value: value["frames"].append("more.png"),
+    "a frame without a map": lambda value: value["frames"].append(FRAME | {"map_maximum": None}),
     "a field of schema 3's beginnings": changed("threshold", calibrated=False),
-    "a field missing": lambda value: value["threshold"].pop("peaks"),
+    "a field missing": lambda value: value["threshold"].pop("pixel"),
     "no limits": lambda value: value.pop("limits"),
     "limits null": lambda value: value.update(limits=None),
     "limits reversed": changed("limits", focus=[2.0, 1.0]),
@@ -344,13 +417,10 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 # Each a number of its kind, but nothing that a build ever writes; a later command would stumble over it.
 NONSENSE: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "duplicates that are no image": changed("threshold", duplicates=[[0, 8]]),
-    "an image in two groups": changed("threshold", duplicates=[[0, 1], [1, 2]]),
-    "a group of none": changed("threshold", duplicates=[[]]),
-    "scores of other images": lambda value: value["threshold"]["scores"].pop(),
-    "no scores": changed("threshold", scores=[], peaks=[]),
-    "no peaks": changed("threshold", peaks=[]),
-    "more peaks than scores": lambda value: value["threshold"]["peaks"].append(1.0),
+    "another number of parts": changed("threshold", parts=9),
+    "two images of one name": lambda value: value["images"].append(value["images"][0]),
+    "all images excluded": lambda value: [own.update(excluded=EXCLUSION) for own in value["images"]],
+    "a threshold from frames without frames": changed("threshold", source="frames"),
     "an interval reversed": changed("threshold", interval=[0.5, 0.1]),
     "a rate over 1": changed("threshold", rate=1.5),
     "a negative area": changed("threshold", area=-1),
@@ -373,7 +443,7 @@ def test_a_bundle_of_the_format_before_is_to_be_built_again(edge: Built) -> None
     value["threshold"] = {"score": 6.5, "pixel": 6.5, "method": "", "calibrated": False, "scores": [6.5], "maps": 1}
     del value["limits"]
     value["schema"] = 3
-    with pytest.raises(BundleError, match="expected schema 5, found 3"):
+    with pytest.raises(BundleError, match="expected schema 6, found 3"):
         Manifest.from_text(json.dumps(value))
 
 
@@ -390,12 +460,13 @@ def test_a_build_takes_a_rate_that_rejects_its_first_image(model: Path, part: Fr
             output=tmp_path / f"{profile}.spade",
             options=BuildOptions(profile=profile, rate=0.3, area=7.0),
         )
-        threshold = built.manifest.threshold
-        assert threshold.score == sorted(threshold.scores)[-3] and threshold.pixel == sorted(threshold.map_maxima)[-3]
+        threshold, evidence = built.manifest.threshold, built.manifest.evidence
+        assert threshold.score == sorted(evidence.scores)[-3]
+        assert threshold.pixel == sorted(evidence.of_maps.scores)[-3]
         assert threshold.rate == pytest.approx(0.3) and threshold.area == 7.0
 
 
-def test_a_rate_that_duplicates_make_impossible_is_refused_before_the_network_has_run(
+def test_a_rate_that_repeats_make_impossible_is_refused_before_the_network_has_run(
     model: Path, part: Frames, tmp_path: Path
 ) -> None:
     (tmp_path / "good").mkdir()

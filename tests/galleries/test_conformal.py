@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
+from evidence import evidence
 from numpy.typing import NDArray
 
 from spade_edge.galleries import binomial, conformal
-from spade_edge.galleries.conformal import Limit, check_rate, images_needed, limit, lowest_rate, rate_of
+from spade_edge.galleries.conformal import Limit, check_rate, images_needed, lowest_rate
 from spade_edge.runtime import UsageError
 
 RATES = [Fraction(1, d) for d in (2, 3, 4, 5, 7, 8, 10, 16, 20, 25, 50, 64, 99, 100)] + [
     Fraction(n, d) for n, d in ((2, 3), (3, 4), (9, 10), (99, 100), (1, 3), (3, 7), (3, 10), (7, 10), (29, 100))
 ]
+
+
+def limit(scores: Iterable[float], *, rate: float | None = None) -> Limit:
+    """The limit of scores of different parts; the lowest rate that they certify unless one is given."""
+    parts = evidence(scores)
+    return conformal.limit(parts, rate=lowest_rate(parts.parts) if rate is None else rate)
+
+
+def rate_of(scores: Iterable[float], value: float) -> tuple[float, tuple[float, float]]:
+    return conformal.rate_of(evidence(scores), value)
 
 
 def naive(scores: list[float], rate: Fraction) -> tuple[float, Fraction] | None:

@@ -291,14 +291,14 @@ def test_the_threshold_comes_from_images_that_were_left_out_as_a_whole(with_view
         ]
         maps.append(scorer.stitching(distances).astype(np.float64))
     fraction = count / (count + FEW)
-    for image, score in enumerate(built.manifest.threshold.scores):
+    for image, score in enumerate(built.manifest.evidence.scores):
         expected = fraction * np.mean([maps[other] for other in range(count) if other != image], axis=0)
         assert score == pytest.approx(scorer.stitching.score((maps[image] - expected).astype(np.float32)), rel=1e-3)
-    assert built.manifest.threshold.map_maxima == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
-    assert built.manifest.threshold.pixel == max(built.manifest.threshold.map_maxima)
+    assert built.manifest.evidence.map_maxima == pytest.approx([heatmap.max() for heatmap in maps], rel=1e-3)
+    assert built.manifest.threshold.pixel == max(built.manifest.evidence.of_maps.scores)
     assert scorer.bundle.baseline is not None
     np.testing.assert_allclose(scorer.bundle.baseline, fraction * np.mean(maps, axis=0), rtol=1e-3, atol=1e-4)
-    assert built.manifest.threshold.score == max(built.manifest.threshold.scores)
+    assert built.manifest.threshold.score == max(built.manifest.evidence.scores)
 
 
 def worst_view(
@@ -329,7 +329,7 @@ def test_an_image_score_from_vectors_is_that_of_the_worst_view(
         gallery, frame = scorer.matcher.gallery, texture(103, flaw=(34, 16))
         vectors = [pyramid.descriptor for pyramid, _ in matched(scorer, frame)]
         assert scorer(frame).score == pytest.approx(worst_view(gallery, vectors, built.manifest.matching), rel=1e-3)
-        for image, have in enumerate(built.manifest.threshold.scores):
+        for image, have in enumerate(built.manifest.evidence.scores):
             kept = [gallery.descriptors[image], gallery.descriptors[6 + image]]
             assert have == pytest.approx(worst_view(gallery, kept, built.manifest.matching, without=image), rel=1e-4)
 

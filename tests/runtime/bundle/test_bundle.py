@@ -61,14 +61,14 @@ def test_files_are_named_after_their_content(edge: Built, paper: Built) -> None:
         assert {path.name for path in built.path.iterdir()} == {FILE, *(p.name for p in built.manifest.files.values())}
 
 
-COMMON = {"model", "level1", "level2", "level3", "squares", "images", "thumbnails"}
+COMMON = {"model", "level1", "level2", "level3", "squares", "descriptors", "thumbnails"}
 GOLDEN = {f"golden_{what}" for what in ("frames", "level1", "level2", "level3", "distances", "heatmaps")}
 COMMON |= GOLDEN
 
 
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
-    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "expected"}
+    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "baseline"}
     assert set(plain.manifest.files) == COMMON  # descriptors need no baseline
     assert coded.baseline is not None and coded.baseline.shape == (64, 64) and plain.baseline is None
     assert plain.indexes == () and plain.manifest.scales is None
@@ -96,11 +96,11 @@ def test_the_scales_survive_as_float32(edge: Built) -> None:
         "level1",
         "level3",
         "squares",
-        "images",
+        "descriptors",
         "thumbnails",
         "key_weights",
         "index",
-        "expected",
+        "baseline",
         "golden_frames",
     ],
 )
@@ -158,10 +158,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 5, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 6, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 6'))
-    with pytest.raises(BundleError, match=r"expected schema 5, found 6; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 7'))
+    with pytest.raises(BundleError, match=r"expected schema 6, found 7; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 
@@ -180,8 +180,8 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a wrong size": lambda v: v["files"]["index"].update(size=5),
     "a negative size": lambda v: v["files"]["index"].update(size=-1),
     "a size that is none": lambda v: v["files"]["index"].update(size=True),
-    "no names": lambda v: v.update(names=[]),
-    "one name too many": lambda v: v["names"].append("more.png"),
+    "no names": lambda v: v.update(images=[]),
+    "one name too many": lambda v: v["images"].append(v["images"][0] | {"name": "more.png"}),
     "an interval that ends before it begins": lambda v: v["threshold"].update(interval=[0.5, 0.1]),
     "an interval beyond 1": lambda v: v["threshold"].update(interval=[0.0, 1.5]),
     "a threshold of text": lambda v: v["threshold"].update(score="5"),
@@ -282,8 +282,8 @@ def test_expected_maps_of_another_kind_are_refused(copy: Path, tmp_path: Path, e
     wrong = {"float64": expected.astype(float), "narrow": expected[:, 1:], "flat": expected.ravel(), "inf": poisoned}
     for name, array in wrong.items():
         np.save(tmp_path / f"{name}.npy", array)
-        swap_payload(copy, "expected", tmp_path / f"{name}.npy")
-        with pytest.raises(BundleError, match="expected-.*expected"):
+        swap_payload(copy, "baseline", tmp_path / f"{name}.npy")
+        with pytest.raises(BundleError, match="baseline-.*expected"):
             Bundle.open(copy)
 
 
@@ -303,7 +303,7 @@ def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path, cell
     keys = np.random.default_rng(0).integers(0, 128, (cells, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(copy, "index", tmp_path / "other.hnsw")
-    says = f"128 cells .* 64 numbers, found {cells} with {dimensions}"
+    says = f"128 cells .* 64 numbers, found {cells} cells with {dimensions}"
     with pytest.raises(BundleError, match=says):
         Bundle.open(copy)
 
@@ -393,7 +393,7 @@ def test_levels_of_nan_are_an_error_and_no_verdict(tmp_path: Path, paper: Built,
         Scorer.open(copy)(np.load(good_images / "1.npy"))
 
 
-@pytest.mark.parametrize("role", ["squares", "images"])
+@pytest.mark.parametrize("role", ["squares", "descriptors"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_numbers_that_are_none_are_refused_when_a_bundle_is_opened(
     copy: Path, tmp_path: Path, edge: Built, role: str, value: float
@@ -438,7 +438,7 @@ def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built])
         for name in ("shared", "per-view", "per-view, no codes", "masked regions, per-view")
     )
     indexes = {f"index{number}" for number in range(1, 7)}
-    maps = COMMON | {"expected"}
+    maps = COMMON | {"baseline"}
     assert set(shared.manifest.files) == maps | {"key_weights", "index"}
     assert set(per_view.manifest.files) == maps | {"key_weights"} | indexes
     assert set(plain.manifest.files) == maps
@@ -496,7 +496,7 @@ LAYOUT_LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a gallery of another kind": lambda v: v["matching"].update(gallery="per view"),
     "a gallery that is none": lambda v: v["matching"].update(gallery=None),
     "no gallery": lambda v: v["matching"].pop("gallery"),
-    "one name too many": lambda v: v["names"].append("more.png"),
+    "one name too many": lambda v: v["images"].append(v["images"][0] | {"name": "more.png"}),
     "a model that crops": lambda v: v["model"]["view"].update(resize=[40, 40]),
 }
 
@@ -572,7 +572,7 @@ def test_an_index_of_another_view_is_refused(masked: Path, tmp_path: Path) -> No
     keys = np.random.default_rng(0).integers(0, 128, (23, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(masked, "index2", tmp_path / "other.hnsw")
-    with pytest.raises(BundleError, match=f"index2-.* 24 cells .*{dimensions} numbers, found 23"):
+    with pytest.raises(BundleError, match=f"index2-.* 24 cells .*{dimensions} numbers, found 23 cells"):
         Bundle.open(masked)
 
 
