@@ -6,7 +6,7 @@ cost does not grow with the size of the frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -18,7 +18,7 @@ from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.preprocessing.quantities import FRAME, QUANTITIES, VIEWS, Quantity
 
 BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel carries no information
-EVERY = 2  # colours vary slowly, so every second pixel of every second row is enough for them
+EVERY = 4  # colours vary slowly, so every fourth pixel of every fourth row is enough for them
 DIM = 4.0  # grey levels added to the mean of a channel before ratios are taken, so that a dark frame has colours too
 SMALL = 0.25  # a view of which a mask leaves less than this fraction is not looked at on its own
 
@@ -80,36 +80,94 @@ class Condition:
         pixels = grey.ravel() if painted is None else grey[~painted]
         if not pixels.size:
             return cls(**dict.fromkeys((field.name for field in fields(cls)), 0.0))
-        brightness, contrast, focus = _light(grey, painted)
-        each = [(brightness, contrast, focus)]
-        if len(grey) > 1:
-            masks = [None] * len(grey) if painted is None else painted[:, np.newaxis]
-            each = [
-                _light(view[np.newaxis], mask)
-                for view, mask in zip(grey, masks, strict=True)
-                if mask is None or mask.mean() <= 1 - SMALL
-            ] or each
+        masks = [None] * len(grey) if painted is None else painted
+        views_of_frame = [_Sums.of(view, mask) for view, mask in zip(grey, masks, strict=True)]
+        frame = _Sums.together(views_of_frame)
+        each = [view for view in views_of_frame if view.pixels >= SMALL * grey[0].size] or [frame]
         return cls(
-            brightness=brightness,
+            brightness=frame.mean,
             white=float(np.count_nonzero(pixels >= WHITE)) / pixels.size,
             black=float(np.count_nonzero(pixels <= BLACK)) / pixels.size,
-            contrast=contrast,
-            focus=focus,
+            contrast=frame.deviation,
+            focus=frame.focus,
             **_colour(views, painted),
-            darkest=min(light for light, _, _ in each),
-            brightest=max(light for light, _, _ in each),
-            plainest=min(deviation for _, deviation, _ in each),
-            softest=min(sharp for _, _, sharp in each),
-            harshest=max(sharp for _, _, sharp in each),
+            darkest=min(view.mean for view in each),
+            brightest=max(view.mean for view in each),
+            plainest=min(view.deviation for view in each),
+            softest=min(view.focus for view in each),
+            harshest=max(view.focus for view in each),
         )
 
 
-def _light(grey: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> tuple[float, float, float]:
-    """Brightness, contrast and focus of (views, h, w), without painted pixels."""
-    pixels = grey.ravel() if painted is None else grey[~painted]
-    steps = _mean_difference(grey, painted, order=1)
-    focus = _mean_difference(grey, painted, order=2) / steps if steps > 0 else 0.0
-    return float(pixels.mean()), float(pixels.std()), focus
+@dataclass(frozen=True)
+class _Sums:
+    """What brightness, contrast and focus are computed from, of one view or of several.
+
+    Attributes:
+        pixels: their number, without painted ones.
+        mean: of the grey levels; 0 without pixels.
+        squares: sum of the squared differences from it.
+        steps, bends: sum and number of the first and second differences, along columns and along rows.
+    """
+
+    pixels: int
+    mean: float
+    squares: float
+    steps: tuple[tuple[float, int], tuple[float, int]]
+    bends: tuple[tuple[float, int], tuple[float, int]]
+
+    @classmethod
+    def of(cls, grey: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> _Sums:
+        """Of one view, (h, w), without painted pixels."""
+        pixels = grey if painted is None else grey[~painted]
+        if not pixels.size:
+            return cls(0, 0.0, 0.0, ((0.0, 0), (0.0, 0)), ((0.0, 0), (0.0, 0)))
+        return cls(
+            pixels=pixels.size,
+            mean=float(pixels.mean()),
+            squares=float(pixels.var()) * pixels.size,
+            steps=(_differences(grey, painted, axis=0, order=1), _differences(grey, painted, axis=1, order=1)),
+            bends=(_differences(grey, painted, axis=0, order=2), _differences(grey, painted, axis=1, order=2)),
+        )
+
+    @classmethod
+    def together(cls, views: Sequence[_Sums]) -> _Sums:
+        """Of several views as if they were one."""
+        pixels = sum(view.pixels for view in views)
+        mean = sum(view.pixels * view.mean for view in views) / pixels
+        return cls(
+            pixels=pixels,
+            mean=mean,
+            squares=sum(view.squares + view.pixels * (view.mean - mean) ** 2 for view in views),
+            steps=(_added(view.steps[0] for view in views), _added(view.steps[1] for view in views)),
+            bends=(_added(view.bends[0] for view in views), _added(view.bends[1] for view in views)),
+        )
+
+    @property
+    def deviation(self) -> float:
+        return (self.squares / self.pixels) ** 0.5
+
+    @property
+    def focus(self) -> float:
+        bends, steps = (sum(total / max(count, 1) for total, count in part) for part in (self.bends, self.steps))
+        return bends / steps if steps > 0 else 0.0
+
+
+def _differences(
+    grey: NDArray[np.float32], painted: NDArray[np.bool_] | None, *, axis: int, order: int
+) -> tuple[float, int]:
+    """Sum and number of the absolute first or second differences along an axis of (h, w), without painted pixels."""
+    difference = np.abs(np.diff(grey, order, axis=axis))
+    if painted is not None:
+        length = difference.shape[axis]
+        touched = [np.take(painted, range(i, i + length), axis=axis) for i in range(order + 1)]
+        difference = difference[~np.logical_or.reduce(touched)]
+    return float(difference.sum()), difference.size
+
+
+def _added(parts: Iterable[tuple[float, int]]) -> tuple[float, int]:
+    totals, counts = zip(*parts, strict=True)
+    return sum(totals), sum(counts)
 
 
 def _colour(views: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> dict[str, float]:
@@ -136,19 +194,6 @@ def _colour(views: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> di
         "red": means[2] / means[1],
         "blue": means[0] / means[1],
     }
-
-
-def _mean_difference(grey: NDArray[np.float32], painted: NDArray[np.bool_] | None, *, order: int) -> float:
-    """Mean absolute first or second difference along rows and columns of (views, h, w), without painted pixels."""
-    total = 0.0
-    for axis in (1, 2):
-        difference = np.abs(np.diff(grey, order, axis=axis))
-        if painted is not None:
-            length = difference.shape[axis]
-            touched = [np.take(painted, range(i, i + length), axis=axis) for i in range(order + 1)]
-            difference = difference[~np.logical_or.reduce(touched)]
-        total += float(difference.mean()) if difference.size else 0.0
-    return total
 
 
 @dataclass(frozen=True)

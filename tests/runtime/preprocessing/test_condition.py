@@ -72,7 +72,7 @@ def naive_light(
 
 
 def naive_colour(views: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> dict[str, float]:
-    """Covariances by numpy, of every second pixel."""
+    """Covariances by numpy, of every fourth pixel."""
     chosen = np.zeros(views.shape[:3], bool)
     chosen[:, ::EVERY, ::EVERY] = True
     if painted is not None:
@@ -129,9 +129,9 @@ def test_what_a_mask_paints_does_not_count(texture: Frames) -> None:
         other = np.where(painted[..., None], np.asarray(values, np.float32), views)
         assert Condition.of(other, painted) == before
     assert Condition.of(views, np.zeros_like(painted)) == Condition.of(views)
-    kept = views[1, 30:]  # a mask of the whole rest is a smaller picture
+    kept = views[1, 32:]  # a mask of the whole rest is a smaller picture
     rest = np.ones_like(painted)
-    rest[1, 30:] = False
+    rest[1, 32:] = False
     close(Condition.of(views, rest), Condition.of(kept[None]))
 
 
