@@ -120,7 +120,7 @@ FRAME = {
         "less colourful",
         "more colourful",
         least=math.log(2.5),
-        least_above=math.log(6),
+        least_above=math.log(4),
         scale=RATIO,
         most=TENFOLD,
         offset=1.0,
