@@ -19,7 +19,9 @@ from spade_edge.runtime import DataError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.good_image import Exclusion, GoodImage
 from spade_edge.runtime.matching.matcher import Matcher
-from spade_edge.runtime.preprocessing.condition import Condition, Limits
+from spade_edge.runtime.preprocessing.condition import Condition, Limits, OddImage, odd_images
+
+LEAST = 1.01  # untypical value of an image whose condition the limits ignore: it is worth a look
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,34 @@ def assess(
         canvas=stitching.canvas,
         rescored=lambda against: scored(against, scratch.with_name(f"{scratch.name}{next(rounds)}")),
     )
+    kept = np.flatnonzero(included).tolist()
+    used = [conditions[i] for i in kept]
+    odd = {kept[one.number]: one for one in odd_images(used)}
     images = []
     for i, name in enumerate(matcher.gallery.names):
+        value, remarks = ranked[i].value, [ranked[i].reason]
+        if i in odd:
+            value, remarks = max(value, _times(odd[i])), [odd[i].reason, ranked[i].reason]
         images.append(
             GoodImage(
                 name=name,
                 group=groups[i],
                 score=left_out.scores[i],
                 map_maximum=left_out.map_maxima[i],
-                untypical=ranked[i].value,
-                remark=ranked[i].reason,
+                untypical=value,
+                remark="; ".join(filter(None, remarks)),
                 condition=conditions[i],
                 exclusion=exclusions[i],
             )
         )
-    kept = [image.condition for image in images if image.included]
-    return Assessment(images=tuple(images), limits=Limits.learned(kept), baseline=left_out.baseline)
+    return Assessment(images=tuple(images), limits=Limits.learned(used), baseline=left_out.baseline)
+
+
+def _times(odd: OddImage) -> float:
+    """How far an image is from the range of the others, in widths of the limits' margin; over 1 in any case."""
+    (low, high), (lowest, highest) = odd.others, odd.limits
+    off, margin = (low - odd.value, low - lowest) if odd.value < low else (odd.value - high, highest - high)
+    return max(off / margin if margin > 0 else 0.0, LEAST)
 
 
 def check_parts(folder: Path, groups: tuple[int, ...], included: NDArray[np.bool_]) -> int:

@@ -37,7 +37,7 @@ from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
-from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, FrameResult
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult
 
 
 class Scorer:
@@ -321,11 +321,13 @@ class Scorer:
 
     def _verdict(self, score: float, condition: Condition) -> tuple[str, str]:
         """The verdict, and the reason if it is not good."""
-        complaint = self.bundle.manifest.limits.complaint(condition)
-        if complaint:
+        limits = self.bundle.manifest.limits
+        if complaint := limits.complaint(condition):
             return CANNOT_JUDGE, complaint
         threshold = self.bundle.manifest.threshold
         verdict = threshold.verdict(score)
+        if verdict == GOOD and (doubt := limits.doubt(condition)):
+            return CANNOT_JUDGE, doubt
         reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}" if verdict == DEFECT else ""
         return verdict, reason
 
