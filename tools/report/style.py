@@ -157,3 +157,29 @@ border-bottom:1px solid var(--rule)}
 @media print{.sure div{display:block}summary{display:none}
 details::details-content{content-visibility:visible;block-size:auto}}
 """
+
+REVIEW = """
+.lead+.lead{margin-top:8px}
+.cards+.legend{margin:24px 0 8px}
+.key{max-width:54em}
+.said{max-width:54em}
+.commands+.said{margin-top:12px}
+.card .chips+p{margin-top:8px}
+.card.excluded{border-style:dashed}
+.card.wide{grid-column:1/-1}
+.wide .pair{grid-template-columns:minmax(640px,1fr)}
+.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,240px),1fr));gap:16px}
+.small h3,.small .score{font-size:14px}
+.small .score{margin-top:4px}
+.small .pair{margin-bottom:10px}
+.pair img{max-height:480px;object-fit:contain;background:var(--page)}
+.sheet{list-style:none;margin:0;padding:0;display:grid;gap:14px 10px;
+grid-template-columns:repeat(auto-fill,minmax(88px,1fr))}
+.sheet.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
+.sheet img{display:block;width:100%;height:auto;max-height:160px;object-fit:contain;border-radius:3px}
+.sheet .name{display:block;margin-top:3px;color:var(--quiet);font-size:12px;white-space:nowrap;overflow:hidden;
+text-overflow:ellipsis}
+@media screen and (max-width:520px){.small{grid-template-columns:1fr 1fr;gap:10px}
+.small .card>:not(.pair){margin-left:10px;margin-right:10px}}
+@media print{.wide .pair{grid-template-columns:1fr}.sheet li{break-inside:avoid}}
+"""
