@@ -28,6 +28,8 @@ def result_of(
     return FrameResult(
         score=float(heatmap.max()) if heatmap.size else float("nan"),
         threshold=10.0,
+        pixel_threshold=10.0,
+        p=0.025,
         verdict=verdict,
         reason="",
         heatmap=heatmap,
