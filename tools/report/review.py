@@ -178,7 +178,7 @@ def _key(good: GoodSet, pictures: GoodPictures) -> str:
     """What pictures, colours and numbers mean."""
     now, here = good.manifest.threshold.pixel, good.pixel_threshold
     lines = [
-        "The left picture is the image; the right one shows where it differs from the good images of other parts"
+        "The first picture is the image; the second shows where it differs from the good images of other parts"
         + (", without those that are worth a look." if good.suspects else ".")
     ]
     if here != now:

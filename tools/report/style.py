@@ -167,7 +167,7 @@ REVIEW = """
 .card .chips+p{margin-top:8px}
 .card.excluded{border-style:dashed}
 .card.wide{grid-column:1/-1}
-.wide .pair{grid-template-columns:minmax(640px,1fr)}
+.wide .pair{grid-template-columns:minmax(640px,1fr);gap:4px}
 .small{grid-template-columns:repeat(auto-fill,minmax(min(100%,240px),1fr));gap:16px}
 .small h3,.small .score{font-size:14px}
 .small .score{margin-top:4px}
