@@ -30,7 +30,7 @@ def commands() -> str:
     before = {name: os.environ.get(name) for name in ("COLUMNS", "NO_COLOR")}
     os.environ.update(COLUMNS=COLUMNS, NO_COLOR="1")
     try:
-        return "\n".join(_section(f"spade-edge {name}", command) for name, command in subcommands(parser()).items())
+        return "\n".join(_section(f"spade-edge {name}", command) for name, command in leaves(parser()).items())
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -40,6 +40,16 @@ def subcommands(top: ArgumentParser) -> dict[str, ArgumentParser]:
     """The commands of a command line, by name."""
     (choices,) = (action.choices for action in top._actions if isinstance(action, _SubParsersAction))
     return dict(choices)
+
+
+def leaves(top: ArgumentParser) -> dict[str, ArgumentParser]:
+    """The commands, each followed by its own commands if it has any: "gallery", "gallery list" and so on."""
+    found = {}
+    for name, command in subcommands(top).items():
+        found[name] = command
+        if any(isinstance(action, _SubParsersAction) for action in command._actions):
+            found |= {f"{name} {verb}": own for verb, own in subcommands(command).items()}
+    return found
 
 
 def _section(title: str, command: ArgumentParser) -> str:

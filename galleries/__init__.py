@@ -1,4 +1,4 @@
-"""Build a bundle from images of good parts, and change its threshold.
+"""Build a bundle from images of good parts, check it, and change its images and its threshold.
 
     from pathlib import Path
     from spade_edge.galleries import BuildOptions, build, set_threshold
@@ -15,9 +15,24 @@ The files of a bundle are listed in `spade_edge.runtime.bundle.manifest`.
 from __future__ import annotations
 
 from spade_edge.galleries.builder import Built, build
+from spade_edge.galleries.exclusion import GalleryChange, exclude, include
+from spade_edge.galleries.held_back import Calibration, calibrate
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import Plan
 from spade_edge.galleries.threshold_change import ThresholdChange, set_threshold
 from spade_edge.galleries.view_selection import Views
 
-__all__ = ["BuildOptions", "Built", "Plan", "ThresholdChange", "Views", "build", "set_threshold"]
+__all__ = [
+    "BuildOptions",
+    "Built",
+    "Calibration",
+    "GalleryChange",
+    "Plan",
+    "ThresholdChange",
+    "Views",
+    "build",
+    "calibrate",
+    "exclude",
+    "include",
+    "set_threshold",
+]

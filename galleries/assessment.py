@@ -21,6 +21,9 @@ from spade_edge.runtime.bundle.good_image import Exclusion, GoodImage
 from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.preprocessing.condition import Condition, Limits, OddImage, odd_images
 
+FARTHER, UPPER = 4.0, 0.9  # times the upper decile of the good images' distances
+UNCERTAIN = 8  # with so many images twice as far, because the decile of a few is uncertain
+SAME = 1e-3  # of the descriptors' squared length: good images that are all the same still differ from a frame
 LEAST = 1.01  # untypical value of an image whose condition the limits ignore: it is worth a look
 
 
@@ -31,11 +34,13 @@ class Assessment:
     Attributes:
         images: in the gallery's order.
         limits: of the condition of a frame, from the included images.
+        farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         baseline: (h, w) float32, the anomaly map expected of a good frame; None where scores do not need it.
     """
 
     images: tuple[GoodImage, ...]
     limits: Limits
+    farthest: float
     baseline: NDArray[np.float32] | None
 
 
@@ -94,7 +99,32 @@ def assess(
                 exclusion=exclusions[i],
             )
         )
-    return Assessment(images=tuple(images), limits=Limits.learned(used), baseline=left_out.baseline)
+    usual = included.copy()
+    usual[list(odd)] = False
+    return Assessment(
+        images=tuple(images),
+        limits=Limits.learned(used),
+        farthest=_farthest(matcher, np.array(groups), usual),
+        baseline=left_out.baseline,
+    )
+
+
+def _farthest(matcher: Matcher, groups: NDArray[np.int_], usual: NDArray[np.bool_]) -> float:
+    """How far a frame may be from the nearest good image: a multiple of what nine tenths of the good images keep.
+
+    A tenth is left aside, so that a few odd images do not matter. On four sets, good images that were held back reached
+    .8 of this limit, and less the more images there were; frames without content were 1.7 times as far or farther.
+    """
+    count = len(matcher.gallery)
+    found = []
+    for image in np.flatnonzero(usual):
+        allowed = usual & (groups != groups[image])
+        if allowed.any():
+            own = matcher.gallery.descriptors[image::count]
+            found.append(max(matcher.unlikeness(each, view=view, allowed=allowed) for view, each in enumerate(own)))
+    length = float(np.square(matcher.gallery.descriptors[:count][usual]).sum(axis=1).mean())
+    upper = float(np.quantile(found, UPPER, method="higher")) if found else length
+    return max(FARTHER * (1 + UNCERTAIN / max(len(found), 1)) * upper, SAME * length)
 
 
 def _times(odd: OddImage) -> float:

@@ -141,7 +141,15 @@ def _staged(
     stopwatch = Stopwatch()
     canvas = Canvas(plan.layout, card.view)
     preprocessor = Preprocessor(canvas, mask=mask)
-    good = read_good_images(stage, plan, preprocessor, images, skip_bad=options.skip_bad, progress=progress)
+    good = read_good_images(
+        stage,
+        plan,
+        preprocessor,
+        images,
+        groups=options.groups,
+        skip_bad=options.skip_bad,
+        progress=progress,
+    )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     exclusions = _exclusions(images, good.names, options.exclude, now=now)
     included = np.array([exclusion is None for exclusion in exclusions], bool)
@@ -193,6 +201,7 @@ def _staged(
         frames=(),
         threshold=threshold,
         limits=assessment.limits,
+        farthest=assessment.farthest,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
     )

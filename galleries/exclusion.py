@@ -166,6 +166,7 @@ def _staged(
         frames=(),  # they were scored with the former gallery
         threshold=again(replace(before.threshold, source=IMAGES), evidence_of(assessment.images), now=now),
         limits=assessment.limits,
+        farthest=assessment.farthest,
     )
     session = Session.open(opened.model, threads=threads, views=len(before.layout))
     altered = replace(opened, manifest=changed, indexes=tuple(indexes), baseline=assessment.baseline)

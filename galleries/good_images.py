@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.duplicates import groups as duplicate_groups
-from spade_edge.galleries.duplicates import near_duplicates
+from spade_edge.galleries.grouping import parts_of
 from spade_edge.galleries.images import read_image
 from spade_edge.galleries.plan import THUMBNAIL, Plan
 from spade_edge.galleries.progress import Progress
@@ -43,11 +42,28 @@ class GoodImages:
 
 
 def read_good_images(
-    stage: Staging, plan: Plan, preprocessor: Preprocessor, folder: Path, *, skip_bad: bool, progress: Progress
+    stage: Staging,
+    plan: Plan,
+    preprocessor: Preprocessor,
+    folder: Path,
+    *,
+    groups: str | None,
+    skip_bad: bool,
+    progress: Progress,
 ) -> GoodImages:
     """Read the images of a plan. Their views stay in the staging folder, their thumbnails become part of the bundle.
 
+    Args:
+        stage: the bundle.
+        plan: of the build.
+        preprocessor: turns images into views.
+        folder: of the images.
+        groups: which images show the same part; None to find repeats.
+        skip_bad: leave out images that cannot be read.
+        progress: wraps the items of each long loop, with its label.
+
     Raises:
+        UsageError, DeviceError: as for `parts_of`.
         DataError: an image that cannot be read and is not to be skipped, or fewer than two that can.
     """
     names: list[str] = []
@@ -77,21 +93,15 @@ def read_good_images(
     by_view = np.array(thumbnails).swapaxes(0, 1)  # (N, views, …) -> (views, N, …)
     items = by_view.reshape(-1, *by_view.shape[2:])
     stage.add_array("thumbnails", items)
+    shape = (len(names), by_view.shape[0], *plan.card.view.size, 3)
+    views = np.memmap(path_of_views, np.float32, "r", shape=shape)
     return GoodImages(
         names=tuple(names),
         skipped=tuple(complaints),
         views=path_of_views,
-        groups=_numbers(duplicate_groups(near_duplicates(items, len(names))), len(names)),
+        groups=parts_of(views, names, groups, folder=folder, progress=progress),
         conditions=tuple(conditions),
     )
-
-
-def _numbers(groups: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    found = list(range(count))
-    for group in groups:
-        for image in group:
-            found[image] = group[0]
-    return tuple(found)
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The user's own groups: which good images show one and the same part."""
+"""Which images show one and the same part: as the user says, or by finding repeats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from spade_edge.runtime import DataError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.progress import Progress
+from spade_edge.runtime import DataError, DeviceError, UsageError
 
 FOLDER = "folder"
 
@@ -127,3 +131,31 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     if rows and [field.lower() for field in rows[0][1]] == ["name", "group"]:
         del rows[0]
     return rows
+
+
+def parts_of(
+    views: NDArray[np.float32], names: Sequence[str], spec: str | None, *, folder: Path, progress: Progress
+) -> tuple[int, ...]:
+    """The part that each image shows, as the user says, or by finding repeats.
+
+    Args:
+        views: (N, V, H, W, 3) float32 BGR, 0 to 255.
+        names: of the images, relative to their folder.
+        spec: as for `groups_of`; None to find repeats.
+        folder: of the images.
+        progress: wraps the items of each long loop, with its label.
+
+    Raises:
+        DataError, UsageError: as for `groups_of`.
+        DeviceError: repeats are to be found, and OpenCV is not installed.
+    """
+    if spec is not None:
+        return groups_of(names, spec, folder=folder)
+    try:
+        from spade_edge.galleries.repeats import find_repeats
+    except ModuleNotFoundError:
+        raise DeviceError(
+            "expected OpenCV, which finds images of the same part, found none: pip install 'spade-edge[galleries]', or "
+            "say with --groups which images show the same part"
+        ) from None
+    return find_repeats(views, names=names, progress=progress)

@@ -14,11 +14,10 @@ import numpy as np
 
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.disk import open_reserved
-from spade_edge.galleries.grouping import groups_of
+from spade_edge.galleries.grouping import parts_of
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.promise import UNLIKE, Promise, promise, rank_test
-from spade_edge.galleries.repeats import find_repeats
 from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import DataError, FrameError, Scorer, UsageError
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES
@@ -168,10 +167,7 @@ def _scored(
             verdicts.append(result.verdict)
         if not names:
             raise DataError(f"{folder}: expected frames that can be judged, found none among {len(found)}")
-        if groups is None:
-            numbers = find_repeats(views[: len(names)], names=names, progress=progress)
-        else:
-            numbers = groups_of(names, groups, folder=folder)
+        numbers = parts_of(views[: len(names)], names, groups, folder=folder, progress=progress)
         del views  # Windows does not remove files that are mapped
     frames = tuple(
         HeldBackFrame(name=name, group=group, score=score, map_maximum=maximum)

@@ -277,7 +277,7 @@ class Scorer:
         heatmap = self._anomaly_map(views)
         excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
         score = self._image_score(views, excess)
-        verdict, reason = self._verdict(score, condition)
+        verdict, reason = self._verdict(score, condition, views)
 
         frame_size = (frame.shape[0], frame.shape[1])
         threshold = self.bundle.manifest.threshold
@@ -319,17 +319,32 @@ class Scorer:
             return self.stitching.score(excess)
         return max(self.matcher.descriptor_score(each.descriptor, view=view) for view, each in enumerate(views))
 
-    def _verdict(self, score: float, condition: Condition) -> tuple[str, str]:
-        """The verdict, and the reason if it is not good."""
+    def _verdict(self, score: float, condition: Condition, views: Sequence[_MatchedView]) -> tuple[str, str]:
+        """The verdict, and the reason if it is not good. A frame that scores as good must also be like a good image."""
         limits = self.bundle.manifest.limits
         if complaint := limits.complaint(condition):
             return CANNOT_JUDGE, complaint
         threshold = self.bundle.manifest.threshold
         verdict = threshold.verdict(score)
-        if verdict == GOOD and (doubt := limits.doubt(condition)):
+        if verdict == GOOD and (doubt := limits.doubt(condition) or self._unlike(views)):
             return CANNOT_JUDGE, doubt
         reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}" if verdict == DEFECT else ""
         return verdict, reason
+
+    def _unlike(self, views: Sequence[_MatchedView]) -> str:
+        """Why a frame resembles no good image as a whole, whatever its parts resemble; empty if it does.
+
+        Noise or a covered lens may find something similar for each position in a gallery that varies much. But the mean
+        of its features lies far from that of any good image.
+        """
+        farthest = self.bundle.manifest.farthest
+        found = max(self.matcher.unlikeness(each.descriptor, view=view) for view, each in enumerate(views))
+        if found <= farthest:
+            return ""
+        return (
+            f"the frame as a whole resembles no good image: it is {found / farthest:.1f} times as far as a good frame "
+            "can be; is the lens covered, or is it another product?"
+        )
 
     def _blobs(self, heatmap: NDArray[np.float32], excess: NDArray[np.float32], score: float) -> tuple[Blob, ...]:
         """Parts of the map over the pixel threshold. A defect has one even where no pixel is over it."""

@@ -124,6 +124,7 @@ class Manifest:
         frames: good frames that were held back from the gallery, as evidence for the threshold; often none.
         threshold: the threshold of the verdict.
         limits: exposure, contrast, focus and colour outside of which a frame cannot be judged.
+        farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         scales: the scales of the codes; None with projection "none".
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
         files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights and
@@ -142,6 +143,7 @@ class Manifest:
     frames: tuple[HeldBackFrame, ...]
     threshold: Threshold
     limits: Limits
+    farthest: float
     scales: Scales | None
     files: dict[str, Payload]
     golden: tuple[Judged, ...] = ()
@@ -219,6 +221,7 @@ class Manifest:
             "deviations": list(self.deviations),
             "threshold": self.threshold.to_json(),
             "limits": self.limits.to_json(),
+            "farthest": self.farthest,
             "model": self.model.to_json(),
             "layout": self.layout.to_json(),
             "scales": None if self.scales is None else self.scales.to_json(),
@@ -270,6 +273,7 @@ class Manifest:
         deviations = fields.texts("deviations")
         threshold = Threshold.from_fields(fields.object("threshold"), source=source)
         limits = Limits.from_fields(fields.object("limits"), source=source)
+        farthest = fields.number("farthest")
         try:
             matching = Matching.from_fields(fields.object("matching"))
             model = ModelCard.from_fields(fields.object("model"), source=source)
@@ -307,6 +311,7 @@ class Manifest:
             frames=frames,
             threshold=threshold,
             limits=limits,
+            farthest=farthest,
             scales=scales,
             files=files,
             golden=tuple(golden),

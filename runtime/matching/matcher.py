@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,6 +222,27 @@ class Matcher:
         known = self.gallery.descriptors if permitted is None else self.gallery.descriptors[permitted]
         distances = np.sort(squared_distances(known, descriptor))
         return float(distances[: self.matching.neighbours].mean())
+
+    def unlikeness(
+        self, descriptor: NDArray[np.float32], *, view: int = 0, allowed: NDArray[np.bool_] | None = None
+    ) -> float:
+        """How little a whole view resembles any good image: the squared distance to the nearest global descriptor.
+
+        Args:
+            descriptor: (C,) float32, the view's global descriptor.
+            view: number of the view in the layout.
+            allowed: (N,) bool, as for `match`.
+        """
+        permitted = self._permitted(view, allowed)
+        known, squares = self.gallery.descriptors, self._squares
+        if permitted is not None:
+            known, squares = known[permitted], squares[permitted]
+        return max(0.0, float((squares - 2 * (known @ descriptor)).min() + descriptor @ descriptor))
+
+    @cached_property
+    def _squares(self) -> NDArray[np.float32]:
+        """Squared lengths of the gallery's global descriptors."""
+        return np.einsum("ic,ic->i", self.gallery.descriptors, self.gallery.descriptors)
 
     def _items(
         self, view: int, descriptor: NDArray[np.float32], allowed: NDArray[np.bool_] | None

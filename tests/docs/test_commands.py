@@ -72,6 +72,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDAr
     images |= {"new_parts/0.png": part(0), "new_parts/1.png": part(1, flaw=True), "new_parts/2.ppm": part(2)}
     images |= {f"dataset/good/{seed}.png": part(seed) for seed in (12, 13)}
     images |= {"dataset/spot/14.png": part(14, flaw=True)}
+    images |= {f"held_back/{seed}.png": part(seed) for seed in range(20, 26)}
     images |= {"mask.png": np.full((96, 80), 255, np.uint8)}
     for name, image in images.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def run(command: str) -> None:
 
 def test_the_tutorial_and_the_readme_run_what_they_teach() -> None:
     verbs = {block.commands[i].split()[1] for block in blocks("sh") for i in range(len(block.commands))}
-    assert {"export", "build", "score", "threshold", "evaluate", "bench", "parity", "doctor", "lint"} <= verbs
+    assert {"export", "build", "score", "threshold", "evaluate", "bench", "parity", "doctor", "lint", "gallery", "calibrate"} <= verbs
     readme = [line.split()[1] for block in blocks("sh") if block.page == "README.md" for line in block.commands]
     assert readme == ["export", "build", "score"]
     assert len(PAGES["README.md"].splitlines()) <= 150
@@ -159,7 +160,11 @@ def test_every_command_and_option_exists(line: list[str]) -> None:
     if verb == "migrate":  # the compatibility page says that it does not exist yet
         return
     assert verb in subcommands()
-    options = subcommands()[verb]._option_string_actions
+    command = subcommands()[verb]
+    for nested in (action for action in command._actions if isinstance(action, argparse._SubParsersAction)):
+        assert words[0] in nested.choices
+        command = nested.choices[words[0]]
+    options = command._option_string_actions
     assert [word for word in words if word.startswith("--") and word not in options] == []
     for option, value in pairwise(words):
         choices = options[option].choices if option in options else None

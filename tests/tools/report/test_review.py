@@ -28,7 +28,7 @@ from spade_edge.runtime.bundle.manifest import FILE, Manifest
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.errors import BundleError, DataError
 from spade_edge.runtime.preprocessing.condition import Condition, odd_images
-from spade_edge.tools.drawing.overlay import colour, figure
+from spade_edge.tools.drawing.overlay import UNSEEN, colour, figure
 from spade_edge.tools.report import review
 from spade_edge.tools.report.good_set import GoodSet
 from spade_edge.tools.report.review import write_review
@@ -277,6 +277,17 @@ def test_the_maps_are_those_that_the_build_made(
     plain = pictures(page, "Good image ")
     for name, mapped in pictures(page, "Anomaly map over ").items():
         assert mapped.shape == plain[name.partition(":")[0]].shape
+
+
+def test_what_a_mask_leaves_out_is_darkened(
+    with_views: Callable[[str], Built], textures: Path, looked_at: NDArray[np.bool_], tmp_path: Path
+) -> None:
+    _, page = page_of(with_views("masked").path, tmp_path, images=textures)
+    plain = pictures(page, "Good image ")
+    for name, mapped in pictures(page, "Anomaly map over ").items():
+        brightness = mapped / np.maximum(plain[name.partition(":")[0]].astype(float), 1)
+        assert np.median(brightness[:, 0:5]) == pytest.approx(UNSEEN, abs=0.05)
+        assert np.median(brightness[looked_at]) > 0.7
 
 
 def test_images_worth_a_look_do_not_hide_each_other(edge: Built, tmp_path: Path) -> None:
