@@ -286,7 +286,8 @@ def test_what_a_mask_leaves_out_is_darkened(
     plain = pictures(page, "Good image ")
     for name, mapped in pictures(page, "Anomaly map over ").items():
         brightness = mapped / np.maximum(plain[name.partition(":")[0]].astype(float), 1)
-        assert np.median(brightness[:, 0:5]) == pytest.approx(UNSEEN, abs=0.05)
+        for out in (np.s_[:, 0:5], np.s_[26:35, 41:50]):  # no view covers the clamp; the disc lies inside of views
+            assert np.median(brightness[out]) == pytest.approx(UNSEEN, abs=0.05)
         assert np.median(brightness[looked_at]) > 0.7
 
 
