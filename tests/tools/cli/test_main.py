@@ -143,7 +143,13 @@ def test_json_where_a_table_is_printed(capsys: Capture, weights: Path, good_imag
         capsys, "build", "--model", model, "--images", good_images, "--output", tmp_path / "b.spade", "--json"
     )
     told = json.loads(out)
-    assert code == 0 and told["images"] == 8 and told["basis"] == "certified" and told["duplicates"] == []
+    assert (
+        code == 0
+        and told["images"] == 8
+        and told["basis"] == "certified"
+        and told["repeats"] == []
+        and told["parts"] == 8
+    )
     assert told["false_rejects"] == pytest.approx(1 / 9) and told["interval"] == pytest.approx([0.00316, 0.3694], 2e-3)
 
 

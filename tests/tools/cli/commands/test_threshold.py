@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import run
+from evidence import evidence
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, build, staging
-from spade_edge.galleries.calibration import RATES
-from spade_edge.galleries.conformal import images_needed, limit, rate_of
+from spade_edge.galleries.advice import RATES, deciding
+from spade_edge.galleries.conformal import images_needed, limit, lowest_rate, rate_of
 from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import DataError, Scorer
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -61,54 +62,61 @@ def test_it_shows_and_changes_nothing(capsys: Capture, copy: Path, edge: Built) 
     assert lines[0] == f"threshold {threshold.score:.6g}: {threshold.sentence()}"
     assert "largest of 8 leave-one-out scores" in lines[1] and threshold.set in lines[1]
     assert lines[2] == f"regions above {threshold.pixel:.6g}"
-    rows = [line.split() for line in lines if line.endswith(("certified", "extrapolated"))]
-    assert [row[0] for row in rows] == []  # eight images certify 1 in 9, more than any rate that is listed
-    assert lines[-1] == "8 good images certify 11.11% at best; 1.0% takes 99, 0.2% takes 499"
+    rows = [line.split() for line in lines if "certified" in line or "extrapolated" in line][1:]
+    assert [row[0] for row in rows] == ["11.11%"]  # eight parts certify 1 in 9, more than any rate that is listed
+    assert lines[-2] == "8 parts certify 11.11% at best; 1.0% takes 99, 0.2% takes 499"
+    assert lines[-1].endswith("--false-rejects 11.12% --reason TEXT")
+    decisive = deciding(edge.manifest)
+    assert decisive is not None and decisive.without == sorted(edge.manifest.evidence.scores)[-2]
+    assert decisive.image.score == threshold.score and f"the score of {decisive.image.name}; without" in out
 
 
 def test_it_lists_what_other_rates_come_to(capsys: Capture, many: Path) -> None:
     code, out, _ = run(capsys, "threshold", "--bundle", many)
-    threshold = Manifest.read(many).threshold
-    assert code == 0 and threshold.duplicates == ((7, 23),) and len(threshold.scores) == 24
-    assert "24 good images, of which 1 " in out and "23 good images certify 4.17% at best" in out
-    scores = [*threshold.scores[:7], *threshold.scores[8:23], max(threshold.scores[7], threshold.scores[23])]
-    rows = [line.split() for line in out.splitlines() if line.endswith(("certified", "extrapolated"))]
-    assert [row[0] for row in rows] == [f"{rate:.2%}" for rate in RATES]
-    for rate, row in zip(RATES, rows, strict=True):
-        expected = limit(scores, rate=rate)
-        assert float(row[1]) == pytest.approx(expected.value, rel=1e-5) and row[-1] == expected.basis
-        assert row[-1] == ("certified" if rate > 1 / 24 else "extrapolated")
-        assert row[2:5] == [f"{expected.interval[0]:.2%}", "to", f"{expected.interval[1]:.2%}"]
+    manifest = Manifest.read(many)
+    parts = manifest.evidence
+    assert code == 0 and manifest.threshold.parts == 23 and parts.groups[7] == parts.groups[23]
+    assert "24 images or frames show 23 different parts" in out and "23 parts certify 4.17% at best" in out
+    rows = [line.split() for line in out.splitlines() if line.removesuffix(" (in force)").endswith(("fied", "lated"))]
+    wanted = sorted({*RATES, lowest_rate(23)}, reverse=True)
+    expected = [limit(parts, rate=rate) for rate in wanted]
+    for row in rows:
+        (found,) = {one for one in expected if f"{one.rate:.2%}" == row[0]}
+        assert float(row[1]) == pytest.approx(found.value, rel=1e-5) and found.basis in row
+        assert row[2:5] == [f"{found.interval[0]:.2%}", "to", f"{found.interval[1]:.2%}"]
+    assert [float(row[1]) for row in rows] == sorted({float(f"{one.value:.6g}") for one in expected})
     assert f"1.0% takes {images_needed(0.01)}" in out
 
 
 def test_json_has_all_of_it(capsys: Capture, many: Path) -> None:
     code, out, err = run(capsys, "threshold", "--bundle", many, "--json")
-    value, threshold = json.loads(out), Manifest.read(many).threshold
+    value, manifest = json.loads(out), Manifest.read(many)
     assert code == 0 and err == "" and out.count("\n") == 1
-    options = value.pop("options")
-    assert value == json.loads(json.dumps(threshold.to_json()))
-    assert [option["rate"] for option in options] == pytest.approx(list(RATES), rel=0.3)
+    options, decisive = value.pop("options"), value.pop("deciding")
+    assert tuple(value.pop("scores")) == manifest.evidence.scores
+    assert tuple(value.pop("groups")) == manifest.evidence.groups
+    assert value == json.loads(json.dumps(manifest.threshold.to_json()))
+    assert set(decisive) == {"image", "without"} and decisive["without"] < value["score"]
     for option in options:
         assert set(option) == {"rate", "score", "basis", "interval"} and len(option["interval"]) == 2
     scores = [option["score"] for option in options]
-    assert scores == sorted(scores)
+    assert scores == sorted(set(scores))
 
 
 Change = tuple[list[object], Callable[[dict[str, Any], dict[str, Any]], None]]
 
 
 def by_rate(before: dict[str, Any], after: dict[str, Any]) -> None:
-    expected = limit(before["scores"], rate=0.25)
+    expected = limit(evidence(before["scores"]), rate=0.25)
     assert (after["score"], after["rate"], after["basis"]) == (expected.value, expected.rate, "certified")
     assert after["interval"] == list(expected.interval)
-    assert after["pixel"] == limit(before["peaks"], rate=0.25).value and after["area"] == before["area"]
+    assert after["pixel"] == limit(evidence(before["peaks"]), rate=0.25).value and after["area"] == before["area"]
     assert after["method"].endswith(" largest of 8 leave-one-out scores of good images")
 
 
 def by_score(before: dict[str, Any], after: dict[str, Any]) -> None:
-    rate, interval = rate_of(before["scores"], 4.5)
-    assert (after["score"], after["basis"], after["rate"]) == (4.5, "by hand", rate)
+    rate, interval = rate_of(evidence(before["scores"]), 4.5)
+    assert (after["score"], after["basis"], after["rate"]) == (4.5, "manual", rate)
     assert after["interval"] == list(interval) and after["pixel"] == before["pixel"]
 
 
@@ -120,15 +128,16 @@ def by_pixel(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 def by_area(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert after["area"] == 12.5
-    assert {**after, "area": 0, "set": "", "reason": ""} == {**before, "area": 0, "set": "", "reason": ""}
+    same = {"area": 0, "set": "", "reason": "", "scores": (), "peaks": ()}
+    assert {**after, **same} == {**before, **same}
 
 
 def by_all(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert (after["score"], after["pixel"], after["area"], after["basis"]) == (7.0, 8.0, 3.0, "by hand")
+    assert (after["score"], after["pixel"], after["area"], after["basis"]) == (7.0, 8.0, 3.0, "manual")
 
 
 def by_rate_and_area(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert after["score"] == limit(before["scores"], rate=0.25).value and after["area"] == 4
+    assert after["score"] == limit(evidence(before["scores"]), rate=0.25).value and after["area"] == 4
 
 
 CHANGES: dict[str, Change] = {
@@ -154,13 +163,11 @@ def test_a_change_is_one_step_and_keeps_the_former(capsys: Capture, copy: Path, 
     )
     assert code == 0
     old, new = json.loads(former_text)["threshold"], json.loads((copy / FILE).read_bytes())["threshold"]
-    check(old, new)
+    parts = running.bundle.manifest.evidence
+    check(old | {"scores": parts.scores, "peaks": parts.of_maps.scores}, new)
     assert new["reason"] == "the foreman's ‘wish’" and new["set"] >= old["set"] and new["set"].endswith("+00:00")
-    for name in ("scores", "peaks", "duplicates"):
-        assert new[name] == old[name]
     told = json.loads(out)
-    told.pop("options")
-    assert told == new
+    assert {name: told[name] for name in new} == new
     # Only the threshold has changed; the payload is as it was; the former manifest is kept; nothing else lies about.
     manifest, former = json.loads((copy / FILE).read_bytes()), json.loads(former_text)
     assert {**manifest, "threshold": None} == {**former, "threshold": None}
@@ -190,7 +197,8 @@ def test_changes_follow_each_other_and_can_be_taken_back(capsys: Capture, copy: 
     run(capsys, "threshold", "--bundle", copy, "--score", 99, "--reason", "x")
     assert run(capsys, "threshold", "--bundle", copy, "--false-rejects", "12%", "--reason", "as it was")[0] == 0
     one, other = json.loads(first)["threshold"], json.loads((copy / FILE).read_bytes())["threshold"]
-    assert {**one, "set": "", "reason": ""} == {**other, "set": "", "reason": ""}
+    same = {"set": "", "reason": "", "wanted": None}
+    assert {**one, **same} == {**other, **same}
 
 
 def test_what_is_printed_after_a_change(capsys: Capture, copy: Path) -> None:
@@ -264,15 +272,6 @@ def test_damaged_bundles(capsys: Capture, copy: Path, tmp_path: Path) -> None:
         assert (copy / FILE).read_text() == text and not (copy / HISTORY).exists()
 
 
-def test_what_a_manifest_says_of_no_image_is_no_fault_of_ours(capsys: Capture, copy: Path) -> None:
-    value = json.loads((copy / FILE).read_text())
-    for duplicates in ([[0, 8]], [[0, 1], [1, 2]], [[]]):
-        value["threshold"]["duplicates"] = duplicates
-        (copy / FILE).write_text(json.dumps(value))
-        code, _, err = run(capsys, "threshold", "--bundle", copy)
-        assert code == 3 and err.count("\n") == 1, err
-
-
 def test_a_link_to_a_bundle_is_followed(capsys: Capture, copy: Path, tmp_path: Path) -> None:
     """The live bundle is often a link that is switched from one version to the next."""
     (tmp_path / "current").symlink_to(copy, target_is_directory=True)
@@ -329,7 +328,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, texture: Fra
 
 def test_two_images_certify_a_third_and_no_less(capsys: Capture, two: Path) -> None:
     code, out, _ = run(capsys, "threshold", "--bundle", two / "part.spade")
-    assert code == 0 and "at most 33.33%" in out and "2 good images certify 33.33% at best" in out
+    assert code == 0 and "at most 33.33%" in out and "2 parts certify 33.33% at best" in out
     code, _, err = run(capsys, "threshold", "--bundle", two / "part.spade", "--false-rejects", "30%", "--reason", "x")
     assert code == 2
     assert "at least 0.333, which 2 good images certify, found 0.3; take 3 images for that, or 10" in err
@@ -344,13 +343,12 @@ def test_build_takes_a_rate_and_an_area(
 ) -> None:
     line = ["build", "--model", tiny_model, "--images", textures, "--output", tmp_path / "b.spade"]
     code, out, _ = run(capsys, *line, "--false-rejects", "30%", "--min-area", "6.5", "--json")
-    told, threshold = json.loads(out), Manifest.read(tmp_path / "b.spade").threshold
+    told, manifest = json.loads(out), Manifest.read(tmp_path / "b.spade")
+    threshold, parts = manifest.threshold, manifest.evidence
     assert code == 0 and threshold.area == 6.5
-    assert threshold.score == sorted(threshold.scores)[4] == told["threshold"] and threshold.rate == pytest.approx(
-        2 / 7
-    )
+    assert threshold.score == sorted(parts.scores)[4] == told["threshold"] and threshold.rate == pytest.approx(2 / 7)
     assert told["false_rejects"] == threshold.rate and told["basis"] == "certified"
-    assert told["pixel_threshold"] == sorted(threshold.map_maxima)[4] and told["interval"] == list(threshold.interval)
+    assert told["pixel_threshold"] == sorted(parts.of_maps.scores)[4] and told["interval"] == list(threshold.interval)
     for arguments, code, says in (
         (["--false-rejects", "1%"], 2, "6 good images certify, found 0.01; take 99 images"),
         (["--false-rejects", "0"], 2, "expected a fraction"),
@@ -368,8 +366,8 @@ def test_build_names_what_it_counts_once(capsys: Capture, tiny_model: Path, text
     line = ["build", "--model", tiny_model, "--images", tmp_path / "good", "--output", tmp_path / "b.spade"]
     code, out, err = run(capsys, *line, "--json")
     assert code == 0
-    assert "these images show the same and count as one in the false-reject rate: 2.npy, zwei.npy" in err
-    assert json.loads(out)["duplicates"] == [["2.npy", "zwei.npy"]] and json.loads(out)["images"] == 7
+    assert "these images show the same part and count as one in the false-reject rate: 2.npy, zwei.npy" in err
+    assert json.loads(out)["repeats"] == [["2.npy", "zwei.npy"]] and json.loads(out)["images"] == 7
     assert json.loads(out)["false_rejects"] == pytest.approx(1 / 7)
 
 
