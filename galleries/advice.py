@@ -11,6 +11,7 @@ from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
 from spade_edge.runtime.bundle.threshold import CERTIFIED
 
+CLEARLY = 0.1  # of the threshold
 RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
@@ -25,6 +26,11 @@ class Deciding:
 
     image: GoodImage
     without: float
+
+    @property
+    def matters(self) -> bool:
+        """Whether the threshold would be clearly lower without the image."""
+        return self.image.score - self.without > CLEARLY * abs(self.image.score)
 
 
 def choices(evidence: Evidence) -> tuple[Limit, ...]:

@@ -230,9 +230,10 @@ def _exclusions(
 
 
 def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, images: Path) -> Manifest:
-    """Add golden frames made from the good image with the median score."""
-    included = sorted((image.score, image.name) for image in manifest.images if image.included)
-    _, median = included[len(included) // 2]
+    """Add golden frames made from the typical good image with the median score."""
+    included = [image for image in manifest.images if image.included]
+    typical = [image for image in included if image.untypical <= 1] or included
+    median = sorted(typical, key=lambda image: (image.score, image.name))[len(typical) // 2].name
     golden = add_golden(stage, scorer, read_image(images / median))
     finished = replace(manifest, golden=golden, files=dict(stage.files))
     stage.add_manifest(finished)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +65,19 @@ def score_golden(stage: Staging, scorer: Scorer, frames: NDArray[np.uint8]) -> t
         stage.add_array(f"golden_{level.output}", np.stack([one.features[number] for one in seen]))
     stage.add_array("golden_distances", np.stack([one.distances for one in seen]))
     stage.add_array("golden_heatmaps", np.stack([one.heatmap for one in seen]))
-    return tuple(Judged(score=one.score, verdict=one.verdict) for one in seen)
+    return tuple(
+        Judged(
+            score=one.score, under=_verdict(scorer, frame, one.score + 1), over=_verdict(scorer, frame, one.score - 1)
+        )
+        for frame, one in zip(frames, seen, strict=True)
+    )
+
+
+def _verdict(scorer: Scorer, frame: NDArray[np.uint8], threshold: float) -> str:
+    """The verdict of a frame at another threshold: whether it can be judged depends on the side it is on."""
+    bundle, manifest = scorer.bundle, scorer.bundle.manifest
+    manifest = replace(manifest, threshold=replace(manifest.threshold, score=threshold))
+    return Scorer(replace(bundle, manifest=manifest), scorer.session, scorer.matcher)(frame).verdict
 
 
 def golden_bytes(card: ModelCard, canvas: Canvas, shape: tuple[int, ...]) -> int:

@@ -90,6 +90,8 @@ def _from_table(names: Sequence[str], path: Path, folder: Path) -> list[str]:
         if len(row) != 2 or not all(row):
             raise DataError(f"{path}, line {line}: expected a name and a group, found {row}; one image a line")
         name, group = row
+        if name not in known and (folder / name).is_file():
+            continue  # an image that was skipped
         if name not in known:
             raise DataError(
                 f"{path}, line {line}: expected the name of an image relative to {folder}, found {name}; correct or "

@@ -17,7 +17,6 @@ from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, Gallery
 from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.preprocessing.mask import Mask
-from spade_edge.runtime.result import CANNOT_JUDGE
 
 VERIFY = ("hashes", "structure")
 REPAIR = "copy the bundle again or rebuild it"
@@ -142,10 +141,7 @@ def _golden(path: Path, manifest: Manifest) -> Golden:
     distances = _finite(path, files["golden_distances"], (count, *card.grid(card.levels[0])))
     heatmaps = _finite(path, files["golden_heatmaps"], (count, *manifest.canvas.size))
     # The threshold may have been changed since the frames were scored.
-    verdicts = [
-        judged.verdict if judged.verdict == CANNOT_JUDGE else manifest.threshold.verdict(judged.score)
-        for judged in manifest.golden
-    ]
+    verdicts = [judged.over if judged.score > manifest.threshold.score else judged.under for judged in manifest.golden]
     observations = tuple(
         Observation(
             features=tuple(level[i] for level in levels),

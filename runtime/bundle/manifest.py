@@ -27,7 +27,7 @@ from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.config import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.preprocessing.condition import Limits
-from spade_edge.runtime.result import VERDICTS
+from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 FILE = BUNDLE_MARK
 HISTORY = "history"
@@ -38,6 +38,7 @@ SMALLEST_STEP = 1e-12
 LARGEST_SCALE = 1e12  # of a feature; sums of its squares stay within float32
 
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
+_VERDICTS = (("under", GOOD), ("over", DEFECT))  # of a golden frame, on either side of the threshold
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -102,10 +103,17 @@ class Scales:
 
 @dataclass(frozen=True)
 class Judged:
-    """Score and verdict of a golden frame on the machine that built the bundle."""
+    """Score and verdict of a golden frame on the machine that built the bundle.
+
+    Attributes:
+        score: its image score.
+        under: the verdict while the score is not over the threshold: "good", or "cannot_judge".
+        over: the verdict while it is over the threshold: "defect", or "cannot_judge".
+    """
 
     score: float
-    verdict: str
+    under: str
+    over: str
 
 
 @dataclass(frozen=True)
@@ -284,7 +292,8 @@ class Manifest:
         scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
         golden = []
         for item in fields.items("golden"):
-            golden.append(Judged(score=item.number("score"), verdict=item.text("verdict", among=VERDICTS)))
+            under, over = (item.text(name, among=(usual, CANNOT_JUDGE)) for name, usual in _VERDICTS)
+            golden.append(Judged(score=item.number("score"), under=under, over=over))
             item.done()
         files = {}
         listed = fields.object("files")

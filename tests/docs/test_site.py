@@ -81,6 +81,7 @@ def test_the_bundle_page_names_every_file_and_field_of_a_bundle(edge: Built) -> 
     fields = [
         *written,
         *(name for key in ("matching", "threshold", "limits", "model", "layout") for name in written[key]),
+        *(name for key in ("images", "golden") for name in written[key][0]),
     ]
     assert [name for name in fields if f"`{name}`" not in page] == []
     assert [

@@ -27,7 +27,7 @@ def test_a_rate_and_an_area_are_set_in_one_step(copy: Path) -> None:
     manifest = Manifest.read(copy)
     assert manifest.threshold == change.threshold and change.former.read_bytes() == former
     assert change.former.parent == copy / HISTORY
-    assert change.threshold.score == limit(change.threshold.scores, rate=0.25).value
+    assert change.threshold.score == limit(manifest.evidence, rate=0.25).value
     assert (change.threshold.area, change.threshold.reason) == (4.0, "dust")
     with pytest.raises(AttributeError):
         change.threshold = manifest.threshold  # type: ignore[misc]

@@ -12,6 +12,8 @@ from altered import altered, replaced
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built
+from spade_edge.galleries.golden_frames import score_golden
+from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import BundleError, DeviceError, Scorer, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.golden import check
@@ -28,7 +30,7 @@ def test_the_machine_that_built_a_bundle_passes_its_self_test(edge: Built, paper
         for found in scorer.golden_differences():
             assert found.largest == 0
             assert found.expected == found.found
-    assert edge.manifest.golden[0].verdict == "good"
+    assert edge.manifest.golden[0].under == "good" and edge.manifest.golden[0].over == "defect"
     assert edge.manifest.golden[1].score > 2 * edge.manifest.golden[0].score
 
 
@@ -94,11 +96,26 @@ def test_a_bundle_of_another_network_is_not_told_by_its_verdicts_alone(edge: Bui
         Scorer(scorer.bundle, Saturated(scorer.session), scorer.matcher).self_test()
 
 
-def test_the_verdict_is_that_of_the_threshold_in_force(edge: Built, tmp_path: Path) -> None:
-    score = max(judged.score for judged in edge.manifest.golden) + 1
+@pytest.mark.parametrize("above", [True, False])
+def test_the_verdict_is_that_of_the_threshold_in_force(edge: Built, tmp_path: Path, above: bool) -> None:
+    """The colours of the damaged frame are too far from those of the good images whatever it scores."""
+    scores = [judged.score for judged in edge.manifest.golden]
+    score = max(scores) + 1 if above else min(scores) - 1
     copy = altered(edge.path, tmp_path / "copy.spade", "threshold", score=score)
     scorer = Scorer.open(copy, self_test=True)
-    assert [found.expected for found in scorer.golden_differences()] == ["good", "good"]
+    found = [(difference.expected, difference.found) for difference in scorer.golden_differences()]
+    assert found == [("good", "good") if above else ("defect", "defect"), ("cannot_judge", "cannot_judge")]
+
+
+def test_a_frame_that_is_only_doubted_is_a_defect_where_its_score_says_so(edge: Built, tmp_path: Path) -> None:
+    opened = Scorer.open(edge.path)
+    bundle = replace(opened.bundle, manifest=replace(edge.manifest, farthest=1e-9))
+    scorer = Scorer(bundle, opened.session, opened.matcher)
+    assert bundle.golden is not None
+    stage = Staging(tmp_path / "stage")
+    stage.folder.mkdir()
+    first, _ = score_golden(stage, scorer, bundle.golden.frames)
+    assert (first.under, first.over) == ("cannot_judge", "defect")
 
 
 def test_a_bundle_without_golden_frames(edge: Built, tmp_path: Path) -> None:

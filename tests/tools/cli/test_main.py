@@ -90,7 +90,7 @@ def test_export_build_score(capsys: Capture, weights: Path, good_images: Path, f
     assert {"x", "y", "width", "height", "score", "mean", "area"} == set(lines["flaw.png"]["regions"][0])
     assert lines["text.png"]["verdict"] == "cannot_judge" and lines["text.png"]["score"] is None
     assert "expected an image" in lines["text.png"]["reason"]
-    assert "4 frames: " in err and "1 cannot_judge" in err and "certified" in err and "11.11% of good" in err
+    assert "4 frames: " in err and "2 cannot_judge" in err and "certified" in err and "11.11% of good" in err
     heatmap = np.load(tmp_path / "maps" / "sub" / "grey.npy")
     expected = Scorer.open(bundle)(cv2.imread(str(frames / "sub" / "grey.bmp"), cv2.IMREAD_GRAYSCALE)).heatmap
     assert heatmap.dtype == np.float32 and np.array_equal(heatmap, expected)
@@ -337,8 +337,8 @@ def test_a_reader_that_goes_away_is_no_fault(edge: Built, frames: Path) -> None:
 
 def test_interrupting_a_build_leaves_nothing(model: Path, good_images: Path, tmp_path: Path) -> None:
     script = (
-        "import sys\nfrom spade_edge.galleries import build as _\nimport spade_edge.galleries.builder as b\n"
-        "def stop(*a, **k): raise KeyboardInterrupt\nsys.modules['spade_edge.galleries.builder'].leave_one_out = stop\n"
+        "import sys\nimport spade_edge.galleries.assessment as assessment\n"
+        "def stop(*a, **k): raise KeyboardInterrupt\nassessment.leave_one_out = stop\n"
         "from spade_edge.tools.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(

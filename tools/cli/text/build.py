@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spade_edge.galleries import Built, Plan
+from spade_edge.galleries.advice import deciding
 from spade_edge.tools.cli.text.gallery import ranked
 from spade_edge.tools.cli.text.threshold import deciding_lines
 from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
@@ -70,7 +71,9 @@ def notes(built: Built) -> list[str]:
             f"look at {what} before you trust the bundle: {'; '.join(named)}. 'spade-edge gallery review --bundle "
             f"{built.path} DIR' shows them, 'spade-edge gallery exclude' leaves them out"
         )
-    lines += deciding_lines(built.manifest)
+    decisive = deciding(built.manifest)
+    if decisive is not None and decisive.matters:
+        lines += deciding_lines(built.manifest)
     if caution := built.manifest.threshold.caution():
         lines.append(caution)
     return lines
