@@ -224,7 +224,10 @@ def _exclusions(
     unknown = sorted(set(exclude) - set(names))
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
-        raise UsageError(f"{images}: expected names of images to exclude, found {unknown[0]!r}{more}, which is none")
+        raise UsageError(
+            f"{images}: expected names of images to exclude, found {unknown[0]!r}{more}, which is none; give names "
+            "relative to that folder"
+        )
     exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
     return tuple(exclusion if name in exclude else None for name in names)
 

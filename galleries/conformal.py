@@ -47,12 +47,12 @@ class Limit:
 
 
 def lowest_rate(count: int) -> float:
-    """The lowest false-reject rate that this number of good images can certify."""
+    """The lowest false-reject rate that this number of good parts can certify."""
     return 1 / (count + 1)
 
 
 def images_needed(rate: float) -> int:
-    """The number of good images that is needed to certify a rate."""
+    """The number of good parts that is needed to certify a rate."""
     return max(1, math.ceil(1 / rate - 1 - 1e-9))
 
 
@@ -114,8 +114,8 @@ def _check(rate: float, count: int) -> None:
         raise UsageError(f"expected a false-reject rate over 0 and under 1, found {rate:g}")
     if count < FEWEST and rate < lowest_rate(count) - 1e-9:
         raise UsageError(
-            f"expected a false-reject rate of at least {lowest_rate(count):.3g}, which {count} good images certify, "
-            f"found {rate:g}; take {images_needed(rate):,} images for that, or {FEWEST} for an extrapolation"
+            f"expected a false-reject rate of at least {lowest_rate(count):.3g}, which {count} parts certify, found "
+            f"{rate:g}; take images of {images_needed(rate):,} parts for that, or of {FEWEST} for an extrapolation"
         )
 
 

@@ -80,7 +80,7 @@ def exclude(
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     if not reason.strip():
-        raise UsageError("expected a reason for the exclusion, found none: it is kept with it; give --reason TEXT")
+        raise UsageError("expected a reason for the exclusion, found none; give --reason TEXT, which is kept with it")
     exclusion = Exclusion(reason=reason.strip(), set=now)
     return _change(Path(bundle), tuple(names), exclusion, now=now, threads=threads, progress=progress)
 

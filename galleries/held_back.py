@@ -84,8 +84,8 @@ def calibrate(
         progress: wraps the frames, with a label.
 
     Raises:
-        UsageError: an unknown `certify`, no reason, a rate without `certify`, a rate too low, or frames that are
-            unlike the good images and are to be counted together with them.
+        UsageError: an unknown `certify`, no reason, a rate or a reason without `certify`, a rate too low, or frames
+            that are unlike the good images and are to be counted together with them.
         DataError: no frame that can be read or judged, or a frame that is one of the gallery's images.
         BundleError, DeviceError: as for `Scorer.open`.
     """
@@ -93,8 +93,10 @@ def calibrate(
         raise UsageError(f"expected certify to be {FRAMES} or {BOTH}, found {certify!r}")
     if certify is None and rate is not None:
         raise UsageError("expected --certify with a rate, found none; choose frames or both")
+    if certify is None and reason.strip():
+        raise UsageError("expected --certify with a reason, found none; choose frames or both, or leave out --reason")
     if certify is not None and not reason.strip():
-        raise UsageError("expected a reason for the change, found none: it is kept with it; give --reason TEXT")
+        raise UsageError("expected a reason for the change, found none; give --reason TEXT, which is kept with it")
     bundle, folder = Path(bundle), Path(frames)
     found = find_images(folder)
     scorer = Scorer.open(bundle, threads=threads)

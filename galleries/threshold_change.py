@@ -63,7 +63,7 @@ def set_threshold(
     reason = reason.strip()
     threshold = _changed(manifest, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
     if not reason:
-        raise UsageError("expected a reason for the change, found none: it is kept with it; give --reason TEXT")
+        raise UsageError("expected a reason for the change, found none; give --reason TEXT, which is kept with it")
     former = replace_manifest(bundle, replace(manifest, threshold=threshold))
     log.info("changed the threshold of %s to %g: %s", bundle, threshold.score, reason)
     return ThresholdChange(threshold, former)
@@ -79,7 +79,10 @@ def _changed(
     reason: str,
 ) -> Threshold:
     if all(value is None for value in (rate, score, pixel, area)):
-        raise UsageError("expected a rate, a score, a pixel threshold or an area to set, found none")
+        raise UsageError(
+            "expected a rate, a score, a pixel threshold or an area to set, found none; "
+            "give --false-rejects, --score, --pixel or --min-area"
+        )
     is_manual = score is not None or pixel is not None
     if rate is not None and is_manual:
         raise UsageError(

@@ -160,7 +160,7 @@ def evaluated(
             threshold=THRESHOLD,
             pixel_threshold=12.0,
             basis="certified",
-            promise="at most 1.00% of good frames rejected, certified by 120 good images",
+            promise="at most 1.00% of good frames rejected, certified by 120 different parts",
             search="hnsw",
             provider="CPUExecutionProvider",
             writer="0.1.0",

@@ -13,9 +13,9 @@ from spade_edge.runtime.result import DEFECT, GOOD
 CERTIFIED, EXTRAPOLATED, MANUAL = "certified", "extrapolated", "manual"
 FEW = 20  # parts; with fewer, the rate itself is hardly known
 _OF_SOURCE = {
-    IMAGES: "good images",
-    FRAMES: "held-back frames",
-    BOTH: "good images and held-back frames",
+    IMAGES: "different parts",
+    FRAMES: "different parts in held-back frames",
+    BOTH: "different parts in good images and held-back frames",
 }
 
 

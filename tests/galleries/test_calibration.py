@@ -144,7 +144,7 @@ def test_images_that_stand_twice_change_nothing(
 def test_the_sentence_counts_parts_as_the_certificate_does() -> None:
     threshold = calibrated(evidence(range(1, 17), groups=[*range(8)] * 2), rate=None, area=0, now=NOW)
     assert threshold.rate == pytest.approx(1 / 9)
-    assert "certified by 8 good images" in threshold.sentence()
+    assert "certified by 8 different parts" in threshold.sentence()
     assert "8 different parts" in threshold.caution()
     assert not calibrated(evidence(range(20)), rate=None, area=0, now=NOW).caution()
 
@@ -480,7 +480,7 @@ def test_a_rate_that_repeats_make_impossible_is_refused_before_the_network_has_r
         labels.append(label)
         return items
 
-    with pytest.raises(UsageError, match="7 good images certify"):
+    with pytest.raises(UsageError, match="7 parts certify"):
         build(
             tmp_path / "good",
             model=model,

@@ -199,15 +199,15 @@ def test_an_extrapolation_moves_with_the_scores() -> None:
 def test_its_words_are_expected_found_remedy() -> None:
     with pytest.raises(
         UsageError,
-        match="expected a false-reject rate of at least 0.111, which 8 good images certify, found 0.01; "
-        "take 99 images for that, or 10 for an extrapolation",
+        match="expected a false-reject rate of at least 0.111, which 8 parts certify, found 0.01; "
+        "take images of 99 parts for that, or of 10 for an extrapolation",
     ):
         limit(range(8), rate=0.01)
     for rate in (0.0, 1.0, -0.1, 1.5, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=f"found {rate:g}"):
             limit(range(20), rate=rate)
     assert limit(range(9), rate=0.1).basis == "certified"
-    with pytest.raises(UsageError, match="9 good images certify"):
+    with pytest.raises(UsageError, match="9 parts certify"):
         limit(range(9), rate=0.0999)
     assert limit(range(10), rate=0.05).basis == "extrapolated"
 
@@ -220,7 +220,7 @@ def test_a_rate_is_refused_beforehand_if_it_is_afterwards(count: int, rate: floa
     scores = np.random.default_rng(0).normal(size=count).tolist()
     for attempt in (lambda: check_rate(rate, count), lambda: limit(scores, rate=rate)):
         if refused:
-            with pytest.raises(UsageError, match=f"{count} good images certify"):
+            with pytest.raises(UsageError, match=f"{count} parts certify"):
                 attempt()
         else:
             attempt()

@@ -69,10 +69,9 @@ def another(choices: Sequence[Choice]) -> Choice | None:
     return others[0] if others else None
 
 
-def set_command(bundle: str, choice: Choice) -> str:
-    """The command line that puts a choice into force."""
-    rate = percentage(choice.rate)
-    return f"spade-edge threshold --bundle {shlex.quote(bundle)} --false-rejects {rate} --reason TEXT"
+def set_command(bundle: str, rate: float) -> str:
+    """The command line that puts a false-reject rate into force."""
+    return f"spade-edge threshold --bundle {shlex.quote(bundle)} --false-rejects {percentage(rate)} --reason TEXT"
 
 
 def exclude_command(bundle: str, image: DecidingImage) -> str:

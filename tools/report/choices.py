@@ -22,7 +22,7 @@ def choices(evaluation: Evaluation, bundle: Bundle) -> str:
         bundle: the bundle that was evaluated, for the picture of the image that decides.
     """
     other = another(evaluation.choices)
-    commands = [] if other is None else [set_command(evaluation.header.bundle, other)]
+    commands = [] if other is None else [set_command(evaluation.header.bundle, other.rate)]
     decides = _deciding(evaluation, bundle)
     if evaluation.deciding is not None:
         commands.append(exclude_command(evaluation.header.bundle, evaluation.deciding))
@@ -83,7 +83,8 @@ def _deciding(evaluation: Evaluation, bundle: Bundle) -> str:
         changes += f", defects missed {one.missed.count} (now {evaluation.missed.count})"
     return (
         f'<p class="nearest">{picture}<span>This threshold is the score of one good image, '
-        f"{text(shortened(one.name))}. Without it the threshold would be {text(figure(one.threshold))}: {changes}. "
+        f"{text(shortened(one.name))}. Without it the threshold would be about {text(figure(one.threshold))}: "
+        f"{changes}. "
         "If it does not show a good part, exclude it.</span></p>"
     )
 

@@ -156,7 +156,7 @@ def _decisive(good: GoodSet, cards: Mapping[int, str]) -> str:
     if good.deciding is not None and good.decisive is not None:
         lines.append(
             f"The threshold, {figure(now)}, is the score of {_link(good, good.decisive, cards)} alone: without this "
-            f"image it would be {figure(good.deciding.without)}."
+            f"image it would be about {figure(good.deciding.without)}."
         )
         if without == good.deciding.without:
             without = None  # said already
@@ -222,7 +222,7 @@ def _card(good: GoodSet, number: int, drawn: GoodPicture) -> str:
     lines = [f'<p class="chips">{"".join(chips)}</p>'] if chips else []
     if own.exclusion is not None:
         lines.append(f"<p>{text(sentence(f'Excluded on {own.exclusion.set[:10]}: {own.exclusion.reason}'))}</p>")
-    lines += [f"<p>{text(sentence(said))}</p>" for said in (own.remark, good.odd.get(number)) if said]
+    lines += [f"<p>{text(sentence(said))}</p>" for said in _reasons(own.remark, good.odd.get(number, ""))]
     lines.append(_untypical(own.untypical))
     score = f"Score {figure(own.score)}, threshold {figure(threshold.score)}."
     lines.append(f'<p class="quiet">{text(" ".join(filter(None, (score, _same_part(good, number)))))}</p>')
@@ -234,6 +234,11 @@ def _card(good: GoodSet, number: int, drawn: GoodPicture) -> str:
     )
 
 
+def _reasons(remark: str, odd: str) -> list[str]:
+    """Why an image is worth a look; what the limits ignore it for is a part of the remark, or stands beside it."""
+    return [said for said in (remark, "" if odd in remark else odd) if said]
+
+
 def _same_part(good: GoodSet, number: int) -> str:
     others = [good.manifest.names[other] for other in good.repeats(number)]
     return f"Shows the same part as {_some(others)}." if others else ""
@@ -243,16 +248,14 @@ def _untypical(value: float) -> str:
     """How untypical an image is, in figures and as a bar with the limit in its middle."""
     across = 50 * max(value, 0) if value <= 1 else 50 + 50 * min(math.log(value, TOP), 1)
     side = "over" if value > 1 else "under"
+    said = f"{round(value, 2) + 0.0:.2f}"  # no minus sign before 0.00
     marks = (
         '<line x1="0" x2="100%" y1="7" y2="7" class="rail"/><line x1="50%" x2="50%" y1="0" y2="14" class="edge"/>'
         f'<line x1="0" x2="{across:.1f}%" y1="7" y2="7" class="worth {side}"/>'
     )
-    label = (
-        f"Untypical {value:.2f}; from the line in the middle, 1, on an image is worth a look; the right end is {TOP:g}"
-    )
-    return (
-        f'<p class="score">Untypical <b>{value:.2f}</b></p><div class="gauge">{drawing(label, marks, height=14)}</div>'
-    )
+    label = f"Untypical {said}; from the line in the middle, 1, on an image is worth a look; the right end is {TOP:g}"
+    gauge = drawing(label, marks, height=14)
+    return f'<p class="score">Untypical <b>{said}</b></p><div class="gauge">{gauge}</div>'
 
 
 def _sheet(bundle: Bundle, numbers: Sequence[int]) -> str:

@@ -63,7 +63,7 @@ def test_export_build_score(capsys: Capture, weights: Path, good_images: Path, f
     assert code == 0
     assert re.fullmatch(
         rf"{bundle}: 8 good images, \d+ MB, threshold [\d.]+: at most 11.11% of good frames rejected, "
-        r"certified by 8 good images \(95 % interval 0.32% to 36.94%\)\n",
+        r"certified by 8 different parts \(95 % interval 0.32% to 36.94%\)\n",
         out,
     )
     assert "8 images found; the bundle will take" in err and "image/s" in err and "leave-one-out" in err

@@ -136,7 +136,7 @@ def test_the_command_of_a_choice_sets_exactly_it(
     assert len(choices) >= 3 and choices[0].basis == "certified" and choices[-1].basis == "extrapolated"
     for choice in choices:
         (bundle / FILE).write_text(manifest.to_text())
-        command = shlex.split(set_command(str(bundle), choice))
+        command = shlex.split(set_command(str(bundle), choice.rate))
         code, _, err = run(capsys, *command[1:])
         assert command[0] == "spade-edge" and code == 0, err
         now = Manifest.read(bundle).threshold

@@ -137,8 +137,8 @@ def test_the_least_typical_images_come_first_and_the_top_says_what_to_look_at(ed
     assert links == {"#image-4", "#image-3"}
     assert {f"#{one['id']}" for one in page.all("article")} >= links
     assert "8 good images of 8 parts, none excluded." in said
-    assert "Threshold 9: at most 11.11% of good frames rejected, certified by 8 good images" in said
-    assert said.count("Differs most at the top.") == 2
+    assert "Threshold 9: at most 11.11% of good frames rejected, certified by 8 different parts" in said
+    assert said.count("Differs most at the top.") == 2 and "-0.00" not in said
     assert "Untypical 2.50" in said
     assert "rest" not in parts
 
@@ -149,7 +149,7 @@ def test_the_image_that_decides_is_named_and_what_the_threshold_would_be_without
     text, page = page_of(altered(edge, tmp_path), tmp_path)
     said = words(page)
     # The largest of eight scores is 9, of the other seven 8, of the six that are not worth a look 6.
-    assert "The threshold, 9, is the score of 4.npy alone: without this image it would be 8." in said
+    assert "The threshold, 9, is the score of 4.npy alone: without this image it would be about 8." in said
     assert "Without the 2 images that are worth a look, the threshold would be about 6." in said
     (card,) = re.findall(r'<article id="image-\d+"(?:(?!</article>).)*sets the threshold.*?</article>', text, re.DOTALL)
     assert "<h3>4.npy</h3>" in card
@@ -159,8 +159,8 @@ def test_the_image_that_decides_is_named_and_what_the_threshold_would_be_without
 
     other = tmp_path / "other"
     _, page = page_of(altered(edge, other, alone), other)
-    assert "without this image it would be 8." in words(page)
-    assert "would be about" not in words(page)  # it is the same image
+    assert "without this image it would be about 8." in words(page)
+    assert words(page).count("would be about") == 1  # it is the same image
 
 
 def test_a_gallery_in_which_nothing_stands_out_says_so(edge: Built, tmp_path: Path) -> None:

@@ -81,5 +81,7 @@ def _change(chosen: argparse.Namespace) -> int:
             "run 'spade-edge calibrate' again",
             file=sys.stderr,
         )
+    if caution := change.manifest.threshold.caution():
+        print(caution, file=sys.stderr)
     print(json.dumps(change_as_json(change)) if chosen.json else sentence(change, chosen.verb))
     return 0

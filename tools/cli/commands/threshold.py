@@ -4,9 +4,9 @@
     spade-edge threshold --bundle part.spade --false-rejects 0.5% --reason "fewer false rejects wanted"
     spade-edge threshold --bundle part.spade --score 1200 --reason "scratches under 1 mm are accepted"
 
-A rate is converted to a threshold with the scores of the good images, which the bundle keeps. n images cannot certify a
-rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new manifest in one step,
-with the date and the reason. The former manifest is kept in history/.
+A rate is converted to a threshold with the scores of the good images, which the bundle keeps. Images of n different
+parts cannot certify a rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new
+manifest in one step, with the date and the reason. The former manifest is kept in history/.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.text.threshold import as_json, lines
 
     given = {"rate": chosen.false_rejects, "score": chosen.score, "pixel": chosen.pixel, "area": chosen.min_area}
-    if any(value is not None for value in given.values()):
+    if chosen.reason or any(value is not None for value in given.values()):
         change = set_threshold(chosen.bundle, **given, reason=chosen.reason)
         print(f"changed; the former threshold is kept in {change.former}", file=sys.stderr)
     manifest = Manifest.read(chosen.bundle)

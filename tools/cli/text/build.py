@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from spade_edge.tools.cli.text.gallery import ranked
 from spade_edge.tools.cli.text.threshold import deciding_lines
 from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
 
-SHOWN = 5  # names of images on one line
+SHOWN = 5  # names of images on one line, and lines about repeats
 
 
 def plan_lines(plan: Plan, chosen: argparse.Namespace) -> list[str]:
@@ -59,18 +60,25 @@ def notes(built: Built) -> list[str]:
     lines = [f"skipped {complaint}" for complaint in built.skipped]
     if built.former is not None:
         lines.append(f"the former bundle is kept: {built.former} is its manifest")
-    for names in built.repeats:
+    for names in built.repeats[:SHOWN]:
         lines.append(f"these images show the same part and count as one in the false-reject rate: {_some(names)}")
+    if len(built.repeats) > SHOWN:
+        more = len(built.repeats) - SHOWN
+        lines.append(
+            f"the same is true of {more} more part{'' if more == 1 else 's'}; 'spade-edge gallery list' shows all"
+        )
     suspects = [image for image in ranked(built.manifest) if image.included and image.untypical > 1]
     if suspects:
         what = "this image" if len(suspects) == 1 else f"these {len(suspects)} images"
         named = [f"{image.name} ({image.remark})" for image in suspects[:SHOWN]]
         if len(suspects) > SHOWN:
             named.append(f"and {len(suspects) - SHOWN} more")
-        lines.append(
-            f"look at {what} before you trust the bundle: {'; '.join(named)}. 'spade-edge gallery review --bundle "
-            f"{built.path} DIR' shows them, 'spade-edge gallery exclude' leaves them out"
-        )
+        bundle = shlex.quote(str(built.path))
+        lines += [
+            f"look at {what} before you trust the bundle: {'; '.join(named)}",
+            f"see their maps: spade-edge gallery review --bundle {bundle} review/",
+            f"exclude what does not show a good part: spade-edge gallery exclude --bundle {bundle} NAME --reason TEXT",
+        ]
     decisive = deciding(built.manifest)
     if decisive is not None and decisive.matters:
         lines += deciding_lines(built.manifest)
@@ -88,9 +96,16 @@ def sentence(built: Built) -> str:
     """The bundle in one line."""
     threshold = built.manifest.threshold
     return (
-        f"{built.path}: {len(built.manifest.names)} good images, {built.manifest.size / 1e6:,.0f} MB, "
+        f"{built.path}: {_counted(built)}, {built.manifest.size / 1e6:,.0f} MB, "
         f"threshold {threshold.score:.4g}: {threshold.sentence()}"
     )
+
+
+def _counted(built: Built) -> str:
+    """The number of good images, without those that are excluded."""
+    included = int(built.manifest.included.sum())
+    excluded = len(built.manifest.names) - included
+    return f"{included} good images" + (f" and {excluded} excluded" if excluded else "")
 
 
 def _views(plan: Plan, chosen: argparse.Namespace) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def lines(found: Calibration, before: Manifest, bundle: Path) -> list[str]:
         text.append(
             f"the promise is NOT kept on these frames (exact binomial test, p = {promise.p:.2g}): look at light, lens "
             f"and camera, add images like these to the good ones, or certify anew: "
-            f"spade-edge calibrate --bundle {bundle} FRAMES --certify frames --reason TEXT"
+            f"spade-edge calibrate --bundle {shlex.quote(str(bundle))} FRAMES --certify frames --reason TEXT"
         )
     if found.alike:
         text.append(f"they score like the good images (rank test, p = {found.likeness:.2g})")

@@ -59,7 +59,7 @@ def _choices(evaluation: Evaluation) -> list[str]:
         text.append("the dataset has no defective images, so it is not known how many defects each threshold lets pass")
     other = another(evaluation.choices)
     if other is not None:
-        text.append(f"set another: {set_command(evaluation.header.bundle, other)}")
+        text.append(f"set another: {set_command(evaluation.header.bundle, other.rate)}")
     return text
 
 
@@ -72,7 +72,8 @@ def _deciding(evaluation: Evaluation) -> list[str]:
     if evaluation.missed.of:
         changes += f", defects missed {image.missed.count} (now {evaluation.missed.count})"
     return [
-        f"this threshold is the score of {image.name}; without that image it would be {image.threshold:.6g}: {changes}",
+        f"this threshold is the score of {image.name}; without that image it would be about "
+        f"{image.threshold:.4g}: {changes}",
         f"if it is not a good part: {exclude_command(evaluation.header.bundle, image)}",
     ]
 

@@ -28,11 +28,12 @@ def lines(manifest: Manifest) -> list[str]:
     """The good images as lines of text, the least typical first."""
     text = [f"{'untypical':>9}  {'score':>9}  {'part':>5}  image"]
     for image in ranked(manifest):
-        text.append(f"{image.untypical:9.2f}  {image.score:9.4g}  {image.group:5}  {image.name}{_why(image)}")
-    excluded = sum(not image.included for image in manifest.images)
+        value = round(image.untypical, 2) + 0.0  # no minus sign before 0.00
+        text.append(f"{value:9.2f}  {image.score:9.4g}  {image.group:5}  {image.name}{_why(image)}")
+    included = [image for image in manifest.images if image.included]
     text.append(
-        f"{len(manifest.images)} images of {len({image.group for image in manifest.images})} parts, "
-        f"{excluded} excluded; above 1 an image is worth a look"
+        f"{len(included)} of {len(manifest.images)} images are included and show "
+        f"{len({image.group for image in included})} different parts; above 1 an image is worth a look"
     )
     return text
 

@@ -20,8 +20,9 @@ def summary(scorer: Scorer, source: Source, tally: Tally, *, dropped: int, left_
         left_out: number of frames whose pictures were not written.
     """
     threshold = scorer.bundle.manifest.threshold
+    frames = tally.verdicts.total()
     counts = ", ".join(f"{tally.verdicts[verdict]} {verdict}" for verdict in (GOOD, DEFECT, CANNOT_JUDGE))
-    parts = [f"{tally.verdicts.total()} frames: {counts}"]
+    parts = [f"{frames} frame{'' if frames == 1 else 's'}: {counts}"]
     if source.live:
         parts.append(f"{dropped} dropped")
     if source.endless:

@@ -9,7 +9,8 @@ from spade_edge.galleries.advice import choices, deciding
 from spade_edge.galleries.conformal import images_needed, lowest_rate
 from spade_edge.runtime.bundle.evidence import FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.tools.evaluation.choices import percentage
+from spade_edge.runtime.bundle.threshold import EXTRAPOLATED
+from spade_edge.tools.evaluation.choices import another, choices_of, set_command
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
@@ -42,14 +43,16 @@ def lines(manifest: Manifest, bundle: Path) -> list[str]:
         low, high = choice.interval
         now = " (in force)" if choice.value == threshold.score else ""
         text.append(f"{choice.rate:14.2%}  {choice.value:10.6g}  {f'{low:.2%} to {high:.2%}':>18}  {choice.basis}{now}")
-    lowest = lowest_rate(evidence.parts)
+    lowest, rates = lowest_rate(evidence.parts), (0.01, 0.002)
     text += [
         "",
         f"{threshold.parts} parts certify {lowest:.2%} at best; "
-        + ", ".join(f"{rate:.1%} takes {images_needed(rate):,}" for rate in (0.01, 0.002)),
-        f"set another: spade-edge threshold --bundle {bundle} --false-rejects {percentage(max(lowest, 0.05))} "
-        "--reason TEXT",
+        + ", ".join(f"{rate:.1%} takes {images_needed(rate):,}" for rate in rates),
     ]
+    other = another(choices_of(manifest, ()))
+    rate = 2 * lowest if other is None or other.basis == EXTRAPOLATED else other.rate
+    if rate < 1:
+        text.append(f"set another: {set_command(str(bundle), rate)}")
     return text
 
 
@@ -59,5 +62,6 @@ def deciding_lines(manifest: Manifest) -> list[str]:
     if decisive is None:
         return []
     return [
-        f"this threshold is the score of {decisive.image.name}; without that image it would be {decisive.without:.6g}"
+        f"this threshold is the score of {decisive.image.name}; without that image it would be about "
+        f"{decisive.without:.4g}"
     ]

@@ -235,7 +235,7 @@ def test_the_command(capsys: Capture, edge: Built, dataset: Path, scorer: Scorer
     assert re.search(r"^ +11.12% +\S+ +\d of 5, \d+\.\d% +\d of 5, \d+\.\d% +certified, in force$", out, re.MULTILINE)
     threshold = scorer.bundle.manifest.threshold
     (highest,) = (image for image in scorer.bundle.manifest.images if image.score == threshold.score)
-    assert f"this threshold is the score of {highest.name}; without that image it would be " in out
+    assert f"this threshold is the score of {highest.name}; without that image it would be about " in out
     assert f"gallery exclude --bundle {edge.path} {highest.name} --reason TEXT" in out
     assert f"\ncaution: {threshold.caution()}\n" in out and threshold.caution().startswith(
         "8 different parts say little"

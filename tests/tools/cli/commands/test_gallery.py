@@ -41,7 +41,12 @@ def test_the_list_for_people_begins_with_the_least_typical(capsys: Capture, copy
     run(capsys, "gallery", "exclude", "--bundle", copy, "2.npy", "--reason", "scratched")
     code, out, _ = run(capsys, "gallery", "list", "--bundle", copy)
     lines = out.splitlines()
-    assert code == 0 and len(lines) == 10 and lines[-1].startswith("8 images of 8 parts, 1 excluded")
+    assert (
+        code == 0
+        and len(lines) == 10
+        and lines[-1].startswith("7 of 8 images are included and show 7 different parts;")
+    )
+    assert not any(line.split()[0] == "-0.00" for line in lines)
     values = [float(line.split()[0]) for line in lines[1:-1]]
     assert values == sorted(values, reverse=True)
     (excluded,) = [line for line in lines if "EXCLUDED" in line]
@@ -94,10 +99,22 @@ def test_build_takes_groups_exclusions_and_writes_a_review(
     assert code == 0 and told["images"] == 8 and told["parts"] == manifest.threshold.parts == 5
     assert [image.name for image in manifest.images if not image.included] == ["2.npy", "4.npy", "6.npy"]
     assert (tmp_path / "review" / "index.html").is_file() and "index.html: open it" in err
+    assert run(
+        capsys,
+        "build",
+        "--model",
+        model,
+        "--images",
+        good_images,
+        "--output",
+        tmp_path / "d.spade",
+        "--exclude",
+        "2.npy",
+    )[1].startswith(f"{tmp_path / 'd.spade'}: 7 good images and 1 excluded, ")
     line = ["build", "--model", model, "--images", good_images, "--output", tmp_path / "c.spade"]
     for arguments, code, says in (
         (["--exclude", "nine.npy"], 2, "found 'nine.npy', which is none"),
-        (["--exclude", tmp_path / "absent.txt"], 3, "expected a text file"),
+        (["--exclude", tmp_path / "absent.txt"], 3, "found: No such file or directory"),
         (["--groups", "("], 2, "--groups ("),
         (["--groups", "no such name"], 2, "expected an expression that matches"),
         (["--groups", tmp_path / "absent.csv"], 3, "absent.csv"),
@@ -126,6 +143,11 @@ def test_calibrate_says_whether_the_promise_holds(capsys: Capture, copy: Path, p
     threshold = Manifest.read(copy).threshold
     assert code == 0 and "the former threshold is kept in" in err and f"→ {threshold.score:.6g}: " in out
     assert threshold.rate == pytest.approx(2 / 13) and threshold.source == "frames"
-    for arguments, code in ((["--certify", "frames"], 2), (["--certify", "all"], 2), (["--false-rejects", "1%"], 2)):
+    for arguments, code in (
+        (["--certify", "frames"], 2),
+        (["--certify", "all"], 2),
+        (["--false-rejects", "1%"], 2),
+        (["--reason", "x"], 2),
+    ):
         found, out, err = run(capsys, "calibrate", "--bundle", copy, tmp_path / "good", *arguments)
         assert (found, out) == (code, "") and err.splitlines()[-1].startswith("spade-edge"), err

@@ -65,7 +65,7 @@ def test_it_shows_and_changes_nothing(capsys: Capture, copy: Path, edge: Built) 
     rows = [line.split() for line in lines if "certified" in line or "extrapolated" in line][1:]
     assert [row[0] for row in rows] == ["11.11%"]  # eight parts certify 1 in 9, more than any rate that is listed
     assert lines[-2] == "8 parts certify 11.11% at best; 1.0% takes 99, 0.2% takes 499"
-    assert lines[-1].endswith("--false-rejects 11.12% --reason TEXT")
+    assert lines[-1].endswith("--false-rejects 22.23% --reason TEXT")  # the next one that is certified
     decisive = deciding(edge.manifest)
     assert decisive is not None and decisive.without == sorted(edge.manifest.evidence.scores)[-2]
     assert decisive.image.score == threshold.score and f"the score of {decisive.image.name}; without" in out
@@ -229,7 +229,7 @@ REFUSED: dict[str, tuple[list[object], int, str]] = {
         2,
         "expected a rate or manual values, found both",
     ),
-    "a rate too low": (["--false-rejects", "1%"], 2, "at least 0.111, which 8 good images certify, found 0.01"),
+    "a rate too low": (["--false-rejects", "1%"], 2, "at least 0.111, which 8 parts certify, found 0.01"),
     "a rate of 0": (["--false-rejects", "0"], 2, "expected a fraction such as 0.01 or 1%, found '0'"),
     "a rate of 1": (["--false-rejects", "100%"], 2, "expected a fraction"),
     "a rate of letters": (["--false-rejects", "few"], 2, "expected a fraction"),
@@ -243,6 +243,7 @@ REFUSED: dict[str, tuple[list[object], int, str]] = {
     "a negative area": (["--min-area", "-1"], 2, "expected a number of 0 or more, found '-1'"),
     "an area without end": (["--min-area", "inf"], 2, "expected a number of 0 or more"),
     "an area that is NaN": (["--min-area", "nan"], 2, "expected a number of 0 or more"),
+    "no change": ([], 2, "found none; give --false-rejects, --score, --pixel or --min-area"),
     "no bundle given": ([], 2, "--bundle"),
 }
 
@@ -331,7 +332,7 @@ def test_two_images_certify_a_third_and_no_less(capsys: Capture, two: Path) -> N
     assert code == 0 and "at most 33.33%" in out and "2 parts certify 33.33% at best" in out
     code, _, err = run(capsys, "threshold", "--bundle", two / "part.spade", "--false-rejects", "30%", "--reason", "x")
     assert code == 2
-    assert "at least 0.333, which 2 good images certify, found 0.3; take 3 images for that, or 10" in err
+    assert "at least 0.333, which 2 parts certify, found 0.3; take images of 3 parts for that, or of 10" in err
     shutil.copytree(two / "part.spade", two / "copy.spade")
     line = ["threshold", "--bundle", two / "copy.spade", "--false-rejects", "50%", "--reason", "x"]
     assert run(capsys, *line)[0] == 0
@@ -350,10 +351,10 @@ def test_build_takes_a_rate_and_an_area(
     assert told["false_rejects"] == threshold.rate and told["basis"] == "certified"
     assert told["pixel_threshold"] == sorted(parts.of_maps.scores)[4] and told["interval"] == list(threshold.interval)
     for arguments, code, says in (
-        (["--false-rejects", "1%"], 2, "6 good images certify, found 0.01; take 99 images"),
+        (["--false-rejects", "1%"], 2, "6 parts certify, found 0.01; take images of 99 parts"),
         (["--false-rejects", "0"], 2, "expected a fraction"),
         (["--min-area", "-1"], 2, "expected a number of 0 or more"),
-        (["--false-rejects", "1%", "--images", two / "good"], 2, "2 good images certify"),
+        (["--false-rejects", "1%", "--images", two / "good"], 2, "2 parts certify"),
     ):
         found, out, err = run(capsys, *line[:-1], tmp_path / "new.spade", *arguments)
         assert (found, out) == (code, "") and says in err and err.count("\n") == 1  # nothing was begun
