@@ -251,6 +251,14 @@ def test_images_that_would_stretch_the_limits_are_worth_a_look(edge: Built, tmp_
     assert odd.reason[1:] in words(page)
     assert command(page)[-1] == "6.npy"
 
+    def as_built(image: GoodImage, number: int) -> GoodImage:
+        own = dark(image, number)
+        return replace(own, remark=f"{odd.reason}; differs most") if number == 6 else own
+
+    other = tmp_path / "other"
+    _, page = page_of(altered(edge, other, as_built), other)
+    assert words(page).count(odd.reason[1:]) == 1  # a remark that holds the reason is not followed by it
+
 
 def peaks(page: Page) -> dict[str, str]:
     """The largest value of each map, as the page says it."""
