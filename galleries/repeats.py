@@ -3,16 +3,17 @@
 Two parts of one kind agree in everything that makes up the kind; only the fine marks of its surface tell a part from
 the next. So pairs are proposed by local features whose nearest neighbours lie in the same other image and move alike,
 and decided by how well the fine texture agrees once the two images are registered, against how well it agrees for pairs
-of different images of the same set.
+of different images of the same kind. A gallery may hold several kinds of part, sides of a part or lights; images that
+look alike are of one kind.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import cv2
@@ -40,13 +41,13 @@ PRODUCTS = 2e10  # descriptor products; with more of them, images get fewer keyp
 
 BLOCK = 14  # pixels
 OVERLAP = 0.3  # fraction of the blocks that two registered images share at least
-SAMPLE, PARTNERS = 60, 4  # images and, for each of them, random others, from which the usual agreement is learned
-LIKELY = 0.3  # share of the keypoints; a random pair that proposes itself so clearly is not taken for usual
+KIND = 16  # images that look most like an image; from them is learned what is usual for its kind of part
+PARTNERS = 4  # of an image, drawn at random from those
+LOOK, LOOK_TEXTURE = 12, 6  # cells along each side, in which the brightness and the texture of an image are compared
+LIKELY = 0.3  # share of the keypoints; a pair that proposes itself so clearly is not taken for usual
 SPREADS = 3.5  # from the median to the ninth decile; 3.2 of them are four standard deviations of a normal distribution
 LEAST, ENOUGH = 0.45, 2.45  # agreement (Fisher's z) that is always needed, and that nearly always suffices
-ABOVE = (
-    0.4  # by which z exceeds the ninth decile of random pairs at least; the residual is then less than half as large
-)
+ABOVE = 0.4  # by which z exceeds the ninth decile of random pairs at least: the residual is then less than half
 MOST = 0.25  # fraction of the images that one image may resemble
 
 
@@ -107,8 +108,9 @@ def find_repeats(
     as they share a third of what they show. Of several views, the middle one decides, with its two neighbours on either
     side for parts that have moved on into the next tile.
 
-    A pair is a repeat if its fine texture agrees far better than that of random pairs of the set after the same
-    registration. An image that agrees so well with more than a quarter of the others shows what all of them show.
+    A pair is a repeat if its fine texture agrees far better than is usual, after the same registration, for random
+    pairs of different parts that look like either of the two. An image that agrees so well with more than a quarter of
+    the others shows what all of them show.
 
     Args:
         views: (N, V, H, W, 3) float32 BGR, 0 to 255; read one image at a time.
@@ -129,24 +131,47 @@ def find_repeats(
         proposed[pair.key] = pair  # of the views of two images those that share most
     candidates = _best(proposed.values(), count)
     for one, other in _neighbours(names):
-        if (one, other) not in candidates and (found := _registered(keypoints, one, other, middle, near)):
+        found = _registered(keypoints, one, other, middle, near)
+        # A part that moved on further than votes reach may have been proposed with a wrong movement.
+        if found and ((one, other) not in candidates or candidates[one, other].share < found.share):
             candidates[one, other] = found
 
     prepared = lru_cache(maxsize=256)(lambda image, tile: _prepared(views[image, tile]))
-    usual = [
-        _agreement(prepared(one, middle), prepared(other, pair.tile), pair.moved)
-        for one, other in progress(_random_pairs(count), "usual difference")
-        if (one, other) not in proposed or proposed[one, other].share < LIKELY
+    clear = _components([key for key, pair in proposed.items() if pair.share >= LIKELY], count)
+    alike = _alike(views, middle, clear)
+    usual = {
+        (one, other): _agreement(prepared(one, middle), prepared(other, pair.tile), pair.moved)
+        for one, other in progress(_random_pairs(alike), "usual difference")
         for pair in [_registered(keypoints, one, other, middle, [middle]) or _unmoved(one, other, middle)]
-    ]
+    }
     agreements = {
         pair.key: _agreement(prepared(pair.one, middle), prepared(pair.other, pair.tile), pair.moved)
         for pair in progress(sorted(candidates.values(), key=lambda pair: pair.key), "finding repeats")
     }
     # Where parts lie in many ways, random pairs cannot be registered; of those that propose themselves, some can.
-    unclear = [agreements[pair.key] for pair in candidates.values() if pair.share < LIKELY]
-    limit = _limit(usual, unclear)
-    return _components([key for key, agreement in agreements.items() if agreement > limit], count)
+    unclear = {key: agreements[key] for key, pair in candidates.items() if pair.share < LIKELY}
+    usual_of, unclear_of = _by_image(usual, count), _by_image(unclear, count)
+
+    @cache
+    def limit(image: int) -> float:
+        kind = alike[image].tolist()
+        return _limit([z for one in kind for z in usual_of[one]], [z for one in kind for z in unclear_of[one]])
+
+    repeats = [
+        (one, other)
+        for (one, other), agreement in agreements.items()
+        if agreement > LEAST and agreement > max(limit(one), limit(other))
+    ]
+    return _components(repeats, count)
+
+
+def _by_image(agreements: Mapping[tuple[int, int], float], count: int) -> list[list[float]]:
+    """For each image, the agreements of its pairs; each pair is listed with both of its images."""
+    of: list[list[float]] = [[] for _ in range(count)]
+    for pair, agreement in agreements.items():
+        for image in pair:
+            of[image].append(agreement)
+    return of
 
 
 def _limit(usual: Sequence[float], unclear: Sequence[float]) -> float:
@@ -283,13 +308,36 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
     return [(piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in re.split(r"(\d+)", name)]
 
 
-def _random_pairs(count: int) -> list[tuple[int, int]]:
+def _alike(views: NDArray[np.float32], middle: int, clear: Sequence[int]) -> list[Ints]:
+    """For each image: itself and the `KIND` others, not clearly of the same part, that look most like it.
+
+    Compared are its brightness, as contrasts within the image, and where its texture is strong; both coarsely enough
+    that it does not matter how the part lies.
+    """
+    looks = []
+    for image in range(len(views)):
+        grey = _grey(views[image, middle])
+        brightness = cv2.resize(grey, (LOOK, LOOK), interpolation=cv2.INTER_AREA)
+        texture = abs(grey - cv2.GaussianBlur(grey, (0, 0), 2))
+        texture = cv2.resize(texture, (LOOK_TEXTURE, LOOK_TEXTURE), interpolation=cv2.INTER_AREA)
+        brightness = (brightness - brightness.mean()) / (brightness.std() + 3) / LOOK
+        looks.append(np.concatenate([brightness.ravel(), texture.ravel() / 40]))
+    all_looks, parts = np.stack(looks), np.array(clear)
+    found = []
+    for image, look in enumerate(looks):
+        others = np.flatnonzero(parts != parts[image])
+        difference = ((all_looks[others] - look) ** 2).sum(axis=1)
+        found.append(np.append(image, others[np.argsort(difference, kind="stable")[:KIND]]))
+    return found
+
+
+def _random_pairs(alike: Sequence[Ints]) -> list[tuple[int, int]]:
+    """Pairs of different parts that look alike."""
     random = np.random.default_rng(0)
     pairs = set()
-    for one in np.unique(np.linspace(0, count - 1, SAMPLE).round().astype(int)).tolist():
-        for step in random.choice(count - 1, min(PARTNERS, count - 1), replace=False).tolist():
-            other = (one + 1 + step) % count
-            pairs.add((min(one, other), max(one, other)))
+    for image, others in enumerate(alike):
+        for other in random.choice(others[1:], min(PARTNERS, len(others) - 1), replace=False).tolist():
+            pairs.add((min(image, other), max(image, other)))
     return sorted(pairs)
 
 
