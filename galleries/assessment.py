@@ -67,21 +67,29 @@ def assess(
     """
     included = np.array([exclusion is None for exclusion in exclusions], bool)
 
-    def scored(against: NDArray[np.bool_], place: Path) -> LeaveOneOut:
-        return leave_one_out(matcher, stitching, groups=groups, included=against, scratch=place, progress=progress)
+    def scored(against: NDArray[np.bool_], place: Path, work: Progress) -> LeaveOneOut:
+        return leave_one_out(matcher, stitching, groups=groups, included=against, scratch=place, progress=work)
 
-    left_out = scored(included, scratch)
+    left_out = scored(included, scratch, progress)
     rounds = iter(range(1, len(groups)))
     ranked = untypical(
         left_out,
         groups=groups,
         included=included,
         canvas=stitching.canvas,
-        rescored=lambda against: scored(against, scratch.with_name(f"{scratch.name}{next(rounds)}")),
+        rescored=lambda against: scored(
+            against,
+            scratch.with_name(f"{scratch.name}{next(rounds)}"),
+            lambda items, label: progress(items, "without suspects"),
+        ),
     )
     kept = np.flatnonzero(included).tolist()
     used = [conditions[i] for i in kept]
     odd = {kept[one.number]: one for one in odd_images(used)}
+    for i in np.flatnonzero(~included).tolist():  # an excluded image is odd if it would be among the others
+        for one in odd_images([*used, conditions[i]]):
+            if one.number == len(used):
+                odd[i] = one
     images = []
     for i, name in enumerate(matcher.gallery.names):
         value, remarks = ranked[i].value, [ranked[i].reason]
@@ -100,7 +108,7 @@ def assess(
             )
         )
     usual = included.copy()
-    usual[list(odd)] = False
+    usual[[i for i in odd if included[i]]] = False
     return Assessment(
         images=tuple(images),
         limits=Limits.learned(used),

@@ -19,6 +19,7 @@ from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import read_good_images
+from spade_edge.galleries.grouping import groups_of
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
 from spade_edge.galleries.options import BuildOptions
@@ -64,10 +65,11 @@ class Built:
 
     @property
     def repeats(self) -> tuple[tuple[str, ...], ...]:
-        """The names of the images of each part that has several."""
+        """The names of the included images of each part that has several."""
         parts: dict[int, list[str]] = {}
         for image in self.manifest.images:
-            parts.setdefault(image.group, []).append(image.name)
+            if image.included:
+                parts.setdefault(image.group, []).append(image.name)
         return tuple(tuple(names) for names in parts.values() if len(names) > 1)
 
 
@@ -108,6 +110,10 @@ def build(
     found = find_images(images)
     check_count(images, len(found))
     check_rate(options.rate, len(found))
+    names = tuple(path.relative_to(images).as_posix() for path in found)
+    _exclusions(images, names, options.exclude, now="")  # a mistake is said before the images are read
+    if options.groups is not None:
+        groups_of(names, options.groups, folder=images)
     if options.parameters.projection == CODES:
         import_hnswlib()  # what is missing is said before the work and not after it
     with staging(output) as stage:

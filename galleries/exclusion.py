@@ -28,6 +28,7 @@ from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.evidence import IMAGES
 from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
+from spade_edge.runtime.bundle.threshold import MANUAL, Threshold
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.matching.graph_search import GraphSearch
@@ -164,7 +165,7 @@ def _staged(
         before,
         images=assessment.images,
         frames=(),  # they were scored with the former gallery
-        threshold=again(replace(before.threshold, source=IMAGES), evidence_of(assessment.images), now=now),
+        threshold=again(_from_images(before.threshold), evidence_of(assessment.images), now=now),
         limits=assessment.limits,
         farthest=assessment.farthest,
     )
@@ -173,6 +174,13 @@ def _staged(
     scorer = Scorer(altered, session, matcher, threads=threads)
     golden = () if opened.golden is None else score_golden(stage, scorer, np.asarray(opened.golden.frames))
     return replace(changed, golden=golden, files=before.files | stage.files)
+
+
+def _from_images(threshold: Threshold) -> Threshold:
+    """A threshold whose evidence are the good images; the reason for which frames were taken instead is none for it."""
+    if threshold.source == IMAGES or threshold.basis == MANUAL:
+        return replace(threshold, source=IMAGES)
+    return replace(threshold, source=IMAGES, reason="")
 
 
 def _keys(gallery: CodedGallery, indexes: tuple[Index, ...], *, threads: int | None) -> NDArray[np.uint8]:

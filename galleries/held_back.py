@@ -14,7 +14,7 @@ import numpy as np
 
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.disk import open_reserved
-from spade_edge.galleries.grouping import parts_of
+from spade_edge.galleries.grouping import groups_of, parts_of
 from spade_edge.galleries.images import find_images, read_image
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.promise import UNLIKE, Promise, promise, rank_test
@@ -99,9 +99,17 @@ def calibrate(
         raise UsageError("expected a reason for the change, found none; give --reason TEXT, which is kept with it")
     bundle, folder = Path(bundle), Path(frames)
     found = find_images(folder)
+    if groups is not None:  # a mistake is said before the frames are scored
+        groups_of([path.relative_to(folder).as_posix() for path in found], groups, folder=folder)
     scorer = Scorer.open(bundle, threads=threads)
     manifest = scorer.bundle.manifest
     scored, refused, rejected = _scored(scorer, folder, found, groups, progress)
+    known = {(frame.name, frame.score) for frame in manifest.frames}
+    if certify is None and manifest.threshold.source != IMAGES and any((f.name, f.score) in known for f in scored):
+        raise DataError(
+            f"{folder}: expected frames that have not set the threshold, found some that have: they would confirm "
+            "themselves; take other frames"
+        )
     parts = {frame.group for frame in scored} | {-1 - i for i in range(len(refused))}
     result = Calibration(
         frames=scored,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,9 +90,22 @@ def test_the_index_is_that_of_a_build_which_excludes(
     for one, other in zip(built.manifest.images, changed.images, strict=True):
         assert one.score == pytest.approx(other.score, rel=0.1)
     assert built.manifest.limits == changed.limits and built.manifest.farthest == pytest.approx(changed.farthest)
-    with pytest.raises(UsageError, match="found 'nine.npy', which is none"):
-        build(good_images, model=model, output=tmp_path / "c.spade", options=BuildOptions(exclude=("nine.npy",)))
-    assert not (tmp_path / "c.spade").exists()
+
+
+@pytest.mark.parametrize("options", [{"exclude": ("nine.npy",)}, {"groups": "("}, {"groups": "absent.csv"}])
+def test_a_build_says_a_mistake_before_it_reads_the_images(
+    model: Path, good_images: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    labels: list[str] = []
+    with pytest.raises((UsageError, DataError)):
+        build(
+            good_images,
+            model=model,
+            output=tmp_path / "c.spade",
+            options=BuildOptions(**options),
+            progress=lambda items, label: labels.append(label) or items,
+        )
+    assert labels == [] and not (tmp_path / "c.spade").exists()
 
 
 def test_an_image_that_is_included_again_brings_everything_back(copy: Path) -> None:
@@ -133,6 +147,21 @@ def test_frames_that_were_scored_with_other_images_are_no_evidence(copy: Path, p
     assert Manifest.read(copy).threshold.source == "frames"
     manifest = exclude(copy, ["0.npy"], reason="x").manifest
     assert manifest.frames == () and manifest.threshold.source == "images" and manifest.threshold.parts == 7
+    assert manifest.threshold.reason == ""  # it was the reason for taking the frames
+
+
+def test_a_dark_image_is_still_called_dark_when_it_is_excluded(
+    good_images: Path, model: Path, part: Frames, tmp_path: Path
+) -> None:
+    shutil.copytree(good_images, tmp_path / "good")
+    np.save(tmp_path / "good" / "dark.npy", (0.2 * part(90)).astype(np.uint8))
+    built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade")
+    before = {image.name: image for image in built.manifest.images}["dark.npy"]
+    assert before.untypical > 1 and "darker than the other good images" in before.remark
+    after = {image.name: image for image in exclude(built.path, ["dark.npy"], reason="dark").manifest.images}[
+        "dark.npy"
+    ]
+    assert after.untypical > 1 and "darker than the other good images" in after.remark
 
 
 def test_images_of_one_part_are_still_left_out_together(

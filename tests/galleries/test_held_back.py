@@ -119,6 +119,16 @@ def test_an_image_of_the_gallery_is_no_held_back_frame(folder: Path, bundle: Pat
     assert (bundle / FILE).read_bytes() == text
 
 
+def test_frames_that_set_the_threshold_do_not_confirm_it(folder: Path, bundle: Path, tmp_path: Path) -> None:
+    calibrate(bundle, folder / "frames", certify="frames", reason="x")
+    with pytest.raises(DataError, match="would confirm themselves"):
+        calibrate(bundle, folder / "frames")
+    assert calibrate(bundle, folder / "frames", certify="both", reason="y").certified is not None
+    (tmp_path / "others").mkdir()
+    np.save(tmp_path / "others" / "100.npy", np.load(folder / "frames" / "100.npy")[::-1])  # the same name only
+    assert calibrate(bundle, tmp_path / "others").promise.parts == 1
+
+
 def test_one_frame_is_enough_to_ask(folder: Path, bundle: Path, tmp_path: Path, edge: Built) -> None:
     (tmp_path / "frames").mkdir()
     shutil.copy(folder / "frames" / "100.npy", tmp_path / "frames")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from spade_edge.galleries import advice
 from spade_edge.galleries.conformal import Limit
 from spade_edge.runtime.bundle.manifest import Manifest
+from spade_edge.runtime.bundle.threshold import CERTIFIED
 from spade_edge.runtime.result import GOOD
 from spade_edge.tools.evaluation.metrics import Rate
 from spade_edge.tools.evaluation.results import Choice, DecidingImage, ImageResult
@@ -63,10 +64,10 @@ def wrong_at(threshold: float, images: Sequence[ImageResult]) -> tuple[Rate, Rat
 
 
 def another(choices: Sequence[Choice]) -> Choice | None:
-    """The next stricter threshold than the one in force, or the next looser one; None if there is no other."""
+    """The next stricter certified threshold than the one in force, or the next looser one; None if there is none."""
     place = [choice.in_force for choice in choices].index(True)
     others = [*reversed(choices[:place]), *choices[place + 1 :]]
-    return others[0] if others else None
+    return next((choice for choice in others if choice.basis == CERTIFIED), None)
 
 
 def set_command(bundle: str, rate: float) -> str:
