@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from spade_edge.galleries.conformal import Limit, interval_of, limit, lowest_rate, parts_over, rate_of
-from spade_edge.galleries.standing_apart import promised_rate, standing_apart
+from spade_edge.galleries.conformal import Limit, limit, lowest_rate, parts_over, rate_of
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES, Evidence
 from spade_edge.runtime.bundle.threshold import EXTRAPOLATED, MANUAL, Threshold
 
-USUAL = 0.02  # the rate of a threshold that nobody asked for, if there are enough parts; else the lowest certified
-FEWEST = 60  # parts; with fewer, passing over a score that stands apart costs a promise of more than 5 %
+USUAL = 0.05
 _SCORES = {
     IMAGES: "leave-one-out scores of good images",
     FRAMES: "scores of held-back frames",
@@ -29,7 +26,7 @@ def calibrated(
 
     Args:
         evidence: scores and map maxima of good parts.
-        rate: fraction of good frames that may be rejected; None for one that suits the scores.
+        rate: fraction of good frames that may be rejected; None for `usual_rate`.
         area: of the smallest region that is reported, in frame pixels.
         now: UTC, ISO 8601.
         reason: why, for people to read.
@@ -38,10 +35,11 @@ def calibrated(
     Raises:
         UsageError: a rate out of range, or too low to be extrapolated from so few parts.
     """
-    found, ranked = _suggested(evidence) if rate is None else (limit(evidence, rate=rate), rate)
+    wanted = usual_rate(evidence.parts) if rate is None else rate
+    found = limit(evidence, rate=wanted)
     maps = evidence.of_maps
     complete = maps.parts == evidence.parts
-    pixel = limit(maps, rate=ranked if complete else max(ranked, lowest_rate(maps.parts)))
+    pixel = limit(maps, rate=wanted if complete else max(wanted, lowest_rate(maps.parts)))
     return Threshold(
         score=found.value,
         pixel=pixel.value,
@@ -77,20 +75,13 @@ def again(threshold: Threshold, evidence: Evidence, *, now: str) -> Threshold:
     )
 
 
-def _suggested(evidence: Evidence) -> tuple[Limit, float]:
-    """The limit that a build chooses, and the fraction of parts that score over it, counting a frame to come.
+def usual_rate(parts: int) -> float:
+    """The rate of a threshold that nobody asked for: a twentieth, or the lowest that so few parts can certify.
 
-    A fiftieth of the scores is passed over, none of fewer than 99. If the largest scores stand apart from the rest, all
-    of them are: one odd image among the good ones would otherwise let many defects pass.
+    It is settled before the scores are seen, so it is kept. At the lowest rate the largest score alone would decide,
+    and one odd image among the good ones would let many defects pass.
     """
-    count = evidence.parts
-    settled = max(1, math.floor(USUAL * (count + 1) + 1e-9))
-    apart = standing_apart(evidence.of_parts) if count >= FEWEST else 0
-    if apart < settled:
-        return limit(evidence, rate=settled / (count + 1)), settled / (count + 1)
-    ranked = (apart + 1) / (count + 1)
-    promised = promised_rate(apart, count)
-    return replace(limit(evidence, rate=ranked), rate=promised, interval=interval_of(promised, count)), ranked
+    return max(USUAL, lowest_rate(parts))
 
 
 def manual(
@@ -128,7 +119,4 @@ def _method(found: Limit, evidence: Evidence, source: str) -> str:
     place = int(higher) + 1
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place % 100 not in (11, 12, 13) else 0, "th")
     which = "largest" if place == 1 else f"{place}{ending} largest"
-    apart = ""
-    if found.rate > place / (evidence.parts + 1) + 1e-9:
-        apart = ", as the largest stands apart" if place == 2 else f", as the {place - 1} largest stand apart"
-    return f"{which} of {evidence.parts} {_SCORES[source]}{apart}"
+    return f"{which} of {evidence.parts} {_SCORES[source]}"

@@ -90,12 +90,6 @@ def limit(evidence: Evidence, *, rate: float) -> Limit:
     return Limit(value=value, rate=over / (count + 1), basis=CERTIFIED, interval=_beta_interval(over, kept))
 
 
-def interval_of(rate: float, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a rate that is certified with `count` parts."""
-    over = round(rate * (count + 1))
-    return _beta_interval(over, count + 1 - over)
-
-
 def rate_of(evidence: Evidence, value: float) -> tuple[float, tuple[float, float]]:
     """The rate of a manual threshold and its 95 % confidence interval, by counting."""
     count, over = evidence.parts, parts_over(evidence, value)

@@ -18,8 +18,8 @@ class BuildOptions:
         profile: "edge", or "paper" for the method exactly as published.
         matching: parameters of the matching; None for those of the profile.
         views: the parts of a frame that are inspected; the whole frame by default.
-        rate: fraction of good frames that may be rejected, over 0 and under 1; None for the lowest that the images
-            can certify.
+        rate: fraction of good frames that may be rejected, over 0 and under 1; None for at most 5 %, or the lowest
+            that few parts can certify.
         area: of the smallest region that is reported, in frame pixels; 0 for any.
         groups: which images show the same part: "folder", a regular expression or a CSV file, see
             `spade_edge.galleries.grouping`; None to find repeats automatically.

@@ -2,7 +2,7 @@
 
 Every image goes through the network as a camera frame would. For the threshold, each image is scored against those of
 all other parts; images that show the same part count as one. Images of n different parts certify a false-reject rate of
-1 in n + 1, or a higher one that you choose. A lower rate is extrapolated, and marked as such. Images that hardly
+1 in n + 1 or more. The default is at most 5 %. A lower rate is extrapolated, and marked as such. Images that hardly
 resemble the others are named: look at them before you trust the bundle (--review, or 'spade-edge gallery').
 'spade-edge threshold' shows and changes the threshold afterwards.
 """
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--false-rejects",
         type=fraction,
         metavar="RATE",
-        help="fraction of good frames that may be rejected: 0.01 or 1%% (default: the lowest that the parts "
-        "certify; about 2%% with 99 parts or more; from 60 parts on, a few scores that stand apart are passed over)",
+        help="fraction of good frames that may be rejected: 0.01 or 1%% (default: at most 5%%, or the "
+        "lowest that fewer than 19 parts certify)",
     )
     parser.add_argument(
         "--min-area",
