@@ -97,7 +97,15 @@ class GraphSearch:
             nodes = np.arange(known) if permitted is None else np.flatnonzero(permitted)
             found = self._search_exhaustively(queries, nodes, count)
         else:
-            found = self._search_graph(queries, max(ef, count), permitted)[:, :count]
+            found = self._search_graph(queries, max(ef, count), permitted)
+            if permitted is not None:
+                # Many equal nodes that are not allowed, an even background for example, may keep a query from the rest.
+                lacking = np.flatnonzero(found[:, min(found.shape[1], known) - 1] == NOTHING)
+                if len(lacking):
+                    nodes = np.flatnonzero(permitted)
+                    few = self._search_exhaustively(queries[lacking], nodes, count)
+                    found[lacking, : few.shape[1]] = few
+            found = found[:, :count]
         found = np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=NOTHING)
         there = found != NOTHING
         labels = self.index.labels[np.where(there, _node(found), 0)]

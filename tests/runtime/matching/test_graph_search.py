@@ -309,3 +309,19 @@ def test_more_links_than_a_block_are_searched_rightly_or_refused(tmp_path: Path)
     answer = GraphSearch(index, threads=1, exhaustive=0)(queries, count=8, ef=32)
     check_answer(keys, queries, answer)
     assert np.array_equal(answer[1], np.sort(true_distances(keys, queries), axis=1)[:, :8])
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_equal_nodes_that_are_not_allowed_do_not_hide_the_rest(tmp_path: Path, count: int) -> None:
+    """An image with an even background has hundreds of equal cells, which leave-one-out excludes all at once."""
+    keys = clustered(3000, 16)
+    keys[:900] = keys[0]
+    allowed = np.arange(3000) >= 900
+    queries = np.concatenate([keys[:1], keys[:1] // 2 + 20, clustered(20, 16, seed=1)])
+    labels, distances = search_over(keys, tmp_path)(queries, count=count, ef=32, allowed=allowed)
+    truth = true_distances(keys[900:], queries)
+    assert (labels >= 900).all() and (distances[0] == np.sort(truth[0])[:count]).all()
+    few = np.zeros(3000, bool)
+    few[[1000, 2000]] = True
+    labels, _ = search_over(keys, tmp_path)(queries, count=count, ef=32, allowed=few)
+    assert all(set(row[row >= 0]) <= {1000, 2000} and (row >= 0).sum() == min(count, 2) for row in labels)
