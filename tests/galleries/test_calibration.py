@@ -270,7 +270,7 @@ def test_maps_of_some_images_give_what_they_can() -> None:
     for rate, pixel in ((None, 160.0), (0.001, 160.0), (0.02, 160.0), (2 / 17, 150.0), (0.5, 90.0)):
         found = calibrated(some, rate=rate, area=0, now=NOW)
         assert found.pixel == pixel
-        assert found.score == limit(some, rate=1 / 51 if rate is None else rate).value
+        assert found.score == limit(some, rate=rate or 0.05).value
 
 
 def test_the_papers_profile_makes_maps_of_some_images_and_scores_of_all(
