@@ -246,7 +246,7 @@ def test_a_signal_while_files_are_scored_gives_the_summary_and_the_shells_code(
     assert found == code
     names = [line["frame"] for line in rest]
     assert names == list(range(1, len(names) + 1)) and len(names) < 4999
-    assert err.startswith(f"{len(names) + 1} frames: ")
+    assert err.startswith(f"{len(names) + 1} frame{'s' if names else ''}: ")
     assert err.endswith("spade-edge: interrupted\n") == (number == signal.SIGINT)
 
 
