@@ -65,19 +65,17 @@ def score_golden(stage: Staging, scorer: Scorer, frames: NDArray[np.uint8]) -> t
         stage.add_array(f"golden_{level.output}", np.stack([one.features[number] for one in seen]))
     stage.add_array("golden_distances", np.stack([one.distances for one in seen]))
     stage.add_array("golden_heatmaps", np.stack([one.heatmap for one in seen]))
-    return tuple(
-        Judged(
-            score=one.score, under=_verdict(scorer, frame, one.score + 1), over=_verdict(scorer, frame, one.score - 1)
-        )
-        for frame, one in zip(frames, seen, strict=True)
-    )
+    scores = [one.score for one in seen]
+    under, over = (_verdicts(scorer, frames, threshold=limit) for limit in (max(scores) + 1, min(scores) - 1))
+    return tuple(Judged(*each) for each in zip(scores, under, over, strict=True))
 
 
-def _verdict(scorer: Scorer, frame: NDArray[np.uint8], threshold: float) -> str:
-    """The verdict of a frame at another threshold: whether it can be judged depends on the side it is on."""
+def _verdicts(scorer: Scorer, frames: NDArray[np.uint8], *, threshold: float) -> list[str]:
+    """The verdicts of frames at another threshold: whether one can be judged depends on the side that it is on."""
     bundle, manifest = scorer.bundle, scorer.bundle.manifest
     manifest = replace(manifest, threshold=replace(manifest.threshold, score=threshold))
-    return Scorer(replace(bundle, manifest=manifest), scorer.session, scorer.matcher)(frame).verdict
+    other = Scorer(replace(bundle, manifest=manifest), scorer.session, scorer.matcher)
+    return [other(frame).verdict for frame in frames]
 
 
 def golden_bytes(card: ModelCard, canvas: Canvas, shape: tuple[int, ...]) -> int:
