@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -183,6 +182,8 @@ def truth_on_map(
     height, width = size
     defective, weights = np.zeros(size, bool), np.zeros(size)
     seen = 0
+    import cv2  # the thresholds to choose from are counted without it, on a device
+
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     for label in range(1, count):
         left, top, wide, high = (int(value) for value in stats[label, :4])
