@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
+import cv2  # noqa: F401  (metrics of regions need it: what is missing is said before the long work)
 import numpy as np
 from numpy.typing import NDArray
 
