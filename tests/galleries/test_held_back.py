@@ -67,6 +67,18 @@ def test_frames_of_one_part_are_counted_once(folder: Path, bundle: Path, tmp_pat
     assert found.certified is not None and found.certified.parts == HELD_BACK - 4
 
 
+def test_a_rejected_part_is_one_reject_however_often_it_was_photographed(
+    bundle: Path, tmp_path: Path, part: Frames
+) -> None:
+    (tmp_path / "frames").mkdir()
+    for seed in range(200, 206):
+        np.save(tmp_path / "frames" / f"{seed}.npy", part(seed, size=(64, 64), flaw=True))
+    rows = [f"{seed}.npy,{max(seed, 203)}" for seed in range(200, 206)]  # the first four are one part
+    (tmp_path / "groups.csv").write_text("\n".join(rows))
+    found = calibrate(bundle, tmp_path / "frames", groups=str(tmp_path / "groups.csv"))
+    assert (found.promise.parts, found.promise.rejected, len(found.frames)) == (3, 3, 6)
+
+
 @pytest.mark.parametrize("certify", ["frames", "both"])
 @pytest.mark.parametrize("rate", [None, 0.25])
 def test_a_threshold_is_certified_by_them(folder: Path, bundle: Path, certify: str, rate: float | None) -> None:
