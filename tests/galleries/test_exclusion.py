@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -151,13 +152,14 @@ def test_frames_that_were_scored_with_other_images_are_no_evidence(copy: Path, p
 
 
 def test_a_dark_image_is_still_called_dark_when_it_is_excluded(
-    good_images: Path, model: Path, part: Frames, tmp_path: Path
+    edge: Built, good_images: Path, model: Path, part: Frames, tmp_path: Path
 ) -> None:
     shutil.copytree(good_images, tmp_path / "good")
     np.save(tmp_path / "good" / "dark.npy", (0.2 * part(90)).astype(np.uint8))
     built = build(tmp_path / "good", model=model, output=tmp_path / "b.spade")
     before = {image.name: image for image in built.manifest.images}["dark.npy"]
     assert before.untypical > 1 and "darker than the other good images" in before.remark
+    assert built.manifest.farthest == pytest.approx(edge.manifest.farthest)  # it says nothing about other frames
     after = {image.name: image for image in exclude(built.path, ["dark.npy"], reason="dark").manifest.images}[
         "dark.npy"
     ]
@@ -202,6 +204,16 @@ def test_what_is_done_already_is_said(copy: Path) -> None:
     exclude(copy, ["1.npy"], reason="x")
     with pytest.raises(UsageError, match="which is excluded already"):
         exclude(copy, ["1.npy"], reason="x")
+
+
+def test_an_index_over_other_images_than_the_manifest_says_is_refused(copy: Path) -> None:
+    exclude(copy, ["1.npy"], reason="x")
+    value = json.loads((copy / FILE).read_text())
+    one, other = value["images"][1], value["images"][2]
+    one["excluded"], other["excluded"] = other["excluded"], one["excluded"]
+    (copy / FILE).write_text(json.dumps(value))
+    with pytest.raises(BundleError, match="cells of the included images"):
+        Scorer.open(copy)
 
 
 def test_a_damaged_bundle_is_refused(copy: Path, tmp_path: Path) -> None:
