@@ -25,6 +25,18 @@ def make_folder(folder: Path) -> None:
         raise DataError(f"{folder}: expected a folder that can be written, found one that cannot; choose another")
 
 
+def check_folder(option: str, folder: Path) -> None:
+    """Refuse a file where an option needs a folder, and make the folder if it does not exist.
+
+    Raises:
+        UsageError: it is a file.
+        DataError: it cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: expected a folder for {option}, found a file; choose another")
+    make_folder(folder)
+
+
 def check_picture_folders(folders: Folders, source: Source) -> None:
     """Refuse folders for pictures that would overwrite frames or each other, and make the others.
 

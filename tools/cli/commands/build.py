@@ -18,6 +18,7 @@ from pathlib import Path
 from spade_edge.runtime import DataError
 from spade_edge.tools.cli.arguments import add_groups, add_json, fraction, not_negative, path, threads
 from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options
+from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
 
 
@@ -71,6 +72,8 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
 
+    if chosen.review is not None:
+        check_folder("--review", chosen.review)
     built = build(
         chosen.images,
         model=chosen.model,

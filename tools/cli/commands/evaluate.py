@@ -21,7 +21,7 @@ from spade_edge.runtime import UsageError
 from spade_edge.tools.cli.arguments import add_bundle, add_json, add_provider, add_search, add_threads, path
 from spade_edge.tools.cli.interruption import Interruption
 from spade_edge.tools.cli.opening import open_scorer
-from spade_edge.tools.cli.output_folder import make_folder
+from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.progress import ProgressLines
 from spade_edge.tools.evaluation.dataset import Dataset, open_dataset
 
@@ -91,13 +91,11 @@ def _check_folder(option: str, folder: Path | None, dataset: Dataset) -> None:
     """
     if folder is None:
         return
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: expected a folder for {option}, found a file; choose another")
     if folder.resolve().is_relative_to(dataset.path.resolve()):
         raise UsageError(
             f"{folder}: expected a folder for {option} outside the dataset, found it inside; choose another"
         )
-    make_folder(folder)
+    check_folder(option, folder)
 
 
 def _announce(dataset: Dataset) -> None:

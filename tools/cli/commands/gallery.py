@@ -17,6 +17,7 @@ import sys
 
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.arguments import add_bundle, add_json, add_threads, path
+from spade_edge.tools.cli.output_folder import check_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,7 @@ def _review(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.report.review import write_review
 
+    check_folder("the page", chosen.folder)
     print(write_review(chosen.folder, chosen.bundle, images=chosen.images, threads=chosen.threads, progress=progress))
     return 0
 

@@ -67,6 +67,14 @@ def test_excluding_and_including_say_what_became_of_the_threshold(capsys: Captur
     assert f"→ {before.threshold.score:.6g}: at most 11.11%" in out
 
 
+def test_a_page_is_not_written_over_a_file(capsys: Capture, copy: Path) -> None:
+    file = copy / "manifest.json"
+    before = file.read_bytes()
+    code, out, err = run(capsys, "gallery", "review", "--bundle", copy, file)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "found a file; choose another" in err
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -116,6 +124,8 @@ def test_build_takes_groups_exclusions_and_writes_a_review(
         (["--exclude", "nine.npy"], 2, "found 'nine.npy', which is none"),
         (["--exclude", tmp_path / "absent.txt"], 3, "found: No such file or directory"),
         (["--groups", "("], 2, "--groups ("),
+        (["--review", tmp_path / "out.txt"], 2, "expected a folder for --review, found a file"),
+        (["--review", tmp_path / "out.txt" / "page"], 3, "expected a folder that can be written"),
         (["--groups", "no such name"], 2, "expected an expression that matches"),
         (["--groups", tmp_path / "absent.csv"], 3, "absent.csv"),
         (["--exclude", "0.npy", "1.npy", "2.npy", "4.npy", "5.npy", "6.npy", "7.npy"], 3, "at least 2 different parts"),
