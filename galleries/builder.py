@@ -111,7 +111,7 @@ def build(
     check_count(images, len(found))
     check_rate(options.rate, len(found))
     names = tuple(path.relative_to(images).as_posix() for path in found)
-    _exclusions(images, names, options.exclude, now="")  # a mistake is said before the images are read
+    _check_excluded(images, names, options.exclude)  # mistakes are said before the images are read
     if options.groups is not None:
         groups_of(names, options.groups, folder=images)
     if options.parameters.projection == CODES:
@@ -157,7 +157,9 @@ def _staged(
         progress=progress,
     )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    exclusions = _exclusions(images, good.names, options.exclude, now=now)
+    _check_excluded(images, good.names, options.exclude)  # some may have been skipped
+    exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
+    exclusions = [exclusion if name in options.exclude else None for name in good.names]
     included = np.array([exclusion is None for exclusion in exclusions], bool)
     check_rate(options.rate, check_parts(images, good.groups, included))
     if mask is not None:
@@ -219,10 +221,8 @@ def _staged(
     return Built(path=stage.folder, manifest=manifest, skipped=good.skipped, former=None, seconds=seconds)
 
 
-def _exclusions(
-    images: Path, names: tuple[str, ...], exclude: tuple[str, ...], *, now: str
-) -> tuple[Exclusion | None, ...]:
-    """For each image, whether it is excluded.
+def _check_excluded(images: Path, names: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+    """Refuse to exclude what is not there.
 
     Raises:
         UsageError: a name that is none of theirs.
@@ -234,14 +234,12 @@ def _exclusions(
             f"{images}: expected names of images to exclude, found {unknown[0]!r}{more}, which is none; give names "
             "relative to that folder"
         )
-    exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
-    return tuple(exclusion if name in exclude else None for name in names)
 
 
 def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, images: Path) -> Manifest:
     """Add golden frames made from the typical good image with the median score."""
     included = [image for image in manifest.images if image.included]
-    typical = [image for image in included if image.untypical <= 1] or included
+    typical = [image for image in included if not image.worth_a_look] or included
     median = sorted(typical, key=lambda image: (image.score, image.name))[len(typical) // 2].name
     golden = add_golden(stage, scorer, read_image(images / median))
     finished = replace(manifest, golden=golden, files=dict(stage.files))

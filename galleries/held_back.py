@@ -111,15 +111,14 @@ def calibrate(
             "themselves; take other frames"
         )
     parts = {frame.group for frame in scored} | {-1 - i for i in range(len(refused))}
+    likeness, higher = rank_test(evidence_of((), scored).of_parts, manifest.evidence_of(IMAGES).of_parts)
     result = Calibration(
         frames=scored,
         refused=refused,
         promise=promise(manifest.threshold.rate, rejected=rejected, parts=len(parts)),
-        likeness=0.0,
-        higher=0.0,
+        likeness=likeness,
+        higher=higher,
     )
-    likeness, higher = rank_test(evidence_of((), scored).of_parts, manifest.evidence_of(IMAGES).of_parts)
-    result = replace(result, likeness=likeness, higher=higher)
     if certify is None:
         return result
     if certify == BOTH and not result.alike:

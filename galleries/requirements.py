@@ -10,6 +10,7 @@ import numpy as np
 
 from spade_edge.galleries.plan import Plan
 from spade_edge.galleries.staging import Staging
+from spade_edge.galleries.untypical import ROUNDS
 from spade_edge.runtime import DataError, ModelError
 from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.geometry.layout import Canvas
@@ -38,7 +39,7 @@ def check_room(folder: Path, plan: Plan) -> None:
         DataError: there is too little room.
     """
     views = len(plan.images) * len(plan.layout) * 12 * int(np.prod(plan.card.view.size))
-    maps = len(plan.images) * 4 * int(np.prod(Canvas(plan.layout, plan.card.view).size))
+    maps = (1 + ROUNDS) * len(plan.images) * 4 * int(np.prod(Canvas(plan.layout, plan.card.view).size))
     free, needed = shutil.disk_usage(folder).free, plan.size + views + maps
     if needed > free:
         raise DataError(

@@ -23,6 +23,9 @@ class Exclusion:
     set: str
 
 
+WORTH_A_LOOK = 1.0  # of `GoodImage.untypical`
+
+
 @dataclass(frozen=True, kw_only=True)
 class GoodImage:
     """One image that a bundle was built from.
@@ -52,6 +55,16 @@ class GoodImage:
     def included(self) -> bool:
         """Whether frames are matched with it."""
         return self.exclusion is None
+
+    @property
+    def worth_a_look(self) -> bool:
+        """Whether it resembles the other images so little that a person should look at it."""
+        return self.untypical > WORTH_A_LOOK
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        """Sorts images by how little they resemble the others, the least typical first."""
+        return -self.untypical, self.name
 
     def to_json(self) -> dict[str, Any]:
         excluded = None

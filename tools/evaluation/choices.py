@@ -12,7 +12,7 @@ from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.threshold import CERTIFIED
 from spade_edge.runtime.result import GOOD
 from spade_edge.tools.evaluation.metrics import Rate
-from spade_edge.tools.evaluation.results import Choice, DecidingImage, ImageResult
+from spade_edge.tools.evaluation.results import Choice, DecidingImage, Evaluation, ImageResult
 
 
 def choices_of(manifest: Manifest, images: Sequence[ImageResult]) -> tuple[Choice, ...]:
@@ -51,6 +51,17 @@ def deciding_of(manifest: Manifest, images: Sequence[ImageResult]) -> DecidingIm
         return None
     false_rejects, missed = wrong_at(found.without, images)
     return DecidingImage(found.image.name, found.without, false_rejects, missed)
+
+
+def changes_without(evaluation: Evaluation) -> str:
+    """The wrong verdicts without the image that decides, and those now, in words; empty if no image decides."""
+    image = evaluation.deciding
+    if image is None:
+        return ""
+    changes = f"good rejected {image.false_rejects.count} (now {evaluation.false_rejects.count})"
+    if evaluation.missed.of:
+        changes += f", defects missed {image.missed.count} (now {evaluation.missed.count})"
+    return changes
 
 
 def wrong_at(threshold: float, images: Sequence[ImageResult]) -> tuple[Rate, Rate]:

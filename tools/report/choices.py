@@ -7,7 +7,7 @@ import numpy as np
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.threshold import CERTIFIED
 from spade_edge.tools.drawing.overlay import figure
-from spade_edge.tools.evaluation.choices import another, exclude_command, percentage, set_command
+from spade_edge.tools.evaluation.choices import another, changes_without, exclude_command, percentage, set_command
 from spade_edge.tools.evaluation.metrics import Rate
 from spade_edge.tools.evaluation.results import Choice, Evaluation
 from spade_edge.tools.report.page import counted, image, sentence, shortened, text
@@ -78,13 +78,10 @@ def _deciding(evaluation: Evaluation, bundle: Bundle) -> str:
     if one.name in manifest.names and len(manifest.layout) == 1:
         thumbnail = np.array(bundle.thumbnails[manifest.names.index(one.name)])
         picture = image(thumbnail, alternative=f"The good image {one.name}", longest=160)
-    changes = f"good rejected {one.false_rejects.count} (now {evaluation.false_rejects.count})"
-    if evaluation.missed.of:
-        changes += f", defects missed {one.missed.count} (now {evaluation.missed.count})"
     return (
         f'<p class="nearest">{picture}<span>This threshold is the score of one good image, '
         f"{text(shortened(one.name))}. Without it the threshold would be about {text(figure(one.threshold))}: "
-        f"{changes}. "
+        f"{changes_without(evaluation)}. "
         "If it does not show a good part, exclude it.</span></p>"
     )
 

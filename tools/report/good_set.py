@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 from spade_edge.galleries.advice import Deciding, deciding
 from spade_edge.galleries.calibration import again
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES
-from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.errors import UsageError
-from spade_edge.runtime.preprocessing.condition import odd_images
-
-WORTH_A_LOOK = 1.0  # of `GoodImage.untypical`
 
 
 @dataclass(frozen=True)
@@ -26,10 +22,9 @@ class GoodSet:
 
     Attributes:
         manifest: of the bundle.
-        suspects: the included images that are worth a look: untypical, or odd in exposure, contrast, focus or colour.
+        suspects: the included images that are worth a look.
         others: the other included images.
         excluded: the excluded ones.
-        odd: included images that the limits ignore because they would stretch them, with the reason in words.
         deciding: the image whose score is the threshold; None if no single image decides.
         without: the threshold if the suspects were excluded, from the scores at hand; None if there are no suspects, if
             too few parts would be left, or if the threshold does not come from good images.
@@ -39,23 +34,20 @@ class GoodSet:
     suspects: tuple[int, ...]
     others: tuple[int, ...]
     excluded: tuple[int, ...]
-    odd: Mapping[int, str]
     deciding: Deciding | None
     without: Threshold | None
 
     @classmethod
     def of(cls, manifest: Manifest) -> GoodSet:
         images = manifest.images
-        ranked = sorted(range(len(images)), key=lambda i: (-images[i].untypical, images[i].name))
+        ranked = sorted(range(len(images)), key=lambda i: images[i].rank)
         included = [i for i in ranked if images[i].included]
-        odd = _odd(images)
-        suspects = tuple(i for i in included if images[i].untypical > WORTH_A_LOOK or i in odd)
+        suspects = tuple(i for i in included if images[i].worth_a_look)
         return cls(
             manifest=manifest,
             suspects=suspects,
             others=tuple(i for i in included if i not in set(suspects)),
             excluded=tuple(i for i in ranked if not images[i].included),
-            odd=odd,
             deciding=deciding(manifest),
             without=_without(manifest, suspects) if suspects else None,
         )
@@ -98,11 +90,6 @@ class GoodSet:
     def decisive(self) -> int | None:
         """The image whose score is the threshold; None if no single image decides."""
         return None if self.deciding is None else self.manifest.names.index(self.deciding.image.name)
-
-
-def _odd(images: Sequence[GoodImage]) -> dict[int, str]:
-    kept = [i for i, image in enumerate(images) if image.included]
-    return {kept[odd.number]: odd.reason for odd in odd_images([images[i].condition for i in kept])}
 
 
 def _without(manifest: Manifest, suspects: Sequence[int]) -> Threshold | None:

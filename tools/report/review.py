@@ -222,7 +222,8 @@ def _card(good: GoodSet, number: int, drawn: GoodPicture) -> str:
     lines = [f'<p class="chips">{"".join(chips)}</p>'] if chips else []
     if own.exclusion is not None:
         lines.append(f"<p>{text(sentence(f'Excluded on {own.exclusion.set[:10]}: {own.exclusion.reason}'))}</p>")
-    lines += [f"<p>{text(sentence(said))}</p>" for said in _reasons(own.remark, good.odd.get(number, ""))]
+    if own.remark:
+        lines.append(f"<p>{text(sentence(own.remark))}</p>")
     lines.append(_untypical(own.untypical))
     score = f"Score {figure(own.score)}, threshold {figure(threshold.score)}."
     lines.append(f'<p class="quiet">{text(" ".join(filter(None, (score, _same_part(good, number)))))}</p>')
@@ -232,11 +233,6 @@ def _card(good: GoodSet, number: int, drawn: GoodPicture) -> str:
         f'<article id="image-{number}" class="card{kind}">\n<div class="pair scroll">{pair}</div>\n'
         f"<h3>{text(own.name)}</h3>\n{''.join(lines)}\n</article>\n"
     )
-
-
-def _reasons(remark: str, odd: str) -> list[str]:
-    """Why an image is worth a look; what the limits ignore it for is a part of the remark, or stands beside it."""
-    return [said for said in (remark, "" if odd in remark else odd) if said]
 
 
 def _same_part(good: GoodSet, number: int) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import DESKTOP, PHONE, PROGRAM, Chromium
+from chromium import DESKTOP, PHONE, Chromium
 from evaluations import (
     DARK,
     GOOD,
@@ -73,14 +73,6 @@ PAGES: dict[str, Callable[[], Evaluation] | None] = {
     "nothing": lambda: replace(evaluated((), pixels=False), timings={}),
     "frames": None,
 }
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if PROGRAM is None:
-        pytest.skip("expected chromium or google-chrome, found neither: apt install chromium")
-    with Chromium(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("name", PAGES)

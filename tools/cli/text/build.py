@@ -9,6 +9,8 @@ from typing import Any
 
 from spade_edge.galleries import Built, Plan
 from spade_edge.galleries.advice import deciding
+from spade_edge.runtime.bundle.good_image import GoodImage
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.text.gallery import ranked
 from spade_edge.tools.cli.text.threshold import deciding_lines
 from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
@@ -48,7 +50,7 @@ def as_json(built: Built) -> dict[str, Any]:
         "interval": list(threshold.interval),
         "parts": threshold.parts,
         "repeats": [list(names) for names in built.repeats],
-        "untypical": [image.name for image in ranked(built.manifest) if image.included and image.untypical > 1],
+        "untypical": [image.name for image in _suspects(built.manifest)],
         "deviations": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},
@@ -67,7 +69,7 @@ def notes(built: Built) -> list[str]:
         lines.append(
             f"the same is true of {more} more part{'' if more == 1 else 's'}; 'spade-edge gallery list' shows all"
         )
-    suspects = [image for image in ranked(built.manifest) if image.included and image.untypical > 1]
+    suspects = _suspects(built.manifest)
     if suspects:
         what = "this image" if len(suspects) == 1 else f"these {len(suspects)} images"
         named = [f"{image.name} ({image.remark})" for image in suspects[:SHOWN]]
@@ -85,6 +87,11 @@ def notes(built: Built) -> list[str]:
     if caution := built.manifest.threshold.caution():
         lines.append(caution)
     return lines
+
+
+def _suspects(manifest: Manifest) -> list[GoodImage]:
+    """The included images that are worth a look, the least typical first."""
+    return [image for image in ranked(manifest) if image.included and image.worth_a_look]
 
 
 def _some(names: Sequence[str]) -> str:

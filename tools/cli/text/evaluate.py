@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spade_edge.runtime.result import GOOD
-from spade_edge.tools.evaluation.choices import another, exclude_command, percentage, set_command
+from spade_edge.tools.evaluation.choices import another, changes_without, exclude_command, percentage, set_command
 from spade_edge.tools.evaluation.metrics import Metric, Rate
 from spade_edge.tools.evaluation.results import Evaluation
 
@@ -68,12 +68,9 @@ def _deciding(evaluation: Evaluation) -> list[str]:
     image = evaluation.deciding
     if image is None:
         return []
-    changes = f"good rejected {image.false_rejects.count} (now {evaluation.false_rejects.count})"
-    if evaluation.missed.of:
-        changes += f", defects missed {image.missed.count} (now {evaluation.missed.count})"
     return [
         f"this threshold is the score of {image.name}; without that image it would be about "
-        f"{image.threshold:.4g}: {changes}",
+        f"{image.threshold:.4g}: {changes_without(evaluation)}",
         f"if it is not a good part: {exclude_command(evaluation.header.bundle, image)}",
     ]
 

@@ -40,7 +40,7 @@ def lines(manifest: Manifest) -> list[str]:
 
 def ranked(manifest: Manifest) -> list[GoodImage]:
     """The good images, the least typical first."""
-    return sorted(manifest.images, key=lambda image: (-image.untypical, image.name))
+    return sorted(manifest.images, key=lambda image: image.rank)
 
 
 def change_as_json(change: GalleryChange) -> dict[str, Any]:

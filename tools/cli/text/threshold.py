@@ -9,7 +9,6 @@ from spade_edge.galleries.advice import choices, deciding
 from spade_edge.galleries.conformal import images_needed, lowest_rate
 from spade_edge.runtime.bundle.evidence import FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.runtime.bundle.threshold import EXTRAPOLATED
 from spade_edge.tools.evaluation.choices import another, choices_of, set_command
 
 
@@ -50,7 +49,7 @@ def lines(manifest: Manifest, bundle: Path) -> list[str]:
         + ", ".join(f"{rate:.1%} takes {images_needed(rate):,}" for rate in rates),
     ]
     other = another(choices_of(manifest, ()))
-    rate = 2 * lowest if other is None or other.basis == EXTRAPOLATED else other.rate
+    rate = 2 * lowest if other is None else other.rate
     if rate < 1:
         text.append(f"set another: {set_command(str(bundle), rate)}")
     return text
