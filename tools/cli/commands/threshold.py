@@ -4,7 +4,7 @@
     spade-edge threshold --bundle part.spade --false-rejects 0.5% --reason "fewer false rejects wanted"
     spade-edge threshold --bundle part.spade --score 1200 --reason "scratches under 1 mm are accepted"
 
-A rate is converted to a threshold with the scores of the good images, which the bundle keeps. Images of n different
+A rate is converted to a threshold with the scores of good parts, which the bundle keeps. Images of n different
 parts cannot certify a rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new
 manifest in one step, with the date and the reason. The former manifest is kept in history/.
 """
