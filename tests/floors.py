@@ -22,6 +22,7 @@ ROOMS = (
     ("runtime.matching", "runtime.anomaly_map"),
     ("runtime.bundle",),
     ("runtime",),
+    ("galleries.images",),
     ("export", "galleries"),
     ("tools.drawing", "tools.sources", "tools.extras"),
     ("tools.evaluation", "tools.benchmark"),

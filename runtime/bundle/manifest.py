@@ -31,7 +31,7 @@ from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 FILE = BUNDLE_MARK
 HISTORY = "history"
-SCHEMA = 6
+SCHEMA = 7
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import SUFFIXES, find_images, read_image
+from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.images.formats import SUFFIXES
 from spade_edge.runtime import DataError
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from spade_edge.galleries.images.pnm import read_header
 from spade_edge.runtime import DataError
-from spade_edge.tools.sources.files.pnm import read_header
 from spade_edge.tools.sources.shot import Shot
 
 EMPTY = "expected frames on stdin, found an empty stream; does the program that writes to the pipe work?"

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spade_edge.galleries.images import SUFFIXES, read_image
+from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images.completeness import JUDGED, is_complete
+from spade_edge.galleries.images.formats import SUFFIXES
 from spade_edge.runtime import DataError, DeviceError
-from spade_edge.tools.sources.files.completeness import JUDGED, is_complete
 from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
 

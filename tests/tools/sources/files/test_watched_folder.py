@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spade_edge.galleries.images.completeness import is_complete
 from spade_edge.runtime import DeviceError
 from spade_edge.tools.sources import Shot, open_source
 from spade_edge.tools.sources.acquisition import ALL, Acquisition
-from spade_edge.tools.sources.files.completeness import is_complete
 from spade_edge.tools.sources.files.watched_folder import GIVEN_UP, QUIET, WatchedFolder
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

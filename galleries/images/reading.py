@@ -1,60 +1,50 @@
-"""Image files as frames. No other module decodes them. OpenCV is needed for all but .npy and 8-bit .pgm and .ppm."""
+"""Image files as frames."""
 
 from __future__ import annotations
 
 import io
-import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.images.formats import LARGEST
 from spade_edge.runtime import DataError, DeviceError
 
-WITHOUT_OPENCV = (".npy", ".pgm", ".ppm")
-WITH_OPENCV = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-SUFFIXES = WITH_OPENCV + WITHOUT_OPENCV
-LARGEST = 2 << 30  # bytes
 TAIL = 1024  # bytes at the end of a file that must contain its end marker; some cameras append data
 
 
-def find_images(folder: Path) -> tuple[Path, ...]:
-    """All image files in a folder and its subfolders, sorted by name; links are followed, hidden files are left out.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image file as a frame, with what the file says about it.
 
-    Raises:
-        DataError: the folder does not exist, it or a subfolder cannot be read, or it holds no image.
+    Attributes:
+        frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
+        depth: bits of a stored number: 8 or 16.
+        brightest: the largest stored number, before it was scaled to 8 bits.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of images, found {'a file' if folder.exists() else 'nothing'}")
 
-    def refuse(problem: OSError) -> None:
-        raise DataError(f"{problem.filename}: expected a folder that can be read, found: {problem.strerror}")
-
-    found, seen = [], set()
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place, name) for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    if not found:
-        raise DataError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none")
-    return tuple(sorted(found))
+    frame: NDArray[np.uint8]
+    depth: int
+    brightest: int
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as a frame.
+def read_image(path: Path, *, bits: int | None = None) -> NDArray[np.uint8]:
+    """The frame of `read_picture`: (H, W, 3) uint8 BGR or (H, W) uint8 grey."""
+    return read_picture(path, bits=bits).frame
 
-    16-bit images are divided by 257, so 65535 becomes 255. An alpha channel is dropped. EXIF rotation is ignored,
-    because the frames of a line camera have none. Truncated files are refused; damage inside a JPEG can go unnoticed.
 
-    Returns:
-        (H, W, 3) uint8 BGR or (H, W) uint8 grey.
+def read_picture(path: Path, *, bits: int | None = None) -> Picture:
+    """Read an image file.
+
+    An alpha channel is dropped. EXIF rotation is ignored, because the frames of a line camera have none. Truncated
+    files are refused; damage inside a JPEG can go unnoticed.
+
+    Args:
+        path: the file.
+        bits: that the camera uses of the 16 bits of a stored number; None for all. They are scaled to 8 bits.
 
     Raises:
         DataError: the file is missing, empty, damaged or of an unknown format.
@@ -71,22 +61,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: expected an image file, found: {problem.strerror}") from None
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _as_frame(_decode_npy(raw, path), path)
+        return _picture(_decode_npy(raw, path), path, bits)
     if suffix in (".pgm", ".ppm"):
         header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
         if header is not None:
-            return _decode_pnm(raw, header, path)
-    return _as_frame(_decode(raw, path), path)
-
-
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read an image file as a mask: (H, W) bool, true where any channel is not 0.
-
-    Raises:
-        DataError, DeviceError: as for `read_image`.
-    """
-    pixels = read_image(path) > 0
-    return np.asarray(pixels if pixels.ndim == 2 else pixels.any(axis=2))
+            return _picture(_decode_pnm(raw, header, path), path, bits)
+    return _picture(_decode(raw, path), path, bits)
 
 
 def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
@@ -132,11 +112,9 @@ def _decode_pnm(raw: bytes, header: re.Match[bytes], path: Path) -> NDArray[np.u
     return pixels[:, :, 0] if channels == 1 else pixels[:, :, ::-1]
 
 
-def _as_frame(image: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+def _picture(image: NDArray[np.generic], path: Path, bits: int | None) -> Picture:
     found = f"found {'x'.join(map(str, image.shape))} {image.dtype}"
-    if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
+    if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path}: expected 8 or 16 bits per channel, {found}")
     if image.ndim == 3 and image.shape[2] in (2, 4):  # the last channel is transparency
         image = image[:, :, 0] if image.shape[2] == 2 else image[:, :, :3]
@@ -144,4 +122,12 @@ def _as_frame(image: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
         raise DataError(f"{path}: expected a grey or colour image, {found}")
-    return image.astype(np.uint8, copy=False)
+    brightest = int(image.max())
+    if image.dtype == np.uint8:
+        return Picture(image.astype(np.uint8, copy=False), 8, brightest)
+    largest = (1 << (bits or 16)) - 1
+    if brightest > largest:
+        raise DataError(
+            f"{path}: expected numbers of {bits} bits, up to {largest}, found {brightest}; is --bits right?"
+        )
+    return Picture((image.astype(np.uint32) * 255 // largest).astype(np.uint8), 16, brightest)

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 
+from spade_edge.galleries.images.pnm import read_header
 from spade_edge.runtime import DataError
-from spade_edge.tools.sources.files.pnm import read_header
 
 PNG, JPEG, NUMPY = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\x93NUMPY"
 

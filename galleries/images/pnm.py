@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import LARGEST
+from spade_edge.galleries.images.formats import LARGEST
 from spade_edge.runtime import DataError
 from spade_edge.runtime.geometry.view import LARGEST_SIDE
 
