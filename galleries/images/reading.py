@@ -50,26 +50,44 @@ def read_picture(path: Path, *, bits: int | None = None) -> Picture:
         DataError: the file is missing, empty, damaged or of an unknown format.
         DeviceError: the format needs OpenCV, which is not installed.
     """
+    raw = read_bytes(path)
+    if path.suffix.lower() in (".pgm", ".ppm"):
+        header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
+        if header is not None:
+            return _picture(_decode_pnm(raw, header, path), path, bits)
+    return _picture(decode(raw, path), path, bits)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of an image file, not empty and of at most `LARGEST` bytes.
+
+    Raises:
+        DataError: there is no such file.
+    """
     try:
         if path.exists() and not path.is_file():  # reading a pipe or device might never end
             raise DataError(f"{path}: expected an image file, found a folder, pipe or device")
         size = path.stat().st_size
         if not 0 < size <= LARGEST:
             raise DataError(f"{path}: expected an image of at most {LARGEST >> 30} GB, found {size} bytes")
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as problem:
         raise DataError(f"{path}: expected an image file, found: {problem.strerror}") from None
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return _picture(_decode_npy(raw, path), path, bits)
-    if suffix in (".pgm", ".ppm"):
-        header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
-        if header is not None:
-            return _picture(_decode_pnm(raw, header, path), path, bits)
-    return _picture(_decode(raw, path), path, bits)
 
 
-def _decode(raw: bytes, path: Path) -> NDArray[np.generic]:
+def decode(raw: bytes, path: Path) -> NDArray[np.generic]:
+    """The numbers of an image file as they are stored, of any type: (H, W) or (H, W, channels), colours as BGR or BGRA.
+
+    Args:
+        raw: its content.
+        path: names it in messages; its suffix tells .npy files.
+
+    Raises:
+        DataError: the file is damaged or of an unknown format.
+        DeviceError: the format needs OpenCV, which is not installed.
+    """
+    if path.suffix.lower() == ".npy":
+        return _decode_npy(raw, path)
     for start, end in ((b"\x89PNG", b"IEND"), (b"\xff\xd8", b"\xff\xd9")):
         # Decoders fill the missing part of a truncated JPEG with grey.
         if raw.startswith(start) and end not in raw[-TAIL:]:
