@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.images.depth import highest_bits
 from spade_edge.galleries.images.formats import LARGEST
 from spade_edge.runtime import DataError, DeviceError
 
@@ -44,7 +45,7 @@ def read_picture(path: Path, *, bits: int | None = None) -> Picture:
 
     Args:
         path: the file.
-        bits: that the camera uses of the 16 bits of a stored number; None for all. They are scaled to 8 bits.
+        bits: that the camera uses of the 16 bits of a stored number; None for all. The highest 8 are kept.
 
     Raises:
         DataError: the file is missing, empty, damaged or of an unknown format.
@@ -143,9 +144,4 @@ def _picture(image: NDArray[np.generic], path: Path, bits: int | None) -> Pictur
     brightest = int(image.max())
     if image.dtype == np.uint8:
         return Picture(image.astype(np.uint8, copy=False), 8, brightest)
-    largest = (1 << (bits or 16)) - 1
-    if brightest > largest:
-        raise DataError(
-            f"{path}: expected numbers of {bits} bits, up to {largest}, found {brightest}; is --bits right?"
-        )
-    return Picture((image.astype(np.uint32) * 255 // largest).astype(np.uint8), 16, brightest)
+    return Picture(highest_bits(image.astype(np.uint16, copy=False), bits, str(path)), 16, brightest)

@@ -1,0 +1,35 @@
+"""Cameras of 10, 12 and 14 bits, whose numbers are stored in 16.
+
+Their frames become 8 bits by keeping the highest eight of the bits that the camera uses. Numbers that are aligned to
+the left, as multiples of 64, 16 or 4 up to 65,535, use all 16.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime import DataError
+
+CAMERAS = (8, 10, 12, 14, 16)  # bits
+
+
+def bits_of(brightest: int) -> int:
+    """The fewest bits of a camera that has numbers as large as this."""
+    return next(bits for bits in CAMERAS if brightest < 1 << bits)
+
+
+def highest_bits(stored: NDArray[np.uint16], bits: int | None, where: str) -> NDArray[np.uint8]:
+    """The highest eight of the bits that a camera uses of 16; None for all.
+
+    Raises:
+        DataError: a number has more bits.
+    """
+    used = 16 if bits is None else bits
+    brightest = int(stored.max(initial=0))
+    if brightest >= 1 << used:
+        raise DataError(
+            f"{where}: expected numbers of {used} bits, up to {(1 << used) - 1:,}, found {brightest:,}; "
+            f"give --bits {bits_of(brightest)}, or build the bundle anew if the camera has changed"
+        )
+    return (stored >> (used - 8)).astype(np.uint8)
