@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import find_images, read_image
-from spade_edge.galleries.images.formats import SUFFIXES
+from spade_edge.galleries.images import find_images, name_of, read_image
+from spade_edge.galleries.images.formats import SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.runtime import DataError
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot
-
-VIDEO = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv")
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class ImageFiles:
     nested: bool
 
     def names(self) -> tuple[str, ...]:
-        return tuple(path.relative_to(self.folder).as_posix() for path in self.paths)
+        return tuple(name_of(path, self.folder) for path in self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -149,12 +147,12 @@ def open_recording(path: Path) -> ImageFiles | Video | Stack:
         found = "another kind of file" if os.path.lexists(path) else "nothing"
         raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
     suffix = path.suffix.lower()
-    if suffix in VIDEO:
+    if suffix in VIDEO_SUFFIXES:
         return Video(path)
     if suffix in SUFFIXES:
         stack = Stack.of(path) if suffix == ".npy" else None
         return stack or ImageFiles(path.parent, (path,), nested=False)
     raise DataError(
-        f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO)}), "
+        f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO_SUFFIXES)}), "
         f"found {path.suffix or 'no suffix'}"
     )
