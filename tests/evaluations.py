@@ -87,7 +87,7 @@ def shown(kind: str, image: ImageResult, *, mask: Path | None = None, seed: int 
         kind=kind,
         image=image,
         path=Path(image.name),
-        mask=None if image.truth == "good" else mask,
+        masks=() if image.truth == "good" or mask is None else (mask,),
         regions=regions,
         nearest=nearest,
         frame=frame,

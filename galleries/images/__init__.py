@@ -12,7 +12,7 @@ mask            a file as a mask
 from __future__ import annotations
 
 from spade_edge.galleries.images.folder import find_images, name_of
-from spade_edge.galleries.images.mask import read_mask
+from spade_edge.galleries.images.mask import read_mask, read_masks
 from spade_edge.galleries.images.reading import Picture, read_image, read_picture
 
-__all__ = ["Picture", "find_images", "name_of", "read_image", "read_mask", "read_picture"]
+__all__ = ["Picture", "find_images", "name_of", "read_image", "read_mask", "read_masks", "read_picture"]

@@ -28,7 +28,7 @@ from spade_edge.tools.evaluation.dataset import Dataset, Sample
 from spade_edge.tools.evaluation.metrics import PixelTally
 from spade_edge.tools.evaluation.results import ImageResult
 
-SCHEMA = 1
+SCHEMA = 2
 IDENTITY, RESULTS, PIXELS = "identity.json", "results.jsonl", "pixels.npz"
 EVERY = 10.0  # seconds between two writes of the pixel tally
 REMEDY = "choose another folder for --resume, or delete this one to start again"
@@ -147,9 +147,10 @@ def _identity(scorer: Scorer, dataset: Dataset) -> dict[str, Any]:
 
 
 def _image(sample: Sample) -> list[Any]:
-    files = [file.stat() for file in (sample.path, sample.mask) if file is not None]
-    mask = None if sample.mask is None else sample.mask.name
-    return [sample.name, sample.truth, mask, *(number for file in files for number in (file.st_size, file.st_mtime_ns))]
+    files = [file.stat() for file in (sample.path, *sample.masks)]
+    masks = [mask.name for mask in sample.masks]
+    numbers = [number for file in files for number in (file.st_size, file.st_mtime_ns)]
+    return [sample.name, sample.truth, *masks, *numbers]
 
 
 def _compare(folder: Path, former: dict[str, Any], identity: dict[str, Any]) -> None:

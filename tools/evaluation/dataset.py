@@ -1,34 +1,28 @@
-"""Labelled images in folders: one folder of good parts, one per type of defect, and masks.
+"""Labelled images in folders: good parts, types of defects, and masks.
 
-    DIR/test/good/*.png                                  MVTec AD; DIR/test may also be given
-    DIR/test/scratch/000.png
-    DIR/ground_truth/scratch/000_mask.png                or 000.png
-
-    DIR/good/*.png                                       the same without `test`; ground_truth is optional
-    DIR/scratch/*.png
-
-A mask has the same size as its image. Pixels that are not 0 are defective. JPEG files are not accepted as masks:
-their compression changes pixels.
+`layout` says which folders there may be, `mask_files` which mask belongs to which image. A mask has the same size as
+its image. Pixels that are not 0 are defective; how other kinds of masks are read is said in `galleries.images.mask`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import find_images, read_image, read_mask
-from spade_edge.galleries.images.formats import SUFFIXES
+from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.images.folder import as_text, name_of
+from spade_edge.galleries.images.listing import look
+from spade_edge.galleries.images.mask import looks_inverted, read_masks
 from spade_edge.runtime import DataError
 from spade_edge.runtime.result import GOOD
-
-TEST, MASKS, TRAIN = "test", "ground_truth", "train"
-MASK_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".jpg", ".jpeg"))
-NAMED = 3  # files that a message names; the others are counted
+from spade_edge.tools.evaluation.layout import Layout, find_layout, some, tested_images
+from spade_edge.tools.evaluation.mask_files import MaskFiles, beside
 
 
 @dataclass(frozen=True)
@@ -39,13 +33,13 @@ class Sample:
         name: relative to the folder that holds `good`, with slashes.
         truth: "good" or the type of the defect: the name of its folder.
         path: path of the image.
-        mask: path of its mask; None for a good image, or if there is no mask.
+        masks: paths of its masks, which are read as one; none for a good image, or if there is no mask.
     """
 
     name: str
     truth: str
     path: Path
-    mask: Path | None
+    masks: tuple[Path, ...]
 
     @property
     def defective(self) -> bool:
@@ -61,11 +55,15 @@ class Dataset:
         path: the folder that was given.
         samples: good ones first, then the types of defects by name; within a type, in the order of names.
         stray: masks without an image.
+        layout: the folders that were recognised, in words.
+        notes: sentences about what was left out, or may mislead.
     """
 
     path: Path
     samples: tuple[Sample, ...]
     stray: tuple[Path, ...]
+    layout: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -83,7 +81,7 @@ class Dataset:
     @property
     def without_mask(self) -> tuple[Sample, ...]:
         """Defective images without a mask."""
-        return tuple(sample for sample in self.defective if sample.mask is None)
+        return tuple(sample for sample in self.defective if not sample.masks)
 
     def no_pixel_metrics(self) -> str:
         """Why pixel metrics cannot be computed; empty if every defective image has a mask."""
@@ -91,7 +89,7 @@ class Dataset:
         if not defective:
             return "the dataset has no defective images"
         if len(missing) == len(defective):
-            return f"the dataset has no masks: expected {MASKS}/TYPE/NAME_mask.png beside the images"
+            return "the dataset has no masks: expected ground_truth/TYPE/NAME_mask.png beside the images"
         if missing:
             names = some(sample.name for sample in missing)
             return f"{len(missing)} of {len(defective)} defective images have no mask: {names}"
@@ -105,29 +103,65 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         path: the folder, in one of the layouts that `spade-edge evaluate --help` shows.
 
     Raises:
-        DataError: there is no folder of good images, or a folder contains no images.
+        DataError: there is no folder of good images or there are several, it contains no images, or masks cannot be
+            assigned.
     """
     path = Path(path)
-    test, masks = _layout(path)
-    samples: list[Sample] = []
-    used: set[Path] = set()
-    for folder in sorted(_folders(test), key=lambda folder: (folder.name != GOOD, folder.name)):
-        for image in find_images(folder):
-            mask = None if folder.name == GOOD else _mask_of(image.relative_to(test), masks)
-            samples.append(Sample(image.relative_to(test).as_posix(), folder.name, image, mask))
-            if mask in used:
-                raise DataError(
-                    f"{mask}: expected one mask for each image, found two images of that name; rename one of them"
-                )
-            used |= {mask} if mask is not None else set()
-    return Dataset(path, tuple(samples), _stray(masks, used))
+    layout = find_layout(path)
+    images, masks, empty = _files(layout)
+    masks_beside = bool(masks)
+    if layout.masks is not None:
+        masks |= {as_text(name): layout.masks / name for name in look(layout.masks, follow_links=True).images}
+    notes = []
+    if layout.split is not None and (tested := tested_images(layout.split, layout)) is not None:
+        if missing := sorted(tested - images.keys()):
+            notes.append(f"{layout.split} lists {len(missing)} more images, which are not there: {some(missing)}")
+        images = {name: image for name, image in images.items() if name in tested}
+    files = MaskFiles(masks)
+    good = f"{name_of(layout.good, layout.images)}/"
+    same = Counter(image.name.casefold() for name, image in images.items() if not name.startswith(good))
+    samples = tuple(
+        Sample(name, GOOD, image, ())
+        if name.startswith(good)
+        else Sample(name, name.split("/")[0], image, files.of(name, alone=same[image.name.casefold()] == 1))
+        for name, image in images.items()
+    )
+    if not any(sample.truth == GOOD for sample in samples):
+        raise DataError(
+            f"{layout.good}: expected images of good parts"
+            + (f" that {layout.split} assigns to the test" if layout.split else "")
+            + ", found none"
+        )
+    if empty:
+        notes.append(f"folders without images, left out: {some(empty)}")
+    if layout.loose:
+        loose = some(as_text(each.name) for each in layout.loose)
+        notes.append(f"images outside of the folders of their types, left out: {loose}")
+    words = _words(path, layout, samples, masks_beside=masks_beside)
+    return Dataset(path, samples, files.stray(), words, tuple(notes))
 
 
-def some(names: Iterable[str]) -> str:
-    """The first of some names, and the number of the others."""
-    names = list(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _files(layout: Layout) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+    """The images by name, good ones first; the masks that lie beside them; and the folders without images.
+
+    Raises:
+        DataError: the folder of good images has none.
+    """
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    empty = []
+    for folder in (layout.good, *layout.types):
+        try:
+            found = {name_of(image, layout.images): image for image in find_images(folder, follow_links=True)}
+        except DataError:
+            if folder == layout.good:
+                raise
+            empty.append(as_text(folder.name))
+            continue
+        drawn = beside(found)
+        masks |= {name: found[name] for name in drawn}
+        images |= {name: image for name, image in found.items() if name not in drawn}
+    return images, masks, empty
 
 
 def mask_of(sample: Sample) -> NDArray[np.bool_]:
@@ -136,12 +170,12 @@ def mask_of(sample: Sample) -> NDArray[np.bool_]:
     Raises:
         DataError: there is no mask, it cannot be read, or no pixel is defective.
     """
-    if sample.mask is None:
+    if not sample.masks:
         raise DataError(f"{sample.path}: expected an image with a mask, found none")
-    mask = read_mask(sample.mask)
+    mask = read_masks(sample.masks)
     if not mask.any():
         raise DataError(
-            f"{sample.mask}: expected a mask with defective pixels, found none: all pixels are 0; "
+            f"{sample.masks[0]}: expected a mask with defective pixels, found none: all pixels are 0; "
             f"draw the defect, or move {sample.name} to {GOOD}"
         )
     return mask
@@ -159,9 +193,12 @@ def check_size(sample: Sample, mask: NDArray[np.bool_], frame: NDArray[np.uint8]
         DataError: the sizes differ.
     """
     if mask.shape != frame.shape[:2]:
+        remedy = "draw the mask at the size of the image"
+        if mask.shape == frame.shape[1::-1]:
+            remedy = "it is turned by 90 degrees; draw it on the image as it is shown, turned as its EXIF data say"
         raise DataError(
-            f"{sample.mask}: expected {frame.shape[1]}x{frame.shape[0]} pixels like {sample.name}, "
-            f"found {mask.shape[1]}x{mask.shape[0]}; draw the mask at the size of the image"
+            f"{sample.masks[0]}: expected {frame.shape[1]}x{frame.shape[0]} pixels like {sample.name}, "
+            f"found {mask.shape[1]}x{mask.shape[0]}; {remedy}"
         )
 
 
@@ -175,75 +212,43 @@ def check_masks(dataset: Dataset, *, progress: Callable[[int, int], None]) -> No
         progress: called with the number of masks read and of all masks.
 
     Raises:
-        DataError: a mask cannot be read, has no defective pixel, or has another size than its image.
+        DataError: a mask cannot be read, has no defective pixel, or has another size than its image; or most masks
+            look inverted.
     """
-    masked = [sample for sample in dataset.defective if sample.mask is not None]
+    masked = [sample for sample in dataset.defective if sample.masks]
+    inverted = []
     for number, sample in enumerate(masked, start=1):
         mask = mask_of(sample)
+        if looks_inverted(mask):
+            inverted.append(sample)
         try:
             frame = read_image(sample.path)
         except DataError:
             continue
         check_size(sample, mask, frame)
         progress(number, len(masked))
+    if 2 * len(inverted) > len(masked):
+        raise DataError(
+            f"{dataset.path}: expected masks that are 0 where the part is good, found that {len(inverted)} of "
+            f"{len(masked)} mark most of their image, with all four corners: "
+            f"{some(sample.masks[0].name for sample in inverted)}; invert them, or move them out of the dataset to go "
+            f"on without pixel metrics"
+        )
 
 
-def _layout(path: Path) -> tuple[Path, Path | None]:
-    """The folder that contains `good`, and the folder of masks."""
-    if not path.is_dir():
-        raise DataError(f"{path}: expected a folder with a dataset, found {'a file' if path.exists() else 'nothing'}")
-    if (path / TEST / GOOD).is_dir():
-        test, masks = path / TEST, path / MASKS
-    elif (path / GOOD).is_dir():
-        test = path
-        # If DIR/test itself was given, the masks are beside it.
-        masks = path / MASKS
-        if path.resolve().name == TEST and not masks.is_dir():
-            masks = path.resolve().parent / MASKS
-    else:
-        raise DataError(f"{path}: expected {TEST}/{GOOD} or {GOOD} in it, found {_found(path)}")
-    return test, masks if masks.is_dir() else None
+def _words(path: Path, layout: Layout, samples: Sequence[Sample], *, masks_beside: bool) -> str:
+    """The folders of a dataset, in words."""
 
+    def inside(folder: Path) -> str:
+        return as_text(Path(os.path.relpath(folder, path)).as_posix())
 
-def _found(path: Path) -> str:
-    """What was found instead of good images, and what to do about it."""
-    for folder in _folders(path):
-        if (folder / TEST / GOOD).is_dir() or (folder / GOOD).is_dir():
-            return f"datasets in its folders; choose one of them, such as {folder}"
-    inside = path / TEST if (path / TEST).is_dir() else path
-    names = some(folder.name for folder in _folders(inside))
-    return f"{f'the folders {names}' if names else 'no folders'}; put images of good parts into {inside / GOOD}"
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders of images in a folder, in the order of their names."""
-    no_class = (MASKS, TRAIN) if path.name != TEST else ()
-    return sorted(
-        folder
-        for folder in path.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in no_class
-    )
-
-
-def _mask_of(name: Path, masks: Path | None) -> Path | None:
-    if masks is None:
-        return None
-    for stem in (f"{name.stem}_mask", name.stem):
-        for suffix in MASK_SUFFIXES:
-            mask = masks / name.parent / f"{stem}{suffix}"
-            if mask.is_file():
-                return mask
-    return None
-
-
-def _stray(masks: Path | None, used: set[Path]) -> tuple[Path, ...]:
-    """Masks without an image. Some datasets have masks of good parts, which are all 0: they are ignored."""
-    if masks is None:
-        return ()
-    return tuple(
-        mask
-        for folder in _folders(masks)
-        if folder.name != GOOD
-        for mask in sorted(folder.rglob("*"))
-        if mask.suffix.lower() in MASK_SUFFIXES and mask not in used and not mask.name.startswith(".")
-    )
+    words = f"good images in {inside(layout.good)}"
+    types = {sample.truth for sample in samples}
+    if defects := [inside(folder) for folder in layout.types if as_text(folder.name) in types]:
+        words += f", defects in {some(defects)}"
+    if any(sample.masks for sample in samples):
+        places = [inside(layout.masks)] if layout.masks is not None else []
+        places += ["the same folders"] if masks_beside else []
+        several = any(len(sample.masks) > 1 for sample in samples)
+        words += f", masks in {' and '.join(places)}" + (", several of an image read as one" if several else "")
+    return words

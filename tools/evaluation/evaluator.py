@@ -20,7 +20,8 @@ from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.result import CANNOT_JUDGE, GOOD
 from spade_edge.tools.evaluation.checkpoint import PIXELS, Checkpoint
 from spade_edge.tools.evaluation.choices import choices_of, deciding_of
-from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, open_dataset, some
+from spade_edge.tools.evaluation.dataset import Dataset, Sample, check_masks, check_size, mask_of, open_dataset
+from spade_edge.tools.evaluation.layout import some
 from spade_edge.tools.evaluation.metrics import (
     Metric,
     PixelTally,
@@ -144,6 +145,7 @@ def summarize(
             writer=__version__,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             caution=manifest.threshold.caution(),
+            layout=dataset.layout,
         ),
         images=tuple(images),
         types=count_verdicts(images),
@@ -191,7 +193,7 @@ def _add(tally: PixelTally, sample: Sample, frame: NDArray[np.uint8], result: Fr
 
 
 def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -> tuple[str, ...]:
-    notes = []
+    notes = list(dataset.notes)
     unjudged = [image for image in images if image.verdict == CANNOT_JUDGE]
     if unjudged:
         notes.append(
@@ -258,7 +260,7 @@ def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> E
         kind=kind,
         image=image,
         path=sample.path,
-        mask=sample.mask,
+        masks=sample.masks,
         regions=() if result is None else result.regions,
         nearest=() if result is None else result.nearest,
         frame=frame,

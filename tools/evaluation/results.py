@@ -85,6 +85,7 @@ class Header:
         time: end of the evaluation, UTC, ISO 8601.
         providers: execution provider to the fraction of the network's nodes that it ran; empty if unknown.
         caution: what a user of few good parts should know about the rate, in plain words; empty if there are enough.
+        layout: the folders of the dataset that were recognised, in words.
     """
 
     bundle: str
@@ -103,6 +104,7 @@ class Header:
     time: str
     providers: Mapping[str, float] = field(default_factory=dict)
     caution: str = ""
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Example:
         kind: "missed", "false_reject", "found" or "passed".
         image: the verdict on it.
         path: the image file.
-        mask: file of its mask; None if it has none.
+        masks: files of its masks, which are read as one; none for a good image, or if it has no mask.
         regions: parts of the anomaly map above the pixel threshold, worst first, in pixels of the frame.
         nearest: one match per region.
         frame: (h, w, 3) uint8 BGR, reduced; None if the image cannot be read.
@@ -174,7 +176,7 @@ class Example:
     kind: str
     image: ImageResult
     path: Path
-    mask: Path | None
+    masks: tuple[Path, ...]
     regions: tuple[Region, ...]
     nearest: tuple[Match, ...]
     frame: NDArray[np.uint8] | None

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import read_mask
+from spade_edge.galleries.images import read_masks
 from spade_edge.runtime.errors import SpadeError
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 from spade_edge.tools.drawing.overlay import TOP, figure, in_colour
@@ -69,7 +69,7 @@ def gallery(cards: Sequence[tuple[Example, str]], *, totals: Mapping[str, int], 
             )
     gone = f'<p class="quiet">{counted(left_out, "more image")} would make this page too large.</p>'
     outline = '<p class="quiet outline">The outline in the left picture is the defect according to its mask.</p>'
-    masks = any(example.mask is not None for example, _ in cards)
+    masks = any(example.masks for example, _ in cards)
     return f"{colour_scale()}{outline if masks else ''}{''.join(groups)}{gone if left_out else ''}"
 
 
@@ -78,7 +78,7 @@ def _card(example: Example, anchor: str, *, threshold: float) -> str:
     if example.frame is None:
         pair = '<p class="blank">The image cannot be read.</p>'
     else:
-        outlined = _outlined(example.frame, example.mask)
+        outlined = _outlined(example.frame, example.masks)
         drawn = "" if outlined is None else "; the outline is the defect according to its mask"
         frame = example.frame if outlined is None else outlined
         pair = image(frame, alternative=f"Frame {item.name}{drawn}")
@@ -134,12 +134,12 @@ def _worth(score: float | None, threshold: float) -> str:
     )
 
 
-def _outlined(frame: NDArray[np.uint8], mask: Path | None) -> NDArray[np.uint8] | None:
+def _outlined(frame: NDArray[np.uint8], masks: Sequence[Path]) -> NDArray[np.uint8] | None:
     """The frame with an outline just outside each defect; None without a readable mask."""
-    if mask is None:
+    if not masks:
         return None
     try:
-        truth = read_mask(mask)
+        truth = read_masks(masks)
     except SpadeError:
         return None
     picture = shrink(in_colour(frame))

@@ -93,7 +93,7 @@ def test_the_true_defect_is_outlined_in_the_frame_and_nothing_else(tmp_path: Pat
     assert found[54:66, 154:176].max() < 60  # the defect itself stays to be seen
     assert any(image["alt"].startswith("Frame dent/b; the outline") for image in page.all("img"))
     for unreadable in (tmp_path / "missing.png", tmp_path):
-        _, page = page_of(tmp_path, evaluated((GOOD, MISS), examples=(replace(example, mask=unreadable),)), bundle)
+        _, page = page_of(tmp_path, evaluated((GOOD, MISS), examples=(replace(example, masks=(unreadable,)),)), bundle)
         assert np.abs(picture(page, "Frame dent/b").astype(int) - example.frame).max() < 60
 
 

@@ -17,6 +17,8 @@ def lines(evaluation: Evaluation) -> list[str]:
         f"{header.dataset}: images {len(evaluation.images)}, good {header.good}, defective {header.defective}, "
         f"types of defects {len(evaluation.types) - 1}, masks {header.masks}"
     )
+    if header.layout:
+        text.append(f"layout: {header.layout}")
     best = evaluation.f1_threshold
     text.append("")
     for label, metric, beside in (

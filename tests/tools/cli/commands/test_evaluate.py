@@ -294,7 +294,7 @@ def test_examples_are_few_and_the_worst(scorer: Scorer, dataset: Path) -> None:
         assert example.frame is not None and example.overlay is not None
         assert example.frame.shape == example.overlay.shape and max(example.frame.shape) <= 320
         assert (example.nearest_patch is None) == (example.regions == ()) and example.path.is_file()
-        assert (example.mask is None) == (example.image.truth == "good")
+        assert (example.masks == ()) == (example.image.truth == "good")
 
     def image(name: str, truth: str, score: float | None, verdict: str) -> ImageResult:
         return ImageResult(name, truth, score, verdict, "", {})
