@@ -1,53 +1,60 @@
-"""A folder that a camera writes to. Every image file that appears is a frame as soon as it is complete."""
+"""A folder that a camera writes to. Every image file that appears is a frame as soon as it is whole.
+
+A file is one part, whatever happens to it: it may grow, have its full size before its bytes, be renamed, moved inside
+the folder, linked again or touched, and gets one verdict. These are new parts:
+
+- another file of the same name, put in the place of the first
+- other pixels in the same file
+
+A file is whole when its content says so. Where the content cannot say so for certain, the file must also have been
+quiet for a while: no change of its size, its time or its bytes. That is so for formats without an end mark, for a file
+that is written again in place, and for one with stretches of zeros, as the tools leave them that reserve the space of a
+file before they fill it.
+"""
 
 from __future__ import annotations
 
-import os
-import stat
+import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from spade_edge.galleries.images import read_image
-from spade_edge.galleries.images.completeness import JUDGED, is_complete
-from spade_edge.galleries.images.formats import SUFFIXES
+from spade_edge.galleries.images.folder import as_text, remarks
+from spade_edge.galleries.images.listing import ImageFile, Listing, look
 from spade_edge.runtime import DataError, DeviceError
+from spade_edge.tools.sources.files.arrival import (
+    GIVEN_UP,
+    Known,
+    State,
+    Unread,
+    content,
+    is_touched,
+    quiet_time,
+    state_of,
+)
 from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
 
-PERIOD = 0.05  # seconds between two scans of the folder; more where a scan takes long
-QUIET = 0.25  # seconds without a change after which a file without an end mark counts as complete
-GIVEN_UP = 2.0  # seconds without a change after which an unreadable file is a fault
+log = logging.getLogger(__name__)
 
-State = tuple[int, int]  # nanoseconds of the last change, size; with another state, a file was rewritten
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A file that has appeared or changed, and has not been read yet.
-
-    Attributes:
-        state: at the latest scan.
-        since: when this state was first seen, in seconds of the clock.
-        due: when to try to read it.
-    """
-
-    state: State
-    since: float
-    due: float
+PERIOD = 0.05  # seconds between two scans of the folder
+SHARE = 10  # scans, and reading a file that is not whole, take at most one part in so many of the time
 
 
 class WatchedFolder:
     """The files that appear in a folder, or below it, after this object was created. No file is dropped.
 
-    Hidden files and other suffixes are ignored. A file that is rewritten is a new frame. A file that is deleted before
-    it could be read is ignored. A folder that disappears, such as an unmounted share, is one shot of news.
+    Hidden files and other suffixes are ignored. A file that is deleted before it could be read gives no shot; that is
+    logged once. An entry that cannot be looked at is named once, and so are kinds of pictures that are not read. A
+    folder that disappears, such as an unmounted share, is one shot of news.
 
     Args:
         folder: the folder to watch.
         tries: how often to look for a folder that has disappeared; math.inf never gives up.
         pause: waits so many seconds; returns true if the source is to end.
+        follow_links: whether links to folders are followed, as for `find_images`.
         clock: returns seconds.
 
     Raises:
@@ -55,140 +62,187 @@ class WatchedFolder:
     """
 
     def __init__(
-        self, folder: Path, *, tries: float, pause: Pause, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        *,
+        tries: float,
+        pause: Pause,
+        follow_links: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: expected a folder to watch, found {'a file' if folder.exists() else 'nothing'}")
         self.folder = folder
         self.pause = pause
+        self.follow_links = follow_links
         self.clock = clock
-        self._outage = Outage(f"watch:{folder}", tries=tries, pause=pause, clock=clock)
-        self._disk: int | None = None
+        self._label = f"watch:{folder}"
+        self._outage = Outage(self._label, tries=tries, pause=pause, clock=clock)
+        self._disks: dict[str, int] = {}
+        self._kept: tuple[str, ...] = ()
         self._unread: dict[str, Unread] = {}
+        self._said: set[str] = set()
+        self._deleted = 0
         try:
-            self._known = self._scan()
+            if not folder.is_dir():
+                found = "a file" if folder.exists() else "nothing"
+                raise DataError(f"{folder}: expected a folder to watch, found {found}")
+            found_first = self._scan()
+        except OSError as problem:
+            raise DataError(f"{folder}: expected a folder that can be read, found: {problem.strerror}") from None
         except DeviceError as problem:
             raise DataError(str(problem)) from None
+        self._known = {name: Known(State.of(file.status)) for name, file in found_first.items()}
         self.left_out = len(self._known)  # files that existed before
 
     def __iter__(self) -> Iterator[Shot]:
-        while True:
-            began = self.clock()
-            try:
-                found = self._scan()
-            except DeviceError as problem:
-                news = self._outage.news(problem)
-                if news is not None:
-                    yield news
-                if self._outage.wait(problem):
+        try:
+            while True:
+                began = self.clock()
+                try:
+                    found = self._scan()
+                except DeviceError as problem:
+                    news = self._outage.news(problem)
+                    if news is not None:
+                        yield news
+                    if self._outage.wait(problem):
+                        return
+                    continue
+                scanning = self.clock() - began
+                self._outage.over()
+                self._compare(found)
+                yield from self._due_shots()
+                if self.pause(max(PERIOD, SHARE * scanning)):
                     return
-                continue
-            scanning = self.clock() - began
-            self._outage.over()
-            self._compare(found)
-            yield from self._due_shots()
-            if self.pause(max(PERIOD, 10 * scanning)):
-                return
+        finally:
+            if self._deleted > 1:
+                log.warning("%s: %d files were deleted before they could be read", self._label, self._deleted)
 
-    def _scan(self) -> dict[str, State]:
+    def _scan(self) -> dict[str, ImageFile]:
         """The image files in the folder now.
 
         Raises:
             DeviceError: the folder does not exist, or cannot be read.
         """
-        found: dict[str, State] = {}
         try:
-            disk = self.folder.stat().st_dev
-            for name, entry in _images(str(self.folder)):
-                state = _state(entry)
-                if state is not None:
-                    found[name] = state
+            listing = look(self.folder, follow_links=self.follow_links)
         except OSError as problem:
             raise DeviceError(
-                f"{problem.filename}: expected a folder that can be read, found: {problem.strerror}; is it mounted?"
+                f"{self.folder}: expected a folder that can be read, found: {problem.strerror}; is it mounted?"
             ) from None
-        if self._disk not in (None, disk) and not found:  # the empty mount point of a share
+        emptied = [
+            place
+            for place, disk in listing.disks.items()
+            if self._disks.get(place, disk) != disk and not any(name.startswith(place) for name in listing.images)
+        ]  # the empty mount points of shares
+        if "" in emptied:
             raise DeviceError(f"{self.folder}: expected the disk that was there, found an empty folder; is it mounted?")
-        self._disk = disk
-        return found
+        # What is in a folder that cannot be read now is not forgotten: it would all be new when it can be read again.
+        self._kept = (*emptied, *(f"{name}/" for name in listing.left_out))
+        self._disks = listing.disks | {place: self._disks[place] for place in emptied}
+        self._say(listing)
+        return listing.images
 
-    def _compare(self, found: dict[str, State]) -> None:
+    def _say(self, listing: Listing) -> None:
+        """Log what is left out, each thing once."""
+        fresh = Listing(
+            left_out={name: why for name, why in listing.left_out.items() if name not in self._said},
+            links=[name for name in listing.links if name not in self._said],
+        )
+        fresh.kinds.update({kind: count for kind, count in listing.kinds.items() if kind not in self._said})
+        self._said.update(fresh.left_out, fresh.links, fresh.kinds)
+        for remark in remarks(fresh):
+            log.warning("%s: %s", self._label, remark)
+
+    def _compare(self, found: dict[str, ImageFile]) -> None:
         """Note new and changed files, and forget deleted ones."""
         now = self.clock()
-        self._known = {name: state for name, state in self._known.items() if name in found}
-        self._unread = {name: unread for name, unread in self._unread.items() if name in found}
-        for name, state in found.items():
-            if self._known.get(name) != state and (name not in self._unread or self._unread[name].state != state):
-                self._unread[name] = Unread(state, since=now, due=now)
+        states = {name: State.of(file.status) for name, file in found.items()}
+        self._recognise({name: state for name, state in states.items() if not self._is_known(name, state)})
+        self._forget(states)
+        for name, state in states.items():
+            unread = self._unread.get(name)
+            if self._is_known(name, state):
+                self._unread.pop(name, None)
+            elif unread is None or unread.state != state:
+                rest = unread.rest if unread is not None else now
+                self._unread[name] = Unread(state, found[name].linked, due=max(now, rest), since=now, rest=rest)
+
+    def _is_known(self, name: str, state: State) -> bool:
+        return name in self._known and self._known[name].is_unchanged(state)
+
+    def _recognise(self, states: dict[str, State]) -> None:
+        """Take files that have been renamed or moved, or have got another name, for what they are."""
+        if not states:
+            return
+        by_state = {known.state: known for known in self._known.values() if known.state.number}
+        for name, state in states.items():
+            if state in by_state:
+                self._known[name] = by_state[state]
+
+    def _forget(self, states: dict[str, State]) -> None:
+        """Forget the files that are gone, but not those in folders that cannot be read now."""
+        gone = [name for name in {**self._known, **self._unread} if name not in states]
+        gone = [name for name in gone if not f"{name}/".startswith(self._kept)]
+        if not gone:
+            return
+        there = {(state.disk, state.number) for state in states.values()}
+        for name in gone:
+            self._known.pop(name, None)
+            unread = self._unread.pop(name, None)
+            if unread is not None and (unread.state.disk, unread.state.number) not in there:  # else it was renamed
+                self._deleted += 1
+                if self._deleted == 1:
+                    log.warning("%s: %s was deleted before it could be read", self._label, as_text(name))
 
     def _due_shots(self) -> Iterator[Shot]:
-        """Read the files that may be complete by now, the oldest first."""
+        """Read the files that may be whole by now, the oldest first, and a file before links to it."""
         now = self.clock()
-        due = sorted((unread.state, name) for name, unread in self._unread.items() if unread.due <= now)
-        for state, name in due:
-            shot = self._read(name, self._unread[name], age=now - self._unread[name].since)
-            if shot is not None and _state(self.folder / name) == state:  # else it was deleted or changed meanwhile
-                del self._unread[name]
-                self._known[name] = state
+        due = [name for name, unread in self._unread.items() if unread.due <= now]
+        due.sort(key=lambda name: (self._unread[name].state.changed, self._unread[name].linked, name))
+        given: dict[State, Known] = {}
+        for name in due:
+            state = self._unread[name].state
+            if state.number and state in given:  # another name of the same file
+                self._settle(name, given[state])
+                continue
+            shot = self._read(name)
+            if name in self._known and name not in self._unread:
+                given[state] = self._known[name]
+            if shot is not None:
                 yield shot
 
-    def _read(self, name: str, unread: Unread, *, age: float) -> Shot | None:
-        """The shot of a file; None, and a later due time, if the file is not complete."""
-        path = self.folder / name
-        patient = age < GIVEN_UP
-        complete = _complete(path) if patient else True
-        if complete is None and age < QUIET:
-            self._unread[name] = replace(unread, due=unread.since + QUIET)
+    def _read(self, name: str) -> Shot | None:
+        """Try to read a file; None if it is not whole yet, or no new part."""
+        path, unread, former, began = self.folder / name, self._unread[name], self._known.get(name), self.clock()
+        if former is not None and former.digest is None and is_touched(path):
+            self._settle(name, Known(unread.state))
+            return None
+        raw = content(path)
+        now = self.clock()
+        if state_of(path) != unread.state:  # deleted or changed meanwhile, as the next scan will find
+            return None
+        again = former is not None and former.state.same_file(unread.state)
+        goes_on = former is not None and former.goes_on(unread.state, raw)
+        if former is not None and goes_on and not former.faulty:
+            self._settle(name, replace(former, state=unread.state))
+            return None
+        unread = unread.seen(raw, now=now, rest=now + SHARE * (now - began))
+        wait, quiet = min(quiet_time(path, raw, again=again), GIVEN_UP), now - unread.since
+        self._unread[name] = unread.later(now=now, wait=wait if quiet < wait else GIVEN_UP)
+        if quiet < wait:
             return None
         try:
-            if complete is not False:
-                return Shot(name, read_image(path))
+            shot = Shot(as_text(name), read_image(path))
         except DataError as problem:
-            if not patient:
-                return Shot(name, None, str(problem))
-        self._unread[name] = replace(unread, due=unread.since + GIVEN_UP)
-        return None
+            if quiet < GIVEN_UP:
+                return None
+            shot = Shot(as_text(name), None, str(problem))
+        if state_of(path) != unread.state:
+            return None
+        self._settle(name, Known.given(unread.state, raw, faulty=shot.frame is None))
+        # Of a file that is written on after it was given up, the fault has been told.
+        return None if goes_on and shot.frame is None else shot
 
-
-def _images(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything named like an image in a folder and below it. Links are followed, hidden names are left out."""
-    places, seen = [(folder, "")], set()
-    while places:
-        place, above = places.pop()
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above
-            continue
-        seen.add(real)
-        try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    name = above + entry.name
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir():
-                        places.append((entry.path, name + "/"))
-                    elif name.lower().endswith(SUFFIXES):
-                        yield name, entry
-        except FileNotFoundError:
-            if place == folder:
-                raise  # a subfolder may be deleted at any time
-
-
-def _state(path: Path | os.DirEntry[str]) -> State | None:
-    """State of a regular file; None if there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return (status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
-
-
-def _complete(path: Path) -> bool | None:
-    """Whether a file is complete; None if its content does not say."""
-    suffix = path.suffix.lower()
-    if suffix not in JUDGED:
-        return None
-    try:
-        return is_complete(path.read_bytes(), suffix)
-    except OSError:  # deleted, or not readable yet
-        return False
+    def _settle(self, name: str, known: Known) -> None:
+        """Nothing more is to be read from a file until it changes."""
+        self._known[name] = known
+        del self._unread[name]
