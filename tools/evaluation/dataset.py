@@ -21,7 +21,7 @@ from spade_edge.galleries.images.listing import look
 from spade_edge.galleries.images.mask import looks_inverted, read_masks
 from spade_edge.runtime import DataError
 from spade_edge.runtime.result import GOOD
-from spade_edge.tools.evaluation.layout import Layout, find_layout, some, tested_images
+from spade_edge.tools.evaluation.layout import SPLIT, Layout, find_layout, some, tested_images
 from spade_edge.tools.evaluation.mask_files import MaskFiles, beside
 
 
@@ -117,6 +117,11 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
         if missing := sorted(tested - images.keys()):
             notes.append(f"{layout.split} lists {len(missing)} more images, which are not there: {some(missing)}")
         images = {name: image for name, image in images.items() if name in tested}
+    if layout.is_visa and layout.split is None:
+        notes.append(
+            f"without {SPLIT.as_posix()} beside it, all good images of this dataset count, also those that the bundle "
+            f"was built from"
+        )
     files = MaskFiles(masks)
     good = f"{name_of(layout.good, layout.images)}/"
     same = Counter(image.name.casefold() for name, image in images.items() if not name.startswith(good))

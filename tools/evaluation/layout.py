@@ -42,7 +42,8 @@ class Layout:
         types: the folders of the types of defects, by name.
         masks: the folder of masks; None if there is none.
         loose: images outside of these folders.
-        split: a list of images in the manner of VisA; None if there is none.
+        is_visa: whether the folders are those of VisA, where good images to build from and to test with lie together.
+        split: VisA's list of the images to test with; None if there is none.
     """
 
     images: Path
@@ -50,6 +51,7 @@ class Layout:
     types: tuple[Path, ...]
     masks: Path | None
     loose: tuple[Path, ...]
+    is_visa: bool
     split: Path | None
 
 
@@ -74,6 +76,7 @@ def find_layout(path: Path) -> Layout:
             f"put all good images into one of them, or rename what holds a type of defect"
         )
     masks = _masks(path, images)
+    is_visa = images.parent.name.lower() == VISA
     return Layout(
         images=images,
         good=good,
@@ -86,7 +89,8 @@ def find_layout(path: Path) -> Layout:
                 if each.suffix.lower() in SUFFIXES and not each.name.startswith(".") and each.is_file()
             )
         ),
-        split=_split(path) if images.parent.name.lower() == VISA else None,
+        is_visa=is_visa,
+        split=_split(path) if is_visa else None,
     )
 
 
@@ -161,8 +165,11 @@ def _found(path: Path) -> str:
             f"images of all kinds in one folder; sort them into {inside / 'good'} and a folder for each type of "
             f"defect, such as {inside / 'scratch'}, and masks into {path / 'ground_truth' / 'scratch'}"
         )
-    names = some(folder.name for folder in _class_folders(inside))
-    return f"{f'the folders {names}' if names else 'no folders'}; put images of good parts into {inside / 'good'}"
+    names = some(folder.name for folder in _folders(inside))
+    return (
+        f"{f'the folders {names}' if names else 'no folders'}; put images of good parts into {inside / 'good'}, and "
+        f"those of each type of defect into a folder beside it"
+    )
 
 
 def _class_folders(images: Path) -> list[Path]:

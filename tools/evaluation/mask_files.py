@@ -45,8 +45,8 @@ class MaskFiles:
             place, stem = _place(name), PurePosixPath(name).stem
             self._same[place, stem.casefold()].append(name)
             self._inside[place].append(name)
-            if (marked := _ENDING.fullmatch(stem) or _BEGINNING.fullmatch(stem)) is not None:
-                self._marked[place, marked[1].casefold()].append(name)
+            if (image := _called_after(stem)) is not None:
+                self._marked[place, image.casefold()].append(name)
 
     def of(self, image: str, *, alone: bool) -> tuple[Path, ...]:
         """The masks of an image, in the order of their names; none, one, or several that belong together.
@@ -81,8 +81,9 @@ class MaskFiles:
 
     def _only(self, image: str, found: list[str]) -> str:
         if len(found) > 1:  # names that differ only in upper and lower case
-            stem = PurePosixPath(image).stem
-            found = [each for each in found if stem in PurePosixPath(each).stem] or found
+            exact = {PurePosixPath(image).stem, PurePosixPath(image).name}
+            stems = {each: PurePosixPath(each).stem for each in found}
+            found = [each for each in found if exact & {stems[each], _called_after(stems[each])}] or found
         if len(found) > 1:
             raise DataError(
                 f"{self._files[found[0]]}: expected one mask for {image}, found "
@@ -124,14 +125,20 @@ def beside(names: Iterable[str]) -> frozenset[str]:
             folders[path.parent].append(path)
     for files in folders.values():
         stems = {file.stem for file in files} | {file.name for file in files}
-        called = {file: _ENDING.fullmatch(file.stem) or _BEGINNING.fullmatch(file.stem) for file in files}
-        if any(found is not None and found[1] in stems for found in called.values()):
-            masks |= {file.as_posix() for file, found in called.items() if found is not None}
+        called = {file: image for file in files if (image := _called_after(file.stem)) is not None}
+        if stems & set(called.values()):
+            masks |= {file.as_posix() for file in called}
         lossy = {file.stem for file in files if file.suffix.lower() in _LOSSY}
         twins = [file for file in files if file.suffix.lower() not in _LOSSY]
         if twins and all(file.stem in lossy for file in twins):
             masks |= {file.as_posix() for file in twins}
     return frozenset(masks)
+
+
+def _called_after(stem: str) -> str | None:
+    """The name of the image in that of its mask; None if it is not called mask."""
+    found = _ENDING.fullmatch(stem) or _BEGINNING.fullmatch(stem)
+    return None if found is None else found[1]
 
 
 def _place(name: str) -> str:
