@@ -33,3 +33,14 @@ def highest_bits(stored: NDArray[np.uint16], bits: int | None, where: str) -> ND
             f"give --bits {bits_of(brightest)}, or build the bundle anew if the camera has changed"
         )
     return (stored >> (used - 8)).astype(np.uint8)
+
+
+def scaled(stored: NDArray[np.generic], largest: int) -> NDArray[np.uint8]:
+    """Numbers from 0 to `largest` as 0 to 255, rounded down.
+
+    Where white is a power of 2 less 1, as of cameras, these are the highest eight bits.
+    """
+    bits = largest.bit_length()
+    if bits >= 8 and largest == (1 << bits) - 1:
+        return (stored.astype(np.uint16, copy=False) >> (bits - 8)).astype(np.uint8)
+    return (stored.astype(np.uint32) * 255 // largest).astype(np.uint8)

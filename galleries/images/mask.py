@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images.palette import TIFF, directories, indexed
-from spade_edge.galleries.images.reading import decode, read_bytes
+from spade_edge.galleries.images import bmp, jpeg, jpeg2000, png, tiff, webp
+from spade_edge.galleries.images.opening import examined, file_of, read_bytes
+from spade_edge.galleries.images.palette import indexed
+from spade_edge.galleries.images.reading import decode
 from spade_edge.runtime import DataError
 
 MIDDLE = 128  # of a lossy mask: what is as bright or brighter is marked
 PLATEAU = 5  # pixels: so many of middle grey in both directions are no blurred edge
 BETWEEN = (64, 192)  # middle grey
-_PNM = re.compile(rb"P([56])(?:\s|#[^\r\n]*[\r\n])+(\d{1,6})(?:\s|#[^\r\n]*[\r\n])+(\d{1,6})"
-                  rb"(?:\s|#[^\r\n]*[\r\n])+(\d{1,5})\s")  # fmt: skip
+_PAGE = re.compile(r"#(\d+)$")
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -38,7 +39,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         DataError: as for `read_image`; or what is marked cannot be known for certain.
         DeviceError: as for `read_image`.
     """
-    raw = read_bytes(path)
+    raw = _one_picture(path)
     found = indexed(raw)
     if found is not None:
         numbers = decode(found.raw, path)
@@ -47,7 +48,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     elif is_lossy(raw):
         marked = _bright(_channels(decode(raw, path), path), path)
     else:
-        marked = _marked(_channels(_stored(raw, path), path), path)
+        marked = _marked(_channels(_with_opacity(raw, path), path), path)
     return np.ascontiguousarray(marked)
 
 
@@ -80,55 +81,59 @@ def looks_inverted(mask: NDArray[np.bool_]) -> bool:
 
 def is_lossy(raw: bytes) -> bool:
     """Whether this kind of file blurs the numbers it stores: JPEG, also in TIFF, JPEG 2000, AVIF, HEIC, most WebP."""
-    if raw[:4] in TIFF:
-        try:
-            return any(tags[259].number in (6, 7, 33003, 34712) for tags in directories(raw) if 259 in tags)
-        except struct.error:
-            return False
+    if raw[:4] in tiff.STARTS:
+        return tiff.is_lossy(tiff.pages(raw)[0])
     return (
-        raw.startswith((b"\xff\xd8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"))
+        raw.startswith((jpeg.START, jpeg2000.BOXED, jpeg2000.BARE))
         or raw[4:8] == b"ftyp"
-        or (raw[:4] == b"RIFF" and b"VP8 " in raw[12:4096])
+        or (webp.is_webp(raw) and b"VP8L" not in raw[12:4096])
     )
 
 
-def _stored(raw: bytes, path: Path) -> NDArray[np.generic]:
-    """The numbers of the file, of any type: (H, W) or (H, W, channels)."""
-    header = _PNM.match(raw)
-    if header is not None:
-        channels, width, height = (1 if header[1] == b"5" else 3), int(header[2]), int(header[3])
-        kind = np.dtype("u1" if int(header[4]) < 256 else ">u2")
-        size = width * height * channels * kind.itemsize
-        if not 0 < size <= len(raw) - header.end():
-            raise DataError(f"{path}: expected {size} bytes of pixels, found {len(raw) - header.end()}")
-        pixels = np.frombuffer(raw, kind, width * height * channels, header.end())
-        return pixels.reshape(height, width, channels)
-    if raw.startswith(b"BM") and len(raw) > 54 and struct.unpack_from("<H", raw, 28)[0] == 32:
-        return _bmp_of_32_bits(raw, decode(raw, path))
-    if raw[:4] in TIFF:
-        _refuse_grey_with_opacity(raw, path)
-    return decode(raw, path)
+def _one_picture(path: Path) -> bytes:
+    """The content of a file that is whole, with the page that is wanted as its first.
+
+    Raises:
+        DataError: it is not whole, or it has several pages or pictures and none was named.
+    """
+    file = file_of(path)
+    raw = read_bytes(file)
+    count = examined(raw, path).anatomy.frames
+    if file != path and (page := _PAGE.search(path.name)) is not None:
+        found = tiff.pages(raw) if raw[:4] in tiff.STARTS else []
+        if int(page[1]) > len(found):
+            raise DataError(f"{path}: expected a page of a TIFF from 1 to {len(found)}, found {page[1]}")
+        return tiff.single(raw, found[int(page[1]) - 1])
+    if count > 1:
+        raise DataError(
+            f"{path}: expected a mask of one picture, found {count}; save the one that belongs to the image"
+        )
+    return raw
 
 
-def _bmp_of_32_bits(raw: bytes, decoded: NDArray[np.generic]) -> NDArray[np.generic]:
+def _with_opacity(raw: bytes, path: Path) -> NDArray[Any]:
+    """The numbers of the file, with opacity as the last channel, also where decoders drop it.
+
+    Raises:
+        DataError: the file is damaged, or has opacity that cannot be read.
+    """
+    pixels = decode(raw, path)
+    if raw.startswith(bmp.START) and pixels.ndim == 3 and struct.unpack_from("<H", raw, 28)[0] == 32:
+        return _bmp_of_32_bits(raw, pixels)
+    if raw[:4] in tiff.STARTS and pixels.ndim == 2 and tiff.channels(tiff.pages(raw)[0]) == 2:
+        raise DataError(f"{path}: expected a TIFF with grey or colours, found grey with opacity; save it as PNG")
+    if raw.startswith(png.START) and pixels.ndim == 2 and (clear := png.see_through(raw)) is not None:
+        return np.dstack([pixels, pixels != clear])
+    return pixels
+
+
+def _bmp_of_32_bits(raw: bytes, decoded: NDArray[Any]) -> NDArray[Any]:
     """The fourth byte of each pixel is its opacity, which OpenCV drops; where all are 0, it is only padding."""
     at, (height, width) = struct.unpack_from("<I", raw, 10)[0], decoded.shape[:2]
-    compression = struct.unpack_from("<I", raw, 30)[0]
-    if compression not in (0, 3, 6) or len(raw) < at + 4 * height * width:
-        return decoded
     pixels = np.frombuffer(raw, np.uint8, 4 * height * width, at).reshape(height, width, 4)
     if struct.unpack_from("<i", raw, 22)[0] > 0:  # from the bottom to the top
         pixels = pixels[::-1]
     return pixels if pixels[:, :, 3].any() else pixels[:, :, :3]
-
-
-def _refuse_grey_with_opacity(raw: bytes, path: Path) -> None:
-    try:
-        tags = next(directories(raw), {})
-    except struct.error:
-        return
-    if 277 in tags and tags[277].number == 2:  # samples per pixel; OpenCV drops the second one
-        raise DataError(f"{path}: expected a TIFF with grey or colours, found grey with opacity; save it as PNG")
 
 
 def _channels(pixels: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images.depth import highest_bits
-from spade_edge.galleries.images.formats import LARGEST
+from spade_edge.galleries.images import npy, png, pnm, tiff
+from spade_edge.galleries.images.anatomy import UPRIGHT, CutOffError, DamagedError, UnreadError
+from spade_edge.galleries.images.decoding import decode as decode_with_opencv
+from spade_edge.galleries.images.depth import highest_bits, scaled
+from spade_edge.galleries.images.notices import say_once
+from spade_edge.galleries.images.opening import Whole, examined, open_image
+from spade_edge.galleries.images.transparency import composited
 from spade_edge.runtime import DataError, DeviceError
-
-TAIL = 1024  # bytes at the end of a file that must contain its end marker; some cameras append data
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +26,16 @@ class Picture:
     Attributes:
         frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
         depth: bits of a stored number: 8 or 16.
-        brightest: the largest stored number, before it was scaled to 8 bits.
+        brightest: the largest stored number, before it was scaled to 8 bits; transparent pixels do not count.
+        turned: whether the picture was turned or mirrored, because the file says how the camera was held.
+        known_range: whether the file itself says which number is white, so that it need not be guessed.
     """
 
     frame: NDArray[np.uint8]
     depth: int
     brightest: int
+    turned: bool = False
+    known_range: bool = False
 
 
 def read_image(path: Path, *, bits: int | None = None) -> NDArray[np.uint8]:
@@ -38,110 +44,142 @@ def read_image(path: Path, *, bits: int | None = None) -> NDArray[np.uint8]:
 
 
 def read_picture(path: Path, *, bits: int | None = None) -> Picture:
-    """Read an image file.
+    """Read an image file. Its format is known by its content.
 
-    An alpha channel is dropped. EXIF rotation is ignored, because the frames of a line camera have none. Truncated
-    files are refused; damage inside a JPEG can go unnoticed.
+    The picture is turned as its EXIF orientation says. Transparent pixels get one neutral colour. What is cut off or
+    damaged is refused, as far as the format tells: PNG has checksums, while damage inside a WebP, JPEG 2000 or LZW
+    stream can go unnoticed.
 
     Args:
-        path: the file.
-        bits: that the camera uses of the 16 bits of a stored number; None for all. The highest 8 are kept.
+        path: the file; with "#2" behind its name, the second page of a TIFF.
+        bits: that the camera uses of the 16 bits of a stored number, where the file does not say which number is white;
+            None for all. The highest 8 are kept.
 
     Raises:
         DataError: the file is missing, empty, damaged or of an unknown format.
         DeviceError: the format needs OpenCV, which is not installed.
     """
-    raw = read_bytes(path)
-    if path.suffix.lower() in (".pgm", ".ppm"):
-        header = re.match(rb"P([56])\s(?:\s*#[^\n]*\n)*\s*(\d{1,6})\s+(\d{1,6})\s+255\s", raw)
-        if header is not None:
-            return _picture(_decode_pnm(raw, header, path), path, bits)
-    return _picture(decode(raw, path), path, bits)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of an image file, not empty and of at most `LARGEST` bytes.
-
-    Raises:
-        DataError: there is no such file.
-    """
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe or device might never end
-            raise DataError(f"{path}: expected an image file, found a folder, pipe or device")
-        size = path.stat().st_size
-        if not 0 < size <= LARGEST:
-            raise DataError(f"{path}: expected an image of at most {LARGEST >> 30} GB, found {size} bytes")
-        return path.read_bytes()
-    except OSError as problem:
-        raise DataError(f"{path}: expected an image file, found: {problem.strerror}") from None
+    return _picture(open_image(path), bits)
 
 
 def decode(raw: bytes, path: Path) -> NDArray[np.generic]:
     """The numbers of an image file as they are stored, of any type: (H, W) or (H, W, channels), colours as BGR or BGRA.
 
+    The picture is turned as its EXIF orientation says.
+
     Args:
         raw: its content.
-        path: names it in messages; its suffix tells .npy files.
+        path: names it in messages.
 
     Raises:
         DataError: the file is damaged or of an unknown format.
         DeviceError: the format needs OpenCV, which is not installed.
     """
-    if path.suffix.lower() == ".npy":
-        return _decode_npy(raw, path)
-    for start, end in ((b"\x89PNG", b"IEND"), (b"\xff\xd8", b"\xff\xd9")):
-        # Decoders fill the missing part of a truncated JPEG with grey.
-        if raw.startswith(start) and end not in raw[-TAIL:]:
-            raise DataError(
-                f"{path}: expected a whole image, found {len(raw)} bytes without an end marker; is it truncated?"
-            )
+    file = examined(raw, path)
+    return _turned(_stored(file), file.anatomy.orientation)
+
+
+def _stored(file: Whole) -> NDArray[np.generic]:
+    """The stored numbers, not turned: (H, W) or (H, W, channels), colours as BGR or BGRA.
+
+    Raises:
+        DataError: the file is damaged, or this OpenCV cannot read its kind.
+        DeviceError: OpenCV is not installed.
+    """
+    kind, raw = file.anatomy.kind, file.raw
     try:
-        import cv2
+        if kind == "NumPy file":
+            return npy.array(raw)
+        if kind in pnm.KINDS:
+            return pnm.samples(raw)
+        if file.page is not None:
+            found = tiff.samples(raw, file.page)
+            if found is not None:
+                return found[:, :, [2, 1, 0, 3][: found.shape[2]]] if found.ndim == 3 and found.shape[2] > 2 else found
+            raw = tiff.single(raw, file.page)
+        return decode_with_opencv(raw, file.anatomy)
     except ModuleNotFoundError:
         raise DeviceError(
-            f"{path}: reading this {path.suffix} file needs OpenCV: pip install 'spade-edge[camera]'; "
-            f"without it .npy and 8-bit binary .pgm and .ppm can be read"
+            f"{file.path}: reading a {kind} needs OpenCV: pip install 'spade-edge[camera]'; "
+            f"without it .npy, .pgm, .ppm and simple .tif can be read"
         ) from None
-    try:
-        image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError(f"{path}: expected an image, found {len(raw)} bytes that OpenCV cannot decode; is it damaged?")
-    return np.asarray(image)
+    except (CutOffError, DamagedError, UnreadError) as problem:
+        raise file.refusal(problem) from None
 
 
-def _decode_npy(raw: bytes, path: Path) -> NDArray[np.generic]:
-    try:
-        image = np.load(io.BytesIO(raw), allow_pickle=False)
-    except Exception as problem:  # a hostile header can make numpy raise anything
-        raise DataError(f"{path}: expected a .npy array, numpy says: {problem}") from None
-    if not isinstance(image, np.ndarray):
-        raise DataError(f"{path}: expected a .npy array, found an archive of arrays")
-    return image
+def _turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """The picture upright, from one of EXIF's eight orientations."""
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return image if orientation == UPRIGHT else np.ascontiguousarray(image)
 
 
-def _decode_pnm(raw: bytes, header: re.Match[bytes], path: Path) -> NDArray[np.uint8]:
-    width, height, channels = int(header[2]), int(header[3]), 1 if header[1] == b"5" else 3
-    if len(raw) - header.end() != width * height * channels or not width * height:
-        raise DataError(
-            f"{path}: expected {width * height * channels} bytes of pixels, found {len(raw) - header.end()}"
-        )
-    pixels = np.frombuffer(raw, np.uint8, offset=header.end()).reshape(height, width, channels)
-    return pixels[:, :, 0] if channels == 1 else pixels[:, :, ::-1]
-
-
-def _picture(image: NDArray[np.generic], path: Path, bits: int | None) -> Picture:
+def _picture(file: Whole, bits: int | None) -> Picture:
+    path, anatomy = file.path, file.anatomy
+    image = _stored(file)
+    colours, alpha = _channels(image, file)
     found = f"found {'x'.join(map(str, image.shape))} {image.dtype}"
-    if image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: expected 8 or 16 bits per channel, {found}")
-    if image.ndim == 3 and image.shape[2] in (2, 4):  # the last channel is transparency
-        image = image[:, :, 0] if image.shape[2] == 2 else image[:, :, :3]
+    if colours.dtype not in (np.uint8, np.uint16):
+        raise DataError(
+            f"{path}: expected whole numbers from 0 with 8 or 16 bits per channel, {found}; save it with 8 or 16 bits"
+        )
+    if colours.ndim == 3 and colours.shape[0] == 3 and colours.shape[2] not in (1, 3):
+        raise DataError(
+            f"{path}: expected height, width, channels, {found}: the channels come first; save "
+            f"array.transpose(1, 2, 0), with blue, green, red"
+        )
+    if colours.ndim not in (2, 3) or (colours.ndim == 3 and colours.shape[2] != 3) or 0 in colours.shape:
+        raise DataError(f"{path}: expected a grey or colour image, {found}")
+    visible = colours if alpha is None or alpha.all() else colours[alpha > 0]
+    brightest = int(visible.max(initial=0))
+    full = np.iinfo(colours.dtype).max
+    if alpha is not None:
+        largest = anatomy.largest or (full if bits is None or colours.dtype == np.uint8 else (1 << bits) - 1)
+        opaque = largest if alpha.max() <= largest else full
+        multiplied = file.page is not None and (
+            tiff.alpha_kind(file.page) == tiff.MULTIPLIED
+            or (not tiff.is_read_here(file.page) and colours.dtype == np.uint8)  # OpenCV multiplies them itself
+        )
+        colours = composited(colours, alpha, largest=largest, opaque=int(opaque), multiplied=multiplied)
+    if anatomy.largest is not None:
+        frame = scaled(colours, anatomy.largest)
+    elif colours.dtype == np.uint8:
+        frame = colours.astype(np.uint8, copy=False)
+    else:
+        frame = highest_bits(colours.astype(np.uint16, copy=False), bits, str(path))
+    if anatomy.orientation != UPRIGHT:
+        frame = _turned(frame, anatomy.orientation)
+        say_once("turned", path, f"{path}: turned as its EXIF orientation says")
+    return Picture(
+        np.ascontiguousarray(frame),
+        8 * colours.dtype.itemsize,
+        brightest,
+        turned=anatomy.orientation != UPRIGHT,
+        known_range=anatomy.largest is not None,
+    )
+
+
+def _channels(image: NDArray[Any], file: Whole) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Colours, and alpha where some pixels may be transparent."""
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
-        raise DataError(f"{path}: expected a grey or colour image, {found}")
-    brightest = int(image.max())
-    if image.dtype == np.uint8:
-        return Picture(image.astype(np.uint8, copy=False), 8, brightest)
-    return Picture(highest_bits(image.astype(np.uint16, copy=False), bits, str(path)), 16, brightest)
+    alpha = None
+    if image.ndim == 3 and image.shape[2] in (2, 4) and image.shape[0] != 3:
+        image, alpha = image[:, :, :-1], image[:, :, -1]
+        if image.shape[2] == 1 or file.anatomy.grey:
+            image = image[:, :, 0]
+    elif file.anatomy.kind == "PNG" and (value := png.see_through(file.raw)) is not None:
+        alpha = np.where(image == value, 0, np.iinfo(image.dtype).max).astype(image.dtype)
+    elif file.anatomy.kind == "TIFF" and file.anatomy.transparent and image.ndim == 2:
+        raise DataError(
+            f"{file.path}: expected a TIFF with grey or colours, found grey with an alpha channel that OpenCV drops; "
+            f"save it as PNG"
+        )
+    used = file.anatomy.transparent or file.anatomy.kind == "NumPy file"
+    if alpha is not None and file.anatomy.kind == "BMP" and not alpha.any():
+        used = False  # the fourth byte of these pixels is only padding
+    return image, alpha if used or (alpha is not None and file.anatomy.kind == "PNG") else None

@@ -65,9 +65,10 @@ def test_a_stream_cut_off_in_the_pixels_is_a_fault() -> None:
     ("stream", "says"),
     [
         (b"", "an empty stream"),
-        (b"\x89PNG\r\n\x1a\n", r"found b'\\x89'"),
-        (b"P4 1 1 255\n", "expected the header of a PGM or PPM"),
-        (b"P5 1 1 65535\n", "8 bits"),
+        (b"\x89PNG\r\n\x1a\n", r"found '\\x89'"),
+        (b"P4 1 1 255\n", "expected the header of a binary PGM or PPM"),
+        (b"P5 1 1 65536\n", "largest value from 1 to 65535"),
+        (b"P5 1 1 0\n", "largest value from 1 to 65535"),
         (b"P5 0 1 255\n", "sides from 1 to 32766"),
         (b"P6 32767 1 255\n", "found 32767x1"),
         (b"P6 32766 32766 255\n", "at most 2 GB"),

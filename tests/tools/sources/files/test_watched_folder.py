@@ -21,6 +21,7 @@ from spade_edge.galleries.images.completeness import is_complete
 from spade_edge.runtime import DeviceError
 from spade_edge.tools.sources import Shot, open_source
 from spade_edge.tools.sources.acquisition import ALL, Acquisition
+from spade_edge.tools.sources.files import watched_folder
 from spade_edge.tools.sources.files.arrival import GIVEN_UP, QUIET
 from spade_edge.tools.sources.files.watched_folder import WatchedFolder
 
@@ -42,11 +43,13 @@ class Looks:
         acts: one for each look after the first; the source ends after the last.
     """
 
-    def __init__(self, folder: Path, *acts: Callable[[], object], tries: float = 2) -> None:
+    def __init__(self, folder: Path, *acts: Callable[[], object], tries: float = 2, follow_links: bool = False) -> None:
         self.now = 0.0
         self.pauses: list[float] = []
         self.acts = list(acts)
-        self.watch = WatchedFolder(folder, tries=tries, pause=self.pause, clock=lambda: self.now)
+        self.watch = WatchedFolder(
+            folder, tries=tries, pause=self.pause, follow_links=follow_links, clock=lambda: self.now
+        )
 
     def pause(self, seconds: float) -> bool:
         self.pauses.append(seconds)
@@ -120,10 +123,9 @@ def test_a_half_written_file_with_an_end_of_its_own_is_waited_for(suffix: str, t
     assert seen == [len(raw)]
 
 
-@pytest.mark.parametrize("suffix", [".bmp", ".tif"])
-def test_another_file_counts_as_whole_when_it_has_been_quiet(suffix: str, tmp_path: Path) -> None:
-    raw = encoded(suffix)
-    path = tmp_path / f"part{suffix}"
+def test_another_file_counts_as_whole_when_it_has_been_quiet(tmp_path: Path) -> None:
+    raw = b"P2 50 40 255\n" + " ".join(map(str, IMAGE[:, :, 0].ravel())).encode()  # text has no end mark
+    path = tmp_path / "part.pgm"
     times: list[float] = []
 
     def write(piece: bytes) -> Callable[[], object]:
@@ -132,7 +134,7 @@ def test_another_file_counts_as_whole_when_it_has_been_quiet(suffix: str, tmp_pa
     looks = Looks(tmp_path, write(raw[:3000]), nothing, write(raw[3000:]), *[nothing] * 8)
     for shot in looks.watch:
         times.append(looks.now)
-        assert shot.frame is not None and np.array_equal(shot.frame, IMAGE)
+        assert shot.frame is not None and np.array_equal(shot.frame, IMAGE[:, :, 0])
     assert len(times) == 1 and times[0] == pytest.approx(0.15 + QUIET, abs=0.051)
 
 
@@ -152,7 +154,7 @@ def test_a_damaged_file_is_a_fault_once_and_a_frame_when_it_is_written_again(tmp
     looks = Looks(tmp_path, lambda: path.write_bytes(raw[:9]))
     looks.acts += [looks.wait(3), looks.wait(3), lambda: path.write_bytes(raw), nothing, looks.wait(9)]
     assert names(looks.watch) == [("p.png", False), ("p.png", True)]
-    assert is_complete(damaged, ".png")
+    assert is_complete(damaged, ".png") is False
 
 
 def test_a_file_that_is_written_again_is_a_new_frame(tmp_path: Path) -> None:
@@ -169,11 +171,193 @@ def test_a_file_that_is_written_again_is_a_new_frame(tmp_path: Path) -> None:
     assert [shot.frame[0, 0] for shot in looks.watch if shot.frame is not None] == [1, 2, 3]
 
 
-def test_a_file_that_is_deleted_before_it_could_be_read_is_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "p.png"
-    looks = Looks(tmp_path, lambda: path.write_bytes(encoded(".png")[:99]), path.unlink)
+def test_a_file_that_is_deleted_before_it_could_be_read_is_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def half(*names: str) -> Callable[[], None]:
+        return lambda: [(tmp_path / name).write_bytes(encoded(".png")[:99]) for name in names] and None
+
+    def delete() -> None:
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+    looks = Looks(tmp_path, half("a.png"), delete, half("b.png", "c.png"), delete)
     looks.acts += [looks.wait(5)]
     assert list(looks.watch) == []
+    first, total = caplog.records
+    assert "a.png was deleted before it could be read" in first.getMessage()
+    assert "3 files were deleted" in total.getMessage()
+
+
+def test_a_file_that_changes_in_all_but_its_content_is_no_new_frame(tmp_path: Path) -> None:
+    path, raw = tmp_path / "p.bmp", encoded(".bmp")
+    (tmp_path / "old.bmp").write_bytes(encoded(".bmp", IMAGE[:8]))
+    (tmp_path / "done").mkdir()
+    acts: list[Callable[[], object]] = [
+        lambda: path.write_bytes(raw),
+        path.touch,
+        lambda: path.chmod(0o600),
+        lambda: os.utime(path, (1, 1)),
+        lambda: path.write_bytes(raw),
+        lambda: os.link(path, tmp_path / "link.bmp"),
+        lambda: (tmp_path / "symbolic.bmp").symlink_to(path),
+        lambda: path.rename(tmp_path / "renamed.bmp"),
+        lambda: (tmp_path / "renamed.bmp").rename(tmp_path / "done" / "moved.bmp"),
+        (tmp_path / "done" / "moved.bmp").touch,
+        (tmp_path / "old.bmp").touch,
+        lambda: (tmp_path / "old.bmp").rename(tmp_path / "done" / "old.bmp"),
+        lambda: (tmp_path / "link.bmp").open("ab").write(b"padding"),
+    ]
+    looks = Looks(tmp_path)
+    for act in acts:
+        looks.acts += [act, nothing, looks.wait(QUIET), looks.wait(GIVEN_UP)]
+    assert names(looks.watch) == [("p.bmp", True)]
+
+
+def test_what_takes_the_place_of_a_file_is_a_new_frame(tmp_path: Path) -> None:
+    path, aside = tmp_path / "p.bmp", tmp_path / ".aside"
+
+    def replace(image: NDArray[np.uint8]) -> Callable[[], object]:
+        def act() -> None:
+            aside.write_bytes(encoded(".bmp", image))
+            aside.replace(path)
+
+        return act
+
+    other = IMAGE[::-1].copy()
+    acts = [replace(IMAGE), replace(IMAGE), replace(other), lambda: path.write_bytes(encoded(".bmp"))]
+    looks = Looks(tmp_path)
+    for act in [*acts, path.unlink, lambda: path.write_bytes(encoded(".bmp"))]:
+        looks.acts += [act, nothing, looks.wait(QUIET), looks.wait(GIVEN_UP)]
+    frames = [shot.frame for shot in looks.watch]
+    assert len(frames) == 5
+    for frame, image in zip(frames, (IMAGE, IMAGE, other, IMAGE, IMAGE), strict=True):
+        assert frame is not None and np.array_equal(frame, image)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npy"])
+def test_a_file_that_was_given_up_is_a_frame_once_it_is_whole(suffix: str, tmp_path: Path) -> None:
+    raw, path = encoded(suffix), tmp_path / f"part{suffix}"
+
+    def write(start: float, end: float) -> Callable[[], object]:
+        return lambda: path.open("ab").write(raw[int(start * len(raw)) : int(end * len(raw))])
+
+    looks = Looks(tmp_path, write(0, 0.3), nothing)
+    looks.acts += [looks.wait(GIVEN_UP), write(0.3, 0.6), nothing, looks.wait(GIVEN_UP)]  # one fault is enough
+    looks.acts += [looks.wait(GIVEN_UP), path.touch, looks.wait(GIVEN_UP), looks.wait(GIVEN_UP)]
+    looks.acts += [write(0.6, 1), nothing, looks.wait(QUIET), looks.wait(GIVEN_UP), looks.wait(GIVEN_UP)]
+    assert names(looks.watch) == [(path.name, False), (path.name, True)]
+
+
+def test_a_file_that_is_too_large_is_a_fault_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+
+    def reserve() -> None:
+        path.write_bytes(encoded(".png"))
+        os.truncate(path, 1 << 40)
+
+    looks = Looks(tmp_path, reserve, nothing)
+    looks.acts += [looks.wait(GIVEN_UP), looks.wait(GIVEN_UP), lambda: os.truncate(path, 2 << 40), nothing]
+    looks.acts += [looks.wait(GIVEN_UP), looks.wait(GIVEN_UP)]
+    (shot,) = looks.watch
+    assert shot.frame is None and "1,099,511,627,776 bytes" in shot.fault
+
+
+def test_bad_entries_are_named_once_and_stop_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a subfolder holds is not new when it can be read again."""
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "old.npy").write_bytes(encoded(".npy"))
+    refused: set[str] = set()
+    scandir = os.scandir
+
+    def refusing(place: str) -> Iterator[os.DirEntry[str]]:
+        if Path(place).name in refused:
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    def pipe() -> None:
+        os.mkfifo(tmp_path / "pipe.png")
+        (tmp_path / "up").symlink_to("..")
+        (tmp_path / "photo.heic").touch()
+
+    looks = Looks(tmp_path, lambda: refused.add("sub"), nothing, refused.clear, nothing)
+    looks.acts += [lambda: refused.add("sub"), pipe, lambda: (tmp_path / "a.npy").write_bytes(encoded(".npy"))]
+    assert "itself (a link: " in caplog.text
+    assert names(looks.watch) == [("a.npy", True)]
+    text = [record.getMessage() for record in caplog.records]
+    assert len(text) == 5
+    for part in ("itself", "sub (Permission denied)", "pipe.png (a pipe)", "linked folder up", ".heic"):
+        assert sum(part in line for line in text) == 1, part
+
+
+def test_the_empty_folder_under_a_share_in_a_subfolder_is_not_the_loss_of_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share, aside = tmp_path / "share", tmp_path.parent / f"{tmp_path.name} aside.npy"
+    share.mkdir()
+    (share / "old.npy").write_bytes(encoded(".npy"))
+    (tmp_path / "other.npy").write_bytes(encoded(".npy"))
+    disk = {"number": 0}
+    status = listing._status
+
+    def elsewhere(path: str) -> os.stat_result:
+        found = status(path)
+        at = found.st_dev + disk["number"] * path.endswith("share")
+        return os.stat_result([*found[:2], at, *found[3:10]])
+
+    def unmount() -> None:
+        disk["number"] = 1
+        (share / "old.npy").rename(aside)
+
+    def mount() -> None:
+        disk["number"] = 2
+        aside.rename(share / "old.npy")
+
+    monkeypatch.setattr(listing, "_status", elsewhere)
+    assert list(Looks(tmp_path, unmount, nothing, mount, nothing).watch) == []
+
+
+def test_links_to_folders_are_followed_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "watched").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "watched" / "link").symlink_to(tmp_path / "elsewhere")
+
+    def write() -> None:
+        (tmp_path / "elsewhere" / "a.npy").write_bytes(encoded(".npy"))
+
+    for follow, expected in ((False, []), (True, [("link/a.npy", True)])):
+        (tmp_path / "elsewhere" / "a.npy").unlink(missing_ok=True)
+        looks = Looks(tmp_path / "watched", write, nothing, follow_links=follow)
+        assert names(looks.watch) == expected
+
+
+def test_in_a_large_folder_each_file_gets_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watched_folder, "ALWAYS", 2)
+    monkeypatch.setattr(watched_folder, "IN_TURN", 3)
+    for number in range(20):
+        (tmp_path / f"{number}.npy").write_bytes(encoded(".npy"))
+    looked: list[int] = []
+
+    def rewrite(number: int) -> Callable[[], object]:
+        return lambda: (tmp_path / f"{number}.npy").write_bytes(encoded(".npy", IMAGE[: number + 1]))
+
+    looks = Looks(tmp_path, rewrite(5), *[nothing] * 12, rewrite(5), nothing, rewrite(13), *[nothing] * 12)
+    scan = looks.watch._scan
+
+    def counted() -> dict[str, listing.ImageFile | None]:
+        found = scan()
+        looked.append(sum(file is not None for file in found.values()))
+        assert len(found) == 20
+        return found
+
+    monkeypatch.setattr(looks.watch, "_scan", counted)
+    assert names(looks.watch) == [("5.npy", True), ("5.npy", True), ("13.npy", True)]
+    assert max(looked) <= 6
 
 
 def test_names_that_are_gone_are_forgotten(tmp_path: Path) -> None:

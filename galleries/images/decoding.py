@@ -1,0 +1,104 @@
+"""OpenCV's decoders: what they print is no line on stderr, but tells whether a file is damaged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.galleries.images.anatomy import Anatomy, DamagedError, UnreadError
+from spade_edge.galleries.images.captured import captured_stderr, write_back
+
+# Many webcams leave some bytes between the last block and the end marker. After damage, hundreds remain.
+HARMLESS = 64
+ERRORS = 2  # of OpenCV's log levels: errors are printed, warnings are not
+_OPTIONAL = {
+    "AVIF": ".avif",
+    "GIF": ".gif",
+    "JPEG 2000": ".jp2",
+    "WebP": ".webp",
+    "TIFF": ".tif",
+}  # by how it was built
+
+_DECODERS = re.compile(
+    r"libpng |libjpeg|Corrupt JPEG data|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|"
+    r"Unknown Adobe color|Warning: unknown JFIF|Application transferred too|"
+    r"imdecode|.*(?:grfmt_|loadsave\.cpp|bitstrm\.cpp|OpenJPEG|TIFF)"
+)
+_DAMAGE = re.compile(
+    r"Corrupt JPEG data: (?!bad ICC)|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|"
+    r".*TIFF_Error "
+)
+_REST = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+
+
+def decode(raw: bytes, anatomy: Anatomy) -> NDArray[np.generic]:
+    """The stored numbers of an image file: (H, W) or (H, W, channels), colours as BGR or BGRA, not turned.
+
+    Args:
+        raw: the file.
+        anatomy: of it.
+
+    Raises:
+        ModuleNotFoundError: OpenCV is not installed.
+        DamagedError: the decoder finds damage.
+        UnreadError: this OpenCV was built without a decoder for it.
+    """
+    import cv2
+
+    image = None
+    with captured_stderr() as lines, _errors_printed(cv2):
+        try:
+            image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            image = None
+    write_back([line for line in lines if line and not _DECODERS.match(line)])
+    complaint = next((line for line in lines if _DAMAGE.match(line) and not _is_harmless(line)), None)
+    if image is None and anatomy.kind in _OPTIONAL and not _can_write(cv2, _OPTIONAL[anatomy.kind]):
+        raise UnreadError(
+            f"a {anatomy.kind} file, which the installed OpenCV {cv2.__version__} cannot read; install a newer "
+            f"opencv-python-headless, or convert it to PNG"
+        )
+    if complaint is not None:
+        raise DamagedError(f"its decoder says: {_plain(complaint)}")
+    if image is None:
+        raise DamagedError("OpenCV cannot decode it; if other programs show it, save it as PNG")
+    if image.shape[:2] != (anatomy.height, anatomy.width):
+        raise DamagedError(
+            f"its header says {anatomy.width}x{anatomy.height} pixels, and {image.shape[1]}x{image.shape[0]} come out"
+        )
+    return np.asarray(image)
+
+
+def _is_harmless(line: str) -> bool:
+    rest = _REST.match(line)
+    return rest is not None and int(rest[1]) <= HARMLESS
+
+
+def _plain(line: str) -> str:
+    """A decoder's line without OpenCV's place in its source."""
+    return re.sub(r"^\[[^\]]*\] global \S+ \S+ ", "", line).strip()
+
+
+def _can_write(cv2: ModuleType, suffix: str) -> bool:
+    """Whether OpenCV was built with a library for files of this kind; those that it writes, it reads."""
+    try:
+        return bool(cv2.haveImageWriter("x" + suffix))
+    except cv2.error:
+        return False
+
+
+@contextmanager
+def _errors_printed(cv2: ModuleType) -> Iterator[None]:
+    """Let OpenCV print errors, which are caught, even where it was told to be silent."""
+    logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # of OpenCV 4, and 5
+    before = logging.getLogLevel()
+    logging.setLogLevel(ERRORS)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)
