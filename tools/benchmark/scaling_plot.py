@@ -9,6 +9,10 @@ from typing import Any
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 30, 50
 COLOURS = {"network": "#8a8f98", "frame to result": "#c2410c"}
+OPENING = (
+    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+    'aria-label="Milliseconds per frame over the number of good images">'
+)
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #333 } .axis { stroke: #bbb } .grid { stroke: #e5e5e5 }
 @media (prefers-color-scheme: dark) { text { fill: #ddd } .axis { stroke: #777 } .grid { stroke: #444 } }
@@ -33,8 +37,7 @@ def plot(rows: Sequence[dict[str, Any]]) -> str:
         return HEIGHT - BOTTOM - milliseconds / highest * (HEIGHT - TOP - BOTTOM)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'aria-label="Milliseconds per frame over the number of good images">',
+        OPENING,
         f"<style>{STYLE}</style>",
     ]
     for step in range(5):

@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.errors import DataError, UsageError
+from spade_edge.runtime.errors import UsageError
+from spade_edge.tools.output import replacing
 
 Field = NDArray[np.floating[Any]]  # (H, W) float32, one value for each pixel, unless told otherwise
 
@@ -175,13 +176,8 @@ def write_dataset(
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
     # Not cv2.imwrite: it gives no reason for a failure and cannot write some names on Windows.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes())
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror}; is the folder writable and the disk not full?"
-        ) from error
+    with replacing(path) as file:
+        file.write(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 2])[1].tobytes())
 
 
 # The part

@@ -31,13 +31,15 @@ def explanation(bundle: Bundle, frame: NDArray[np.uint8], result: FrameResult) -
         (h, w, 3) uint8 BGR.
     """
     threshold = bundle.manifest.threshold.pixel
-    plain = in_colour(frame)
     judged = overlay(frame, result, pixel_threshold=threshold)
-    height, width = plain.shape[:2]
+    height, width = judged.shape[:2]
     share = min(1.0, LONGEST / max(height, width))
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    above = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (plain, judged)]
-    captioned = [_captioned(above[0], "frame"), _captioned(above[1], _verdict(result))]
+    plain, small = (
+        in_colour(np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8))
+        for picture in (frame, judged)
+    )
+    captioned = [_captioned(plain, "frame"), _captioned(small, _verdict(result))]
     rows = [_stacked(captioned)] if width > WIDE * height else [_beside(captioned)]
     worst = list(zip(result.regions, result.nearest, strict=True))[:REGIONS]
     for number, (region, match) in enumerate(worst, start=1):
@@ -45,7 +47,7 @@ def explanation(bundle: Bundle, frame: NDArray[np.uint8], result: FrameResult) -
         title = f"{number}: {region.width} x {region.height} at ({region.x}, {region.y})"
         good = f"good: {match.image} {match.x:.0%}, {match.y:.0%}"
         patches = [
-            _captioned(_patch(plain[here]), title),
+            _captioned(_patch(in_colour(frame[here])), title),
             _captioned(_patch(judged[here]), f"peak {figure(region.score)}"),
             _captioned(_patch(nearest_patch(bundle, match)), good),
         ]

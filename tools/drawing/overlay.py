@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import FrameError, UsageError
-from spade_edge.runtime.geometry.view import checked
+from spade_edge.runtime.geometry.frame import checked
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, Region
 
 TOP = 4.0  # times the threshold: end of the scale
 CLEAR = 0.5  # times the threshold: below this the frame is not tinted
 UNSEEN = 0.45  # brightness of the parts that are not inspected
+TILE = (32, 1024)  # rows, columns that are worked on at a time, so that the numbers stay in the processor's cache
+_FINE = 1 << 14  # steps of the tables per threshold; a power of 2, so that no value above the threshold falls on it
 STEP = 0.16  # fraction of the palette that is skipped at the threshold
 
 # From black through purple, red and orange to pale yellow, each lighter than the one before; RGB.
@@ -123,12 +125,7 @@ def map_over(
 
     if heatmap.size:  # a frame that cannot be judged may have no map
         distances = _in_thresholds(heatmap, pixel_threshold)
-        ratio, seen = _on_frame(distances, extent, looked_at, (height, width))
-        mixed = picture * np.where(seen, np.float32(1), np.float32(UNSEEN))[..., None]
-        strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32) * seen
-        mixed += strength[..., None] * (_palette(ratio) - mixed)
-        picture = (mixed + 0.5).astype(np.uint8)
-        over = ((ratio > 1) & seen).astype(np.uint8)
+        over = _tint(picture, distances, extent, looked_at)
         contours, _ = cv2.findContours(over, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, contours, -1, _WHITE, line, cv2.LINE_8)
 
@@ -176,38 +173,83 @@ def _in_thresholds(heatmap: NDArray[np.floating[Any]], threshold: float) -> NDAr
 
 
 def _palette(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    return np.asarray(_PALETTE[_places(ratio)])
+
+
+def _places(ratio: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """The place in the palette of distances in units of the threshold."""
     share = (1 - STEP) / 2
     below = share * np.clip(ratio, 0, 1)
     above = share + STEP + share * np.log(np.clip(ratio, 1, TOP)) / math.log(TOP)
-    return np.asarray(_PALETTE[np.rint(255 * np.where(ratio > 1, above, below)).astype(np.intp)])
+    return np.rint(255 * np.where(ratio > 1, above, below)).astype(np.uint8)
 
 
-def _on_frame(
-    heat: NDArray[np.float32],
+# Place in the palette and strength of the tint, for 0 to `TOP` thresholds in `_FINE` steps each.
+_STEPS = np.arange(int(TOP) * _FINE + 1) / _FINE
+_COLOUR_OF = _places(_STEPS)
+_STRENGTH_OF = np.interp(_STEPS, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)).astype(np.float32)
+
+
+def _tint(
+    picture: NDArray[np.uint8],
+    ratio: NDArray[np.float32],
     extent: tuple[float, float, float, float],
     looked_at: NDArray[np.bool_] | None,
-    frame_size: tuple[int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The anomaly map resampled to the pixels of the frame, and which of them were inspected; both (H, W)."""
-    x, y, width, height = extent
-    if x < 0 or y < 0 or x + width > frame_size[1] + 1e-6 or y + height > frame_size[0] + 1e-6:
+) -> NDArray[np.uint8]:
+    """Colour a picture in place, tile by tile: a map as large as the picture would take 20 times its memory.
+
+    Args:
+        picture: (H, W, 3) uint8 BGR.
+        ratio: (h, w) float32, the map in units of the threshold.
+        extent: as for `map_over`.
+        looked_at: as for `map_over`.
+
+    Returns:
+        (H, W) uint8, 1 where an inspected pixel is over the threshold, else 0.
+    """
+    height, width = picture.shape[:2]
+    x, y, wide, high = extent
+    if x < 0 or y < 0 or x + wide > width + 1e-6 or y + high > height + 1e-6:
         raise FrameError(
-            f"expected a frame that the anomaly map fits on, found {frame_size[1]}x{frame_size[0]} pixels "
-            f"and a map up to {x + width:g}x{y + height:g}; is this the frame that was scored?"
+            f"expected a frame that the anomaly map fits on, found {width}x{height} pixels "
+            f"and a map up to {x + wide:g}x{y + high:g}; is this the frame that was scored?"
         )
     # Pixel centres of the frame, in pixels of the map.
     rows, columns = (
         ((np.arange(source) + 0.5 - start) * (pixels / length) - 0.5).astype(np.float32)
-        for source, start, length, pixels in zip(frame_size, (y, x), (height, width), heat.shape, strict=True)
+        for source, start, length, pixels in zip((height, width), (y, x), (high, wide), ratio.shape, strict=True)
     )
-    grid_x, grid_y = np.meshgrid(columns, rows)
-    carried = cv2.remap(heat, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    seen = np.zeros(frame_size, dtype=bool)
-    seen[math.floor(y) : math.ceil(y + height), math.floor(x) : math.ceil(x + width)] = True
-    if looked_at is not None:
-        inside = np.asarray(looked_at, np.float32)
-        seen &= cv2.remap(inside, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) >= 0.5
-    return np.asarray(carried, dtype=np.float32), seen
+    top, bottom, left, right = math.floor(y), math.ceil(y + high), math.floor(x), math.ceil(x + wide)
+    inside = None if looked_at is None or looked_at.all() else np.asarray(looked_at, np.float32)
+    over = np.zeros((height, width), np.uint8)  # the system gives memory only to the pages that are written to
+    for first in range(0, height, TILE[0]):
+        for start in range(0, width, TILE[1]):
+            here = np.s_[first : first + TILE[0], start : start + TILE[1]]
+            grid_x, grid_y = np.meshgrid(columns[here[1]], rows[here[0]])
+            values = cv2.remap(ratio, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            seen = np.zeros(values.shape, bool)
+            seen[max(top - first, 0) : max(bottom - first, 0), max(left - start, 0) : max(right - start, 0)] = True
+            if inside is not None:
+                seen &= cv2.remap(inside, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) >= 0.5
+            if not seen.all():
+                values[~seen] = 0
+            elif values.max() <= CLEAR:
+                continue
+            picture[here] = _blended(picture[here], values, seen)
+            if values.max() > 1:
+                over[here] = values > 1
+    return over
+
+
+def _blended(tile: NDArray[np.uint8], ratio: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A tile, (h, w, 3) uint8, under its part of the map, (h, w) in units of the threshold and 0 where not seen."""
+    steps = np.ceil(ratio * np.float32(_FINE)).astype(np.intp)
+    colours = cv2.applyColorMap(np.take(_COLOUR_OF, steps, mode="clip"), _PALETTE[:, np.newaxis])
+    strength = np.take(_STRENGTH_OF, steps, mode="clip")
+    if not seen.all():
+        colours[~seen] = 0
+        strength[~seen] = 1 - UNSEEN
+    return np.asarray(cv2.blendLinear(tile, colours, 1 - strength, strength), np.uint8)
 
 
 def _box(picture: NDArray[np.uint8], region: Region, line: int) -> None:

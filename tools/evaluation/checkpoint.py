@@ -27,6 +27,7 @@ from spade_edge.runtime.digest import sha256
 from spade_edge.tools.evaluation.dataset import Dataset, Sample
 from spade_edge.tools.evaluation.metrics import PixelTally
 from spade_edge.tools.evaluation.results import ImageResult
+from spade_edge.tools.output import replacing
 
 SCHEMA = 2
 IDENTITY, RESULTS, PIXELS = "identity.json", "results.jsonl", "pixels.npz"
@@ -40,22 +41,29 @@ class Checkpoint:
     Attributes:
         results: results of the images scored so far, in the dataset's order.
         tally: pixel tally of these images.
+        inverted: names of those whose masks look inverted.
 
     Args:
         folder: where the results are written; None keeps them in memory only.
-        results, tally: those of an earlier run.
+        results, tally, inverted: those of an earlier run.
     """
 
     def __init__(
-        self, folder: Path | None, results: Sequence[ImageResult] = (), tally: PixelTally | None = None
+        self,
+        folder: Path | None,
+        results: Sequence[ImageResult] = (),
+        tally: PixelTally | None = None,
+        inverted: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.results = list(results)
         self.tally = tally or PixelTally()
+        self.inverted = list(inverted)
         self._counted = 0.0  # time of the last write of pixels.npz
         self._lines: BinaryIO | None = None
         if folder is not None:
-            self._lines = (folder / RESULTS).open("wb")  # drops the lines that pixels.npz does not cover
+            (folder / RESULTS).unlink(missing_ok=True)  # a link is not written through
+            self._lines = (folder / RESULTS).open("xb")  # without the lines that pixels.npz does not cover
             for result in results:
                 self._lines.write(_line(result))
             self.save()
@@ -80,7 +88,8 @@ class Checkpoint:
             raise UsageError(f"{folder}: expected a folder for intermediate results, found a file; choose another")
         if not folder.exists() or not any(folder.iterdir()):
             folder.mkdir(parents=True, exist_ok=True)
-            _replace(folder / IDENTITY, json.dumps(identity).encode())
+            with replacing(folder / IDENTITY) as file:
+                file.write(json.dumps(identity).encode())
             return cls(folder)
         if not (folder / IDENTITY).is_file():
             raise UsageError(f"{folder}: expected an empty or an earlier run's folder, found other files; {REMEDY}")
@@ -92,6 +101,7 @@ class Checkpoint:
             with np.load(folder / PIXELS, allow_pickle=False) as arrays:
                 tally = PixelTally.from_arrays(dict(arrays))
                 reached = int(arrays["results"])
+                inverted = [str(name) for name in arrays["inverted"]]
             lines = (folder / RESULTS).read_bytes().splitlines()[:reached]
             if len(lines) < reached:
                 raise ValueError(f"{len(lines)} results of {reached}")
@@ -102,7 +112,7 @@ class Checkpoint:
             raise DataError(
                 f"{folder}: expected the results of an earlier run, found damaged files: {problem}; {REMEDY}"
             ) from None
-        return cls(folder, results, tally)
+        return cls(folder, results, tally, inverted)
 
     def add(self, result: ImageResult) -> None:
         """Add the result of the next image, whose pixels are already in the tally."""
@@ -119,13 +129,14 @@ class Checkpoint:
             return
         self._lines.flush()
         os.fsync(self._lines.fileno())  # the lines must be on disk before the file that counts them
-        arrays = self.tally.to_arrays() | {"results": np.array(len(self.results))}
-        unfinished = self.folder / f".{PIXELS}"
-        with unfinished.open("wb") as file:
+        arrays = self.tally.to_arrays() | {
+            "results": np.array(len(self.results)),
+            "inverted": np.array(self.inverted, np.str_),
+        }
+        with replacing(self.folder / PIXELS) as file:
             np.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(self.folder / PIXELS)
         self._counted = monotonic()
 
     def close(self) -> None:
@@ -181,9 +192,3 @@ def _compare(folder: Path, former: dict[str, Any], identity: dict[str, Any]) -> 
 
 def _line(result: ImageResult) -> bytes:
     return json.dumps(asdict(result), allow_nan=False).encode() + b"\n"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterable
 from html import escape
@@ -15,12 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.runtime.errors import DataError
 from spade_edge.tools.drawing.overlay import legend
 from spade_edge.tools.drawing.picture_size import LONGEST, shrink
+from spade_edge.tools.output import check_replaceable, replacing
 from spade_edge.tools.report.style import EVERY
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+GENERATOR = '<meta name="generator" content="spade-edge">'
 
 
 def document(title: str, *, header: str, sections: Iterable[tuple[str, str, str]], style: str = "") -> str:
@@ -40,6 +40,7 @@ def document(title: str, *, header: str, sections: Iterable[tuple[str, str, str]
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{GENERATOR}
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -59,24 +60,27 @@ def document(title: str, *, header: str, sections: Iterable[tuple[str, str, str]
 
 
 def write(path: str | Path, page: str) -> None:
-    """Write a page, and replace the file in one step. Its folder is created if missing."""
+    """Write a page, and replace an earlier one in one step. Its folder is created if missing.
+
+    Raises:
+        UsageError: another file or a link has that name.
+        DataError: the page cannot be written.
+    """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(page.encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(unfinished).chmod(0o644)  # mkstemp's 0600 would hide the page from a web server
-            Path(unfinished).replace(path)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror}; is the folder writable and the disk not full?"
-        ) from error
+    check_page(path)
+    with replacing(path) as file:
+        file.write(page.encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def check_page(path: Path) -> None:
+    """Refuse a path for a page where another file or a link stands.
+
+    Raises:
+        UsageError: something that is not a page of spade-edge has that name.
+    """
+    check_replaceable(path, lambda head: head.startswith(b"<!doctype html>") and GENERATOR.encode() in head)
 
 
 def image(picture: NDArray[np.uint8], *, alternative: str, kind: str = ".jpg", longest: int = LONGEST) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Full, Queue
 from threading import Thread
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime import FrameResult
 from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.tools.drawing.png import is_png_of_ours, write_png
+from spade_edge.tools.output import check_replaceable, replacing
+from spade_edge.tools.scoring.heatmap_file import is_heatmap_of_ours, write_heatmap
+from spade_edge.tools.scoring.picture_names import picture_path
 
 log = logging.getLogger(__name__)
 
 WAITING = 8  # frames that may wait for the disk
+HEATMAP, PICTURE = ".npy", ".png"
+MARKS = {HEATMAP: is_heatmap_of_ours, PICTURE: is_png_of_ours}
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,10 @@ class Folders:
     overlays: Path | None = None
     explain: Path | None = None
 
-    def given(self) -> tuple[Path, ...]:
-        """The folders that are not None."""
-        return tuple(folder for folder in (self.heatmaps, self.overlays, self.explain) if folder is not None)
+    def given(self) -> dict[Path, str]:
+        """The folders that are not None, with the suffix of the files that are written there."""
+        suffixes = ((self.heatmaps, HEATMAP), (self.overlays, PICTURE), (self.explain, PICTURE))
+        return {folder: suffix for folder, suffix in suffixes if folder is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,60 +72,47 @@ class Pictures:
     Args:
         write: writes the pictures of one frame; see `PictureWriter`.
         wait: whether scoring waits for a slow disk; otherwise the pictures of some frames are left out and counted.
-        strict: whether a failed write ends the run; otherwise it is logged once, and pictures are left out.
+
+    Attributes:
+        failed: number of frames whose pictures could not be written. The first failure is logged, and scoring goes on.
     """
 
-    def __init__(self, write: Write, *, wait: bool, strict: bool) -> None:
+    def __init__(self, write: Write, *, wait: bool) -> None:
         self.wait = wait
-        self.strict = strict
+        self.failed = 0
         self._write = write
         self._queue: Queue[ScoredFrame | None] = Queue(WAITING)
-        self._refused = self._unwritten = 0  # each is counted by one thread only
-        self._failure: Exception | None = None
+        self._refused = 0  # this and `failed` are each counted by one thread only
         self._thread = Thread(target=self._run, name="pictures", daemon=True)
 
     @property
     def left_out(self) -> int:
-        """Number of frames whose pictures were left out."""
-        return self._refused + self._unwritten
+        """Number of frames whose pictures were left out, for whatever reason."""
+        return self._refused + self.failed
 
     def __enter__(self) -> Pictures:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._queue.put(None)
         self._thread.join()
-        if kind is None:
-            self._raise()
 
     def add(self, name: str | int, frame: NDArray[np.uint8], result: FrameResult) -> None:
-        """Hand over a scored frame. Its memory must not change afterwards.
-
-        Raises:
-            OSError: the pictures of an earlier frame could not be written, and the writer is strict.
-        """
-        self._raise()
+        """Hand over a scored frame. Its memory must not change afterwards."""
         try:
             self._queue.put(ScoredFrame(name, frame, result), block=self.wait)
         except Full:
             self._refused += 1
 
-    def _raise(self) -> None:
-        if self._failure is not None and self.strict:
-            raise self._failure
-
     def _run(self) -> None:
         while (scored := self._queue.get()) is not None:
-            if self._failure is not None and self.strict:
-                continue  # until `add` raises the failure
             try:
                 self._write(scored)
             except Exception as problem:
-                self._unwritten += 1
-                if self._failure is None and not self.strict:
+                if not self.failed:
                     log.warning("pictures are left out: %s", problem)
-                self._failure = problem
+                self.failed += 1
 
 
 @dataclass(frozen=True)
@@ -135,29 +131,30 @@ class PictureWriter:
         """Write the pictures of one frame; folders are made as needed.
 
         Raises:
-            OSError: a file cannot be written.
+            UsageError: something that spade-edge did not write has the name of a picture.
+            DataError: a file cannot be written, or the frame's name leads out of the folder.
         """
+        frame, result = scored.frame, scored.result
         if self.folders.heatmaps is not None:
-            np.save(_path(self.folders.heatmaps, scored.name, ".npy"), scored.result.heatmap, allow_pickle=False)
+            with _replacing(self.folders.heatmaps, scored.name, HEATMAP) as file:
+                write_heatmap(file, result.heatmap)
         if self.folders.overlays is not None:
             from spade_edge.tools.drawing.overlay import overlay
 
-            picture = overlay(scored.frame, scored.result, pixel_threshold=self.bundle.manifest.threshold.pixel)
-            _write_png(_path(self.folders.overlays, scored.name, ".png"), picture)
+            picture = overlay(frame, result, pixel_threshold=self.bundle.manifest.threshold.pixel)
+            with _replacing(self.folders.overlays, scored.name, PICTURE) as file:
+                write_png(file, picture)
         if self.folders.explain is not None:
             from spade_edge.tools.drawing.explanation import explanation
 
-            picture = explanation(self.bundle, scored.frame, scored.result)
-            _write_png(_path(self.folders.explain, scored.name, ".png"), picture)
+            picture = explanation(self.bundle, frame, result)
+            with _replacing(self.folders.explain, scored.name, PICTURE) as file:
+                write_png(file, picture)
 
 
-def _path(folder: Path, name: str | int, suffix: str) -> Path:
-    path = folder / Path(f"{name:06d}" if isinstance(name, int) else name).with_suffix(suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    import cv2
-
-    path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+@contextmanager
+def _replacing(folder: Path, name: str | int, suffix: str) -> Iterator[BinaryIO]:
+    path = picture_path(folder, name, suffix)
+    check_replaceable(path, MARKS[suffix])
+    with replacing(path) as file:
+        yield file

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,7 +17,18 @@ from spade_edge.runtime import Scorer
 from spade_edge.runtime.errors import FrameError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.result import FrameResult, Region
-from spade_edge.tools.drawing.overlay import CLEAR, TOP, VERDICT_COLOURS, colour, figure, legend, overlay
+from spade_edge.tools.drawing.overlay import (
+    CLEAR,
+    TILE,
+    TOP,
+    UNSEEN,
+    VERDICT_COLOURS,
+    colour,
+    figure,
+    legend,
+    map_over,
+    overlay,
+)
 
 
 def result_of(
@@ -284,6 +298,60 @@ def test_what_no_view_covers_and_what_a_mask_leaves_out_is_darkened_and_never_ho
         frame, result_of(np.full_like(hot, 100.0), (50, 60, 300, 300), looked_at=looked_at), pixel_threshold=10.0
     )
     assert (loud[below][(~expected & ~edge)[below]] == 45).all()
+
+
+def drawn_at_once(
+    frame: NDArray[np.uint8],
+    heatmap: NDArray[np.float32],
+    extent: tuple[float, float, float, float],
+    looked_at: NDArray[np.bool_] | None,
+) -> NDArray[np.floating[Any]]:
+    """What `map_over` draws below contours and boxes, in arrays as large as the frame, at a threshold of 10."""
+    height, width = frame.shape[:2]
+    x, y, wide, high = extent
+    columns, rows = (
+        ((np.arange(size) + 0.5 - start) * (pixels / length) - 0.5).astype(np.float32)
+        for size, start, length, pixels in ((width, x, wide, heatmap.shape[1]), (height, y, high, heatmap.shape[0]))
+    )
+
+    def on_frame(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        grid = np.meshgrid(columns, rows)
+        return cv2.remap(values.astype(np.float32), *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    ratio = on_frame(np.clip(heatmap / 10, 0, TOP))
+    seen = np.zeros((height, width), bool)
+    seen[math.floor(y) : math.ceil(y + high), math.floor(x) : math.ceil(x + wide)] = True
+    if looked_at is not None:
+        seen &= on_frame(looked_at) >= 0.5
+    mixed = frame.reshape(height, width, -1) * np.where(seen, 1, UNSEEN)[..., None]
+    strength = np.interp(ratio, (CLEAR, 1, 1.0001, TOP), (0, 0.35, 0.55, 0.72)) * seen
+    return mixed + strength[..., None] * (colour(ratio, threshold=1.0) - mixed)
+
+
+@pytest.mark.parametrize("extent", [(0, 0, 1311, 197), (100.5, 20.25, 1100, 150)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+def test_tiles_make_the_picture_that_is_drawn_at_once(
+    extent: tuple[float, float, float, float], masked: bool, grey: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    size = (197, 1311)
+    assert size[0] > 2 * TILE[0] and size[1] > TILE[1]  # several tiles along both axes, and parts of tiles
+    frame = rng.integers(0, 256, size if grey else (*size, 3), dtype=np.uint8)
+    heatmap = cv2.GaussianBlur(rng.uniform(0, 100, (40, 224)).astype(np.float32), (0, 0), 4) - 30
+    heatmap[:, :20] = 0  # tiles that need no tint
+    looked_at = None
+    if masked:
+        looked_at = np.ones(heatmap.shape, bool)
+        looked_at[10:20, 50:90] = False
+    assert (heatmap > 10).any() and (heatmap < 5).any()
+    picture = map_over(frame, heatmap, extent=extent, looked_at=looked_at, pixel_threshold=10.0)
+    expected = drawn_at_once(frame, heatmap, extent, looked_at)
+    white = (picture == 255).all(axis=2)  # the contour
+    difference = np.abs(picture - expected)[~white]
+    assert 0 < np.count_nonzero(white) < 0.2 * white.size
+    # A step of the palette is at most 5 of 255, and rarely falls on the other side of its boundary.
+    assert difference.max() <= 5 and np.mean(difference > 0.6) < 0.01
 
 
 @pytest.mark.parametrize("name", ["shared", "regions, per-view", "masked", "masked regions, no codes"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pages import HOSTILE, Page
 
-from spade_edge.runtime.errors import DataError
+from spade_edge.runtime.errors import DataError, UsageError
 from spade_edge.runtime.result import FrameResult, Match, Region
 from spade_edge.tools.report import (
     MOST_CARDS,
@@ -276,6 +276,17 @@ def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
     with pytest.raises(DataError, match="cannot write"):
         write_report(path / "below-a-file.html", HEADER, ())
+
+
+def test_only_a_page_of_ours_is_replaced(tmp_path: Path) -> None:
+    other = tmp_path / "other.html"
+    other.write_text("<!doctype html><title>somebody's</title>")
+    (tmp_path / "link.html").symlink_to(other)
+    (tmp_path / "hard link.html").hardlink_to(other)
+    for path in tmp_path.iterdir():
+        with pytest.raises(UsageError, match=path.name):
+            write_report(path, HEADER, ENTRIES)
+    assert other.read_text() == "<!doctype html><title>somebody's</title>" and len(list(tmp_path.iterdir())) == 3
 
 
 def test_images_shrink_to_the_longest_side_and_never_grow() -> None:

@@ -73,7 +73,11 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
 
     if chosen.review is not None:
+        from spade_edge.tools.report.page import check_page
+        from spade_edge.tools.report.review import FILE
+
         check_folder("--review", chosen.review)
+        check_page(chosen.review / FILE)
     built = build(
         chosen.images,
         model=chosen.model,
@@ -93,12 +97,12 @@ def run(chosen: argparse.Namespace) -> int:
         progress=progress,
     )
     _tell(notes(built))
+    print(json.dumps(as_json(built)) if chosen.json else sentence(built), flush=True)
     if chosen.review is not None:
         from spade_edge.tools.report.review import write_review
 
         page = write_review(chosen.review, built.path, images=chosen.images, threads=chosen.threads, progress=progress)
         _tell([f"{page}: open it in a browser"])
-    print(json.dumps(as_json(built)) if chosen.json else sentence(built))
     return 0
 
 

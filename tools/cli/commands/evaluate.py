@@ -2,8 +2,12 @@
 
 DIR of --dataset is one of
 
-    DIR/test/good, DIR/test/TYPE                MVTec AD; masks in DIR/ground_truth/TYPE/NAME_mask.png or NAME.png
-    DIR/good, DIR/TYPE                          one folder per type; masks as above, or none
+    DIR/test/good, DIR/test/TYPE                MVTec AD, MVTec LOCO AD, BTAD
+    DIR/Data/Images/Normal, .../Anomaly         VisA; split_csv/1cls.csv beside DIR says which images to test with
+    DIR/good, DIR/TYPE                          one folder per type of defect
+
+The folder of good images may also be called ok or normal. Masks lie in DIR/ground_truth or DIR/masks as
+TYPE/NAME_mask.png, TYPE/NAME.png or TYPE/NAME/*.png, or beside the images as NAME_mask.png.
 
 Pixel metrics need masks for all defective images. Without defective images only false rejects are computed. A frame
 that cannot be judged counts as a reject. Exit code 0: the evaluation is complete, whatever the results are.
@@ -52,6 +56,10 @@ def run(chosen: argparse.Namespace) -> int:
     dataset = open_dataset(chosen.dataset)
     for option, folder in (("--report", chosen.report), ("--resume", chosen.resume)):
         _check_folder(option, folder, dataset)
+    if chosen.report is not None:
+        from spade_edge.tools.report.page import check_page
+
+        check_page(chosen.report / PAGE)
     _announce(dataset)
     scorer = open_scorer(chosen)
     from spade_edge.tools.cli.text.evaluate import lines
@@ -73,12 +81,15 @@ def run(chosen: argparse.Namespace) -> int:
             if interruption.number not in (None, signal.SIGINT):
                 raise SystemExit(128 + interruption.number) from None
             raise
+    # Before the page, so that a full disk costs the page only.
+    print(
+        json.dumps(evaluation.to_json(), allow_nan=False) if chosen.json else "\n".join(lines(evaluation)), flush=True
+    )
     if chosen.report is not None:
         from spade_edge.tools.report import write_evaluation
 
         write_evaluation(chosen.report / PAGE, evaluation, bundle=scorer.bundle)
         print(f"{chosen.report / PAGE}: open it in a browser", file=sys.stderr)
-    print(json.dumps(evaluation.to_json(), allow_nan=False) if chosen.json else "\n".join(lines(evaluation)))
     return 0
 
 

@@ -60,9 +60,11 @@ def _list(chosen: argparse.Namespace) -> int:
 
 def _review(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.progress_bar import progress
-    from spade_edge.tools.report.review import write_review
+    from spade_edge.tools.report.page import check_page
+    from spade_edge.tools.report.review import FILE, write_review
 
     check_folder("the page", chosen.folder)
+    check_page(chosen.folder / FILE)
     print(write_review(chosen.folder, chosen.bundle, images=chosen.images, threads=chosen.threads, progress=progress))
     return 0
 

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spade_edge.runtime import DeviceError, UsageError
+from spade_edge.runtime import DeviceError
+from spade_edge.tools.benchmark.scaling_plot import OPENING, plot
 from spade_edge.tools.cli.arguments import (
     add_json,
     add_provider,
@@ -26,9 +27,13 @@ from spade_edge.tools.cli.arguments import (
     provider,
     provider_options,
 )
+from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.text.scaling import COLUMNS, line, values
+from spade_edge.tools.output import check_replaceable, replacing
 
 SIZES = (25, 50, 100, 200, 400, 800, 1600)
+# The files in --output, and how those that this command wrote begin.
+FILES = {"scaling.json": b'{\n "machine": {', "scaling.svg": OPENING.encode()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.benchmark.scaling import scaling
-    from spade_edge.tools.benchmark.scaling_plot import plot
     from spade_edge.tools.cli.progress_bar import progress
 
-    if chosen.output.exists() and not chosen.output.is_dir():
-        raise UsageError(f"{chosen.output}: expected a folder to write to, found a file")
-    chosen.output.mkdir(parents=True, exist_ok=True)
+    check_folder("--output", chosen.output)
+    for name, start in FILES.items():
+        check_replaceable(chosen.output / name, lambda head, start=start: head.startswith(start))  # type: ignore[misc]
     provider(chosen)  # refuses options that do not fit before the long work
     rows: list[dict[str, Any]] = []
     machine: dict[str, Any] = {}
@@ -76,11 +80,12 @@ def run(chosen: argparse.Namespace) -> int:
         if not chosen.json:
             print(line(values(row)), flush=True)
     value = {"machine": machine, "rows": rows}
-    (chosen.output / "scaling.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    (chosen.output / "scaling.svg").write_text(plot(rows), encoding="utf-8")
     if chosen.json:
-        print(json.dumps(value))
-    else:
+        print(json.dumps(value), flush=True)
+    for name, content in zip(FILES, (json.dumps(value, indent=1) + "\n", plot(rows)), strict=True):
+        with replacing(chosen.output / name) as file:
+            file.write(content.encode())
+    if not chosen.json:
         print(f"{chosen.output}: scaling.json has all figures, scaling.svg the plot", file=sys.stderr)
     return 0
 

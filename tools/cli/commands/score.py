@@ -17,7 +17,10 @@ again.
 
 A frame that cannot be read or judged gets the verdict "cannot_judge" with the reason, and the run goes on. If the
 source stops or falls silent, a line with "frame": null reports it. Ctrl-C ends the run after the current frame, with a
-summary on stderr. Exit code 0: every verdict is good; 1: at least one is not; 4: a camera did not come back.
+summary on stderr. Exit code 0: every verdict is good; 1: at least one is not; 3: pictures could not be written, but all
+frames were scored; 4: a camera did not come back.
+
+Pictures replace those of an earlier run. A name that another file or a link has is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import json
 import signal
 import sys
 
-from spade_edge.runtime import SpadeError
+from spade_edge.runtime import DataError, SpadeError
 from spade_edge.runtime.network.provider import CPU, CUDA, EXECUTION_PROVIDERS, TENSORRT
 from spade_edge.tools.cli.arguments import add_bundle, add_provider, add_search, add_threads, path, source
 from spade_edge.tools.cli.interruption import Interruption
@@ -69,13 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     opened = open_source(chosen.source, options=source_options(chosen))
     folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
-    check_picture_folders(folders, opened)
+    check_picture_folders(folders, opened, bundle=chosen.bundle)
     scorer = open_scorer(chosen)
     _hint(chosen.provider)
     threshold, tally, failure = scorer.bundle.manifest.threshold, Tally(), None
     writer = PictureWriter(scorer.bundle, folders)
     with opened.acquire() as shots, Interruption(shots.end) as interruption:
-        with Pictures(writer, wait=not opened.live, strict=not opened.endless) as pictures:
+        with Pictures(writer, wait=not opened.live) as pictures:
             try:
                 for scored in score_shots(scorer, shots):
                     print(
@@ -94,6 +97,11 @@ def run(chosen: argparse.Namespace) -> int:
         raise failure
     if interruption.number is not None and not opened.endless:
         raise KeyboardInterrupt if interruption.number == signal.SIGINT else SystemExit(128 + interruption.number)
+    if pictures.failed:
+        raise DataError(
+            f"expected the pictures of every frame, found that those of {pictures.failed} could not be written; "
+            "all verdicts are complete"
+        )
     return 0 if tally.good else 1
 
 
