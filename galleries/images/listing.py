@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,32 +32,33 @@ class Listing:
     """What a look at a folder found. Names are relative to the folder, with forward slashes.
 
     Attributes:
-        images: the image files.
+        images: the image files; None stands for one whose name was enough.
         left_out: why an entry could not be looked at: a subfolder that cannot be read, a broken link, a pipe.
         links: links to folders that were not followed.
         kinds: number of pictures and videos that are not read from a folder, by suffix.
         disks: device number of each folder that was read; "" is the folder itself, and each other name ends in "/".
     """
 
-    images: dict[str, ImageFile] = field(default_factory=dict)
+    images: dict[str, ImageFile | None] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     links: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     disks: dict[str, int] = field(default_factory=dict)
 
 
-def look(folder: Path, *, follow_links: bool) -> Listing:
+def look(folder: Path, *, follow_links: bool, by_name: Set[str] = frozenset()) -> Listing:
     """Look at everything in a folder and below it; hidden entries are passed over.
 
     Args:
         folder: a folder, or a link to one.
         follow_links: whether links to folders are followed. Each folder is visited once, and links that lead to the
             folder itself, or to one above it, are left out.
+        by_name: names of image files to find without looking at the files themselves, which takes most of the time.
 
     Raises:
         OSError: the folder itself cannot be read.
     """
-    walk = _Walk(os.fspath(folder), follow_links=follow_links)
+    walk = _Walk(os.fspath(folder), follow_links=follow_links, by_name=by_name)
     while walk.places or walk.linked:
         place, prefix = walk.places.pop() if walk.places else walk.linked.pop()
         try:
@@ -78,12 +80,13 @@ class _Walk:
         linked: the same of links to folders, which come last, so that a folder is called by its own name.
     """
 
-    def __init__(self, top: str, *, follow_links: bool) -> None:
+    def __init__(self, top: str, *, follow_links: bool, by_name: Set[str]) -> None:
         self.listing = Listing()
         self.places = [(top, "")]
         self.linked: list[tuple[str, str]] = []
         self._top = top
         self._follow_links = follow_links
+        self._by_name = by_name
         self._seen: set[tuple[int, int]] = set()
         self._above: set[tuple[int, int]] = set()
 
@@ -105,6 +108,8 @@ class _Walk:
         try:
             if entry.is_dir(follow_symlinks=False):
                 self.places.append((entry.path, name + "/"))
+            elif name in self._by_name:
+                self.listing.images[name] = None
             elif entry.is_symlink():
                 self._take_link(entry.path, name, kind)
             elif kind in _READ:

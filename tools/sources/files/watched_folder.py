@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Set
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 from spade_edge.galleries.images import read_image
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 PERIOD = 0.05  # seconds between two scans of the folder
 SHARE = 10  # scans, and reading a file that is not whole, take at most one part in so many of the time
+ALWAYS, IN_TURN = 500, 500  # known files that each scan looks at: those that changed last, and some of the others
 
 
 class WatchedFolder:
@@ -80,17 +82,20 @@ class WatchedFolder:
         self._kept: tuple[str, ...] = ()
         self._unread: dict[str, Unread] = {}
         self._said: set[str] = set()
+        self._known: dict[str, Known] = {}  # those that changed last come last
+        self._turn: Iterator[str] = iter(())
         self._deleted = 0
         try:
             if not folder.is_dir():
-                found = "a file" if folder.exists() else "nothing"
-                raise DataError(f"{folder}: expected a folder to watch, found {found}")
-            found_first = self._scan()
+                raise DataError(
+                    f"{folder}: expected a folder to watch, found {'a file' if folder.exists() else 'nothing'}"
+                )
+            found = [(name, State.of(file.status)) for name, file in self._scan().items() if file is not None]
         except OSError as problem:
             raise DataError(f"{folder}: expected a folder that can be read, found: {problem.strerror}") from None
         except DeviceError as problem:
             raise DataError(str(problem)) from None
-        self._known = {name: Known(State.of(file.status)) for name, file in found_first.items()}
+        self._known = {name: Known(state) for name, state in sorted(found, key=lambda each: each[1].changed)}
         self.left_out = len(self._known)  # files that existed before
 
     def __iter__(self) -> Iterator[Shot]:
@@ -116,14 +121,14 @@ class WatchedFolder:
             if self._deleted > 1:
                 log.warning("%s: %d files were deleted before they could be read", self._label, self._deleted)
 
-    def _scan(self) -> dict[str, ImageFile]:
-        """The image files in the folder now.
+    def _scan(self) -> dict[str, ImageFile | None]:
+        """The image files in the folder now; None for a known one that it is not the turn of.
 
         Raises:
             DeviceError: the folder does not exist, or cannot be read.
         """
         try:
-            listing = look(self.folder, follow_links=self.follow_links)
+            listing = look(self.folder, follow_links=self.follow_links, by_name=self._resting())
         except OSError as problem:
             raise DeviceError(
                 f"{self.folder}: expected a folder that can be read, found: {problem.strerror}; is it mounted?"
@@ -141,6 +146,16 @@ class WatchedFolder:
         self._say(listing)
         return listing.images
 
+    def _resting(self) -> Set[str]:
+        """The known files that this scan does not look at. Each gets its turn."""
+        if len(self._known) <= ALWAYS + IN_TURN:
+            return frozenset()
+        turn = list(islice(self._turn, IN_TURN))
+        if not turn:
+            self._turn = iter(list(self._known))
+            turn = list(islice(self._turn, IN_TURN))
+        return self._known.keys() - {*turn, *islice(reversed(self._known), ALWAYS), *self._unread}
+
     def _say(self, listing: Listing) -> None:
         """Log what is left out, each thing once."""
         fresh = Listing(
@@ -152,43 +167,48 @@ class WatchedFolder:
         for remark in remarks(fresh):
             log.warning("%s: %s", self._label, remark)
 
-    def _compare(self, found: dict[str, ImageFile]) -> None:
+    def _compare(self, found: dict[str, ImageFile | None]) -> None:
         """Note new and changed files, and forget deleted ones."""
         now = self.clock()
-        states = {name: State.of(file.status) for name, file in found.items()}
-        self._recognise({name: state for name, state in states.items() if not self._is_known(name, state)})
-        self._forget(states)
-        for name, state in states.items():
+        looked_at = {name: (State.of(file.status), file.linked) for name, file in found.items() if file is not None}
+        fresh = {name: state for name, (state, _) in looked_at.items() if not self._is_known(name, state)}
+        self._recognise(fresh)
+        self._forget(found, {(state.disk, state.number) for state in fresh.values()})
+        for name, (state, linked) in looked_at.items():
             unread = self._unread.get(name)
             if self._is_known(name, state):
-                self._unread.pop(name, None)
+                if unread is not None:
+                    del self._unread[name]
             elif unread is None or unread.state != state:
                 rest = unread.rest if unread is not None else now
-                self._unread[name] = Unread(state, found[name].linked, due=max(now, rest), since=now, rest=rest)
+                self._unread[name] = Unread(state, linked, due=max(now, rest), since=now, rest=rest)
 
     def _is_known(self, name: str, state: State) -> bool:
-        return name in self._known and self._known[name].is_unchanged(state)
+        known = self._known.get(name)
+        return known is not None and (known.state == state or known.is_unchanged(state))
 
-    def _recognise(self, states: dict[str, State]) -> None:
+    def _recognise(self, fresh: dict[str, State]) -> None:
         """Take files that have been renamed or moved, or have got another name, for what they are."""
-        if not states:
+        if not fresh:
             return
         by_state = {known.state: known for known in self._known.values() if known.state.number}
-        for name, state in states.items():
+        for name, state in fresh.items():
             if state in by_state:
                 self._known[name] = by_state[state]
 
-    def _forget(self, states: dict[str, State]) -> None:
-        """Forget the files that are gone, but not those in folders that cannot be read now."""
-        gone = [name for name in {**self._known, **self._unread} if name not in states]
-        gone = [name for name in gone if not f"{name}/".startswith(self._kept)]
-        if not gone:
-            return
-        there = {(state.disk, state.number) for state in states.values()}
-        for name in gone:
+    def _forget(self, found: Container[str], fresh: Container[tuple[int, int]]) -> None:
+        """Forget the files that are gone, but not those in folders that cannot be read now.
+
+        Args:
+            found: names of the files that are there.
+            fresh: disk and number of those that are new or have changed.
+        """
+        for name in [name for name in chain(self._known, self._unread) if name not in found]:
+            if f"{name}/".startswith(self._kept):
+                continue
             self._known.pop(name, None)
             unread = self._unread.pop(name, None)
-            if unread is not None and (unread.state.disk, unread.state.number) not in there:  # else it was renamed
+            if unread is not None and (unread.state.disk, unread.state.number) not in fresh:  # else it was renamed
                 self._deleted += 1
                 if self._deleted == 1:
                     log.warning("%s: %s was deleted before it could be read", self._label, as_text(name))
@@ -244,5 +264,6 @@ class WatchedFolder:
 
     def _settle(self, name: str, known: Known) -> None:
         """Nothing more is to be read from a file until it changes."""
+        self._known.pop(name, None)
         self._known[name] = known
         del self._unread[name]

@@ -103,7 +103,7 @@ def test_files_come_in_the_order_in_which_they_were_written(tmp_path: Path) -> N
     assert [shot.name for shot in Looks(tmp_path, appear).watch] == ["c.npy", "a.npy", "b.npy"]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".ppm", ".npy"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".pgm", ".ppm", ".npy", ".bmp", ".tif"])
 def test_a_half_written_file_with_an_end_of_its_own_is_waited_for(suffix: str, tmp_path: Path) -> None:
     raw = encoded(suffix, IMAGE[:, :, 0] if suffix == ".pgm" else IMAGE)
     path = tmp_path / f"part{suffix}"
@@ -343,10 +343,10 @@ def test_in_a_large_folder_each_file_gets_its_turn(tmp_path: Path, monkeypatch: 
         (tmp_path / f"{number}.npy").write_bytes(encoded(".npy"))
     looked: list[int] = []
 
-    def rewrite(number: int) -> Callable[[], object]:
-        return lambda: (tmp_path / f"{number}.npy").write_bytes(encoded(".npy", IMAGE[: number + 1]))
+    def rewrite(number: int, rows: int) -> Callable[[], object]:
+        return lambda: (tmp_path / f"{number}.npy").write_bytes(encoded(".npy", IMAGE[:rows]))
 
-    looks = Looks(tmp_path, rewrite(5), *[nothing] * 12, rewrite(5), nothing, rewrite(13), *[nothing] * 12)
+    looks = Looks(tmp_path, rewrite(5, 9), *[nothing] * 12, rewrite(5, 8), nothing, rewrite(13, 9), *[nothing] * 12)
     scan = looks.watch._scan
 
     def counted() -> dict[str, listing.ImageFile | None]:
