@@ -6,23 +6,19 @@ file is made in which every number stands for itself, and a decoder reads that c
     PNG     the colour type in IHDR; palette in PLTE, transparency in tRNS
     GIF     colour tables, and the transparent number in a graphic control extension
     BMP     the colour table behind the header
-    TIFF    the photometric interpretation (tag 262), palette in tag 320
+    TIFF    the colour map, tag 320
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-PNG, BMP, GIF = b"\x89PNG\r\n\x1a\n", b"BM", (b"GIF87a", b"GIF89a")
-TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # to the byte order, as `struct` writes it
-_BITS, _INTERPRETATION, _COLOURS = 258, 262, 320  # tags of TIFF
-_GREY, _PALETTE = 1, 3  # values of the photometric interpretation
+from spade_edge.galleries.images import bmp, gif, png, tiff
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +37,22 @@ class Indexed:
 
 
 def indexed(raw: bytes) -> Indexed | None:
-    """The numbers and the palette of an image file; None if it has no palette, or is too damaged to tell."""
-    try:
-        if raw.startswith(PNG):
-            return _png(raw)
-        if raw.startswith(GIF):
-            return _gif(raw)
-        if raw.startswith(BMP):
-            return _bmp(raw)
-        if raw[:4] in TIFF:
-            return _tiff(raw)
-    except (struct.error, IndexError, ValueError):  # cut off
-        return None
-    return None
+    """The numbers and the palette of an image file that is whole; None if it has no palette."""
+    if raw.startswith(png.START):
+        return _png(raw)
+    if raw.startswith(gif.STARTS):
+        return _gif(raw)
+    if raw.startswith(bmp.START):
+        return _bmp(raw)
+    return _tiff(raw) if raw[:4] in tiff.STARTS else None
 
 
 def _png(raw: bytes) -> Indexed | None:
     kind_of_colour, depth = raw[25], raw[24]
     if kind_of_colour != 3 or depth > 8:
         return None
-    kept, colours, opacity = [PNG], np.zeros((0, 3), np.uint8), b""
-    at = len(PNG)
+    kept, colours, opacity = [png.START], np.zeros((0, 3), np.uint8), b""
+    at = len(png.START)
     while at < len(raw):
         (length,) = struct.unpack_from(">I", raw, at)
         kind, data = raw[at + 4 : at + 8], raw[at + 8 : at + 8 + length]
@@ -129,46 +120,8 @@ def _bmp(raw: bytes) -> Indexed | None:
 
 
 def _tiff(raw: bytes) -> Indexed | None:
-    order = TIFF[raw[:4]]
-    changed, palette, depth = bytearray(raw), None, 8
-    for tags in directories(raw):
-        if _INTERPRETATION not in tags or tags[_INTERPRETATION].number != _PALETTE or _COLOURS not in tags:
-            break
-        struct.pack_into(f"{order}H", changed, tags[_INTERPRETATION].at, _GREY)
-        if palette is None:
-            depth = tags[_BITS].number if _BITS in tags else 1
-            colours = np.frombuffer(raw, f"{order}u2", count=3 << depth, offset=tags[_COLOURS].number)
-            # Some programs store 8 bits in the 16.
-            colours = colours >> 8 if (colours > 255).any() else colours
-            palette = _with_opacity(colours.reshape(3, -1).T.astype(np.uint8), np.zeros(0, np.uint8))
-    if palette is None or depth > 8:
-        return None
-    return Indexed(bytes(changed), 255 // ((1 << depth) - 1), palette)
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A tag of a TIFF: where its value is, and the value, if it is a single number; otherwise where its values are."""
-
-    at: int
-    number: int
-
-
-def directories(raw: bytes) -> Iterator[dict[int, Tag]]:
-    """The tags of each page of a TIFF."""
-    order = TIFF[raw[:4]]
-    (at,) = struct.unpack_from(f"{order}I", raw, 4)
-    seen: set[int] = set()
-    while at and at not in seen:
-        seen.add(at)
-        (entries,) = struct.unpack_from(f"{order}H", raw, at)
-        tags = {}
-        for entry in range(at + 2, at + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(f"{order}HHI", raw, entry)
-            short = kind == 3 and count == 1
-            tags[tag] = Tag(entry + 8, struct.unpack_from(f"{order}{'H' if short else 'I'}", raw, entry + 8)[0])
-        yield tags
-        (at,) = struct.unpack_from(f"{order}I", raw, at + 2 + 12 * entries)
+    found = tiff.palette(raw, tiff.pages(raw)[0])
+    return None if found is None else Indexed(found[1], 1, _with_opacity(found[0], np.zeros(0, np.uint8)))
 
 
 def _with_opacity(colours: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spade_edge import __version__
 from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images.mask import looks_inverted
 from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer
 from spade_edge.runtime.bundle.manifest import FILE
 from spade_edge.runtime.digest import sha256
@@ -96,8 +97,13 @@ def evaluate(
         for sample in dataset.samples[len(checkpoint.results) :]:
             frame, result, image = _judge(scorer, sample)
             consistent = False
-            if frame is not None and result is not None and not no_pixels:
-                _add(checkpoint.tally, sample, frame, result)
+            if (
+                frame is not None
+                and result is not None
+                and not no_pixels
+                and _add(checkpoint.tally, sample, frame, result)
+            ):
+                checkpoint.inverted.append(sample.name)
             checkpoint.add(image)
             consistent = True
             step("images scored", len(checkpoint.results), len(dataset))
@@ -106,7 +112,9 @@ def evaluate(
             checkpoint.save()
         checkpoint.close()
     shown = _examples(scorer, dataset, checkpoint.results, progress=step) if examples else ()
-    return summarize(scorer, dataset, checkpoint.results, checkpoint.tally, examples=shown)
+    return summarize(
+        scorer, dataset, checkpoint.results, checkpoint.tally, inverted=checkpoint.inverted, examples=shown
+    )
 
 
 def summarize(
@@ -115,9 +123,19 @@ def summarize(
     images: Sequence[ImageResult],
     tally: PixelTally,
     *,
+    inverted: Sequence[str] = (),
     examples: Sequence[Example] = (),
 ) -> Evaluation:
-    """Compute the metrics of a dataset whose images have been scored."""
+    """Compute the metrics of a dataset whose images have been scored.
+
+    Args:
+        scorer: that scored them.
+        dataset: whose images they are.
+        images: the results, in the dataset's order.
+        tally: their pixels.
+        inverted: names of images whose masks look inverted.
+        examples: images to look at.
+    """
     manifest = scorer.bundle.manifest
     judged = [image for image in images if image.score is not None]
     scores = np.array([image.score for image in judged], np.float64)
@@ -162,7 +180,7 @@ def summarize(
         roc=roc(scores, positive),
         pro=() if no_pixels else tally.pro(),
         timings={stage: median(time[stage] for time in times) for stage in times[0]} if times else {},
-        notes=_notes(dataset, images, tally),
+        notes=_notes(dataset, images, tally, inverted),
         examples=tuple(examples),
     )
 
@@ -183,16 +201,21 @@ def _judge(scorer: Scorer, sample: Sample) -> tuple[NDArray[np.uint8] | None, Fr
     return frame, result, ImageResult(sample.name, sample.truth, result.score, result.verdict, reason, times)
 
 
-def _add(tally: PixelTally, sample: Sample, frame: NDArray[np.uint8], result: FrameResult) -> None:
-    truth = None
+def _add(tally: PixelTally, sample: Sample, frame: NDArray[np.uint8], result: FrameResult) -> bool:
+    """Add the pixels of an image, and tell whether its mask looks inverted."""
+    truth, inverted = None, False
     if sample.defective:
         mask = mask_of(sample)
         check_size(sample, mask, frame)
+        inverted = looks_inverted(mask)
         truth = truth_on_map(mask, size=result.heatmap.shape, extent=result.extent, looked_at=result.looked_at)
     tally.add(result.heatmap, truth, looked_at=result.looked_at)
+    return inverted
 
 
-def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -> tuple[str, ...]:
+def _notes(
+    dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally, inverted: Sequence[str]
+) -> tuple[str, ...]:
     notes = list(dataset.notes)
     unjudged = [image for image in images if image.verdict == CANNOT_JUDGE]
     if unjudged:
@@ -203,6 +226,11 @@ def _notes(dataset: Dataset, images: Sequence[ImageResult], tally: PixelTally) -
         )
     if dataset.stray:
         notes.append(f"masks without an image: {some(mask.name for mask in dataset.stray)}")
+    if inverted:
+        notes.append(
+            f"masks that mark most of their image, with all four corners; what is not 0 counts as defective, so look "
+            f"whether they are inverted: {some(inverted)}"
+        )
     if tally.unseen and not dataset.no_pixel_metrics():
         notes.append(
             f"{tally.unseen} of {tally.unseen + tally.regions} defective regions lie outside of the views or under "
