@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spade_edge.galleries.images.formats import SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.galleries.images.listing import Listing, look
+from spade_edge.galleries.images.opening import pages
 from spade_edge.runtime import DataError
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,9 @@ NAMED = 3  # entries that a line names; the others are counted
 
 
 def find_images(folder: Path, *, follow_links: bool = False) -> tuple[Path, ...]:
-    """All image files in a folder and its subfolders, sorted by name. Hidden files are left out.
+    """All images in a folder and its subfolders, sorted by name. Hidden files are left out.
+
+    An image is a path that `read_picture` reads: a file, or a page of a TIFF that has several, see `pages`.
 
     Links to files are read, links to folders only if they are to be followed. What else is left out is logged: broken
     links, subfolders that cannot be read, pipes and devices, and pictures and videos of kinds that are not read.
@@ -44,7 +47,7 @@ def find_images(folder: Path, *, follow_links: bool = False) -> tuple[Path, ...]
         raise DataError(f"{folder}: expected images ({', '.join(SUFFIXES)}), {found}")
     for remark in said:
         log.warning("%s: %s", folder, remark)
-    return tuple(sorted(folder / name for name in listing.images))
+    return tuple(page for path in sorted(folder / name for name in listing.images) for page in pages(path))
 
 
 def name_of(path: Path, folder: Path) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from spade_edge.tools.cli.arguments import lines, natural, raw, seconds, tries
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.sources import SourceOptions
 from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
 
-NAMES = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap")
+NAMES = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap", "follow_links")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"stop judging at the Nth frame in a row that is identical bit for bit ({FROZEN}); 0 for never",
     )
+    add_follow_links(parser)
     frames = parser.add_argument_group("format of the frames")
     frames.add_argument(
         "--raw",

@@ -26,6 +26,7 @@ class SourceOptions:
             By default, stdin is read as PGM and PPM images.
         linescan: frames are blocks of lines; assemble strips of so many lines from them.
         line_overlap: lines that a strip shares with the one before; fewer than `linescan`. Default 0.
+        follow_links: for folders: whether links to folders inside are followed, each folder once. Default false.
 
     Raises:
         UsageError: the options contradict each other.
@@ -37,6 +38,7 @@ class SourceOptions:
     raw: tuple[int, int, int] | None = None
     linescan: int | None = None
     line_overlap: int | None = None
+    follow_links: bool | None = None
 
     def __post_init__(self) -> None:
         if self.frozen == 1:

@@ -135,13 +135,16 @@ def open_source(source: str | Path | Camera | Connect, *, options: SourceOptions
 def _files(path: Path, options: SourceOptions) -> Source:
     options.refuse("raw", source=str(path), instead=f"the source {STDIN}")
     options.refuse("reopen", "stall", "frozen", source=str(path), instead="a camera or a watched folder")
-    recording = open_recording(path)
+    if not path.is_dir():
+        options.refuse("follow_links", source=str(path), instead="a folder")
+    recording = open_recording(path, follow_links=bool(options.follow_links))
     names = recording.names() if options.linescan is None else ()
     return Source(_assembled(recording, options), folder=recording.folder, nested=recording.nested, names=names)
 
 
 def _stdin(options: SourceOptions) -> Source:
     options.refuse("reopen", source="stdin", instead="a camera or a watched folder")
+    options.refuse("follow_links", source="stdin", instead="a folder")
     if os.isatty(0):
         raise UsageError("-: expected frames on stdin, found a terminal; pipe them in")
     # Unbuffered: a thread that still waits in a buffered read would keep Python from exiting.
@@ -158,7 +161,7 @@ def _stdin(options: SourceOptions) -> Source:
 
 def _watched_folder(folder: Path, options: SourceOptions) -> Source:
     ended = Event()
-    watched = WatchedFolder(folder, tries=options.tries, pause=ended.wait)
+    watched = WatchedFolder(folder, tries=options.tries, pause=ended.wait, follow_links=bool(options.follow_links))
     if watched.left_out:
         log.warning("%s%s: left out %d images that were there before", WATCH, folder, watched.left_out)
     shots = _checked(_assembled(watched, options), options.alike)
@@ -178,6 +181,7 @@ def _own_camera(camera: Camera | Connect, options: SourceOptions) -> Source:
 
 
 def _camera(connect: Connect, *, label: str, tries: float, options: SourceOptions) -> Source:
+    options.refuse("follow_links", source=label, instead="a folder")
     ended = Event()
     frames = reopening(connect, label=label, tries=tries, pause=ended.wait)
     shots = _checked(_assembled(frames, options), options.alike)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import find_images, name_of, read_image
-from spade_edge.galleries.images.formats import SUFFIXES, VIDEO_SUFFIXES
+from spade_edge.galleries.images import file_of, find_images, name_of, pages, read_image
+from spade_edge.galleries.images.depth import highest_bits
+from spade_edge.galleries.images.formats import LARGEST, SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.runtime import DataError
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot
@@ -23,7 +25,7 @@ class ImageFiles:
 
     Attributes:
         folder: the folder that names are relative to.
-        paths: the files.
+        paths: the files, and pages of files.
         nested: whether everything below the folder belongs to the source.
     """
 
@@ -88,11 +90,14 @@ class Stack:
 
     Attributes:
         path: the file.
-        frames: (N, H, W, 3) BGR, (N, H, W, 1) or (N, H, W) grey, uint8 or uint16, memory-mapped.
+        frames: (N, H, W, 3) BGR, (N, H, W, 1) or (N, H, W) grey, uint8 or uint16, memory-mapped. Its numbers are read
+            from the file instead, because a process is killed that reads mapped numbers which the file has lost.
+        offset: of the first frame in the file, in bytes.
     """
 
     path: Path
     frames: NDArray[np.generic]
+    offset: int
     nested = False
 
     @property
@@ -106,9 +111,31 @@ class Stack:
         return len(self.frames)
 
     def __iter__(self) -> Iterator[Shot]:
-        for number, frame in enumerate(self.frames):
-            # 16 bits are reduced to 8 as in a single image file.
-            yield Shot(number, (np.array(frame) if frame.dtype == np.uint8 else frame // 257).astype(np.uint8))
+        for number in range(len(self.frames)):
+            frame = self._frame(number)
+            if frame is None:
+                yield Shot(
+                    number, None, f"{self.path}: expected {len(self.frames)} frames, found its end before this one"
+                )
+                continue
+            if frame.dtype == np.uint8:
+                yield Shot(number, frame.astype(np.uint8))  # a copy, which can be written to
+            else:  # as in a single image file
+                yield Shot(number, highest_bits(frame.astype(np.uint16), None, str(self.path)))
+
+    def _frame(self, number: int) -> NDArray[np.generic] | None:
+        """A frame; None if the file has become too short."""
+        if not self.frames.flags.c_contiguous:  # the numbers of a frame lie all over the file
+            return np.array(self.frames[number])
+        shape = self.frames.shape[1:]
+        size = math.prod(shape) * self.frames.itemsize
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset + number * size)
+                raw = file.read(size)
+        except OSError:
+            return None
+        return np.frombuffer(raw, self.frames.dtype).reshape(shape) if len(raw) == size else None
 
     @classmethod
     def of(cls, path: Path) -> Stack | None:
@@ -121,37 +148,44 @@ class Stack:
             frames = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception:  # numpy can raise anything on a bad header; reading the image reports it
             return None
-        if not isinstance(frames, np.ndarray) or frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4):
+        if not isinstance(frames, np.memmap) or frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4):
             return None
+        found = f"{'x'.join(map(str, frames.shape))} {frames.dtype}"
         if (
             frames.dtype not in (np.uint8, np.uint16)
             or frames.ndim > 4
             or (frames.ndim == 4 and frames.shape[3] not in (1, 3))
         ):
-            found = f"{'x'.join(map(str, frames.shape))} {frames.dtype}"
             raise DataError(f"{path}: expected uint8 or uint16 of shape (N, H, W) or (N, H, W, 3), found {found}")
         if 0 in frames.shape:
-            raise DataError(f"{path}: expected frames, found an empty array of shape {frames.shape}")
-        return cls(path, frames)
+            raise DataError(f"{path}: expected frames, found an empty array of shape {found}")
+        if math.prod(frames.shape[1:]) * frames.itemsize > LARGEST:
+            raise DataError(f"{path}: expected frames of at most {LARGEST >> 30} GB each, found {found}")
+        return cls(path, frames, frames.offset)
 
 
-def open_recording(path: Path) -> ImageFiles | Video | Stack:
+def open_recording(path: Path, *, follow_links: bool = False) -> ImageFiles | Video | Stack:
     """Open the frames at a path: a folder of images, an image, a video or a stack.
+
+    Args:
+        path: of a folder or file, or of one page of a TIFF, such as "stack.tif#2".
+        follow_links: whether links to folders are followed, as for `find_images`.
 
     Raises:
         DataError: nothing is there, the folder has no images, or the file is of another kind.
     """
     if path.is_dir():
-        return ImageFiles(path, find_images(path), nested=True)
-    if not path.is_file():
+        return ImageFiles(path, find_images(path, follow_links=follow_links), nested=True)
+    file = file_of(path)
+    if not file.is_file():
         found = "another kind of file" if os.path.lexists(path) else "nothing"
         raise DataError(f"{path}: expected a folder, an image or a video file, found {found}")
-    suffix = path.suffix.lower()
+    suffix = file.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return Video(path)
     if suffix in SUFFIXES:
         stack = Stack.of(path) if suffix == ".npy" else None
-        return stack or ImageFiles(path.parent, (path,), nested=False)
+        return stack or ImageFiles(path.parent, pages(path) if file == path else (path,), nested=False)
     raise DataError(
         f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO_SUFFIXES)}), "
         f"found {path.suffix or 'no suffix'}"

@@ -24,7 +24,7 @@ def test_a_stack_is_its_frames(shape: tuple[int, ...], dtype: type, tmp_path: Pa
     source = open_source(saved(tmp_path / "s.npy", stack))
     shots = list(source)
     assert [shot.name for shot in shots] == list(range(shape[0]))
-    expected = stack if dtype == np.uint8 else np.round(stack // 257)
+    expected = stack if dtype == np.uint8 else stack >> 8
     for shot, frame in zip(shots, expected, strict=True):
         assert shot.frame is not None and shot.frame.dtype == np.uint8 and np.array_equal(shot.frame, frame)
         assert type(shot.frame) is np.ndarray and shot.frame.flags.owndata  # no view of the file
@@ -72,6 +72,58 @@ def test_a_damaged_or_hostile_stack_is_a_fault_and_is_never_unpickled(hostile: s
     assert shot.frame is None and "s.npy: expected" in shot.fault
 
 
+def test_a_stack_that_is_cut_while_it_is_read_is_a_fault_for_each_frame_that_is_lost(tmp_path: Path) -> None:
+    path = saved(tmp_path / "s.npy", np.ones((4, 80, 90), np.uint8))
+    shots = iter(open_source(path))
+    assert next(shots).frame is not None
+    path.write_bytes(path.read_bytes()[:-7201])
+    assert [shot.frame is not None for shot in shots] == [True, False, False]
+
+
+def test_a_stack_is_not_read_to_find_that_its_frames_are_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "s.npy"
+    shape = (3, 1 << 17, 1 << 17)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        file.truncate(file.tell() + 3 << 34)
+    with pytest.raises(DataError, match="expected frames of at most 2 GB each"):
+        open_source(path)
+
+
+def test_each_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
+    pages = list(np.random.default_rng(0).integers(0, 256, (3, 8, 9), np.uint8))
+    path = tmp_path / "stack.tif"
+    cv2.imwritemulti(str(path), pages)
+    cv2.imwrite(str(tmp_path / "one.tif"), pages[0])
+    expected = {"one.tif": pages[0], **{f"stack.tif#{number}": page for number, page in enumerate(pages, start=1)}}
+    for source, names in ((tmp_path, list(expected)), (path, list(expected)[1:]), (f"{path}#2", ["stack.tif#2"])):
+        opened = open_source(source)
+        shots = list(opened)
+        assert [shot.name for shot in shots] == names == list(opened.names)
+        for shot in shots:
+            assert shot.frame is not None and np.array_equal(shot.frame, expected[str(shot.name)])
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_a_fault(tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        saved(tmp_path / name, np.ones((8, 9), np.uint8))
+    source = open_source(tmp_path)
+    (tmp_path / "a.npy").unlink()
+    first, second = source
+    assert first.name == "a.npy" and first.frame is None and "a.npy: expected an image file, found" in first.fault
+    assert second.name == "b.npy" and second.frame is not None
+
+
+def test_folders_that_are_linked_belong_to_a_folder_when_asked(tmp_path: Path) -> None:
+    for name in ("folder", "elsewhere"):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name / "a.npy", np.ones((8, 9), np.uint8))
+    (tmp_path / "folder" / "link").symlink_to("../elsewhere")
+    assert open_source(tmp_path / "folder").names == ("a.npy",)
+    followed = open_source(tmp_path / "folder", options=SourceOptions(follow_links=True))
+    assert followed.names == ("a.npy", "link/a.npy")
+
+
 def video(path: Path, frames: int) -> Path:
     """Noise that grows lighter, 10 a frame."""
     random = np.random.default_rng(0)
@@ -116,6 +168,9 @@ def test_lines_out_of_files(tmp_path: Path) -> None:
         ("{folder}", {"frozen": 0}, "--frozen: expected a camera"),
         ("{folder}", {"reopen": 0}, "--reopen: expected a camera"),
         ("-", {"reopen": 3}, "--reopen: expected a camera or a watched folder, found stdin"),
+        ("{folder}/a.npy", {"follow_links": True}, "--follow-links: expected a folder"),
+        ("0", {"follow_links": True}, "--follow-links: expected a folder"),
+        ("-", {"follow_links": True}, "--follow-links: expected a folder, found stdin"),
         ("ftp://host/x", {}, "expected rtsp://"),
         ("watch:", {}, "expected a folder, as in watch:incoming"),
     ],
