@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterator, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Set
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images import name_of, pages, read_image
 from spade_edge.galleries.images.folder import as_text, remarks
 from spade_edge.galleries.images.listing import ImageFile, Listing, look
 from spade_edge.runtime import DataError, DeviceError
@@ -224,43 +224,45 @@ class WatchedFolder:
             if state.number and state in given:  # another name of the same file
                 self._settle(name, given[state])
                 continue
-            shot = self._read(name)
-            if name in self._known and name not in self._unread:
+            shots = self._read(name)
+            if name not in self._unread:
                 given[state] = self._known[name]
-            if shot is not None:
-                yield shot
+            yield from shots
 
-    def _read(self, name: str) -> Shot | None:
-        """Try to read a file; None if it is not whole yet, or no new part."""
+    def _read(self, name: str) -> Iterable[Shot]:
+        """Try to read a file, with all its pages; nothing if it is not whole yet, or no new part."""
         path, unread, former, began = self.folder / name, self._unread[name], self._known.get(name), self.clock()
         if former is not None and former.digest is None and is_touched(path):
             self._settle(name, Known(unread.state))
-            return None
+            return ()
         raw = content(path)
         now = self.clock()
         if state_of(path) != unread.state:  # deleted or changed meanwhile, as the next scan will find
-            return None
+            return ()
         again = former is not None and former.state.same_file(unread.state)
         goes_on = former is not None and former.goes_on(unread.state, raw)
         if former is not None and goes_on and not former.faulty:
             self._settle(name, replace(former, state=unread.state))
-            return None
+            return ()
         unread = unread.seen(raw, now=now, rest=now + SHARE * (now - began))
         wait, quiet = min(quiet_time(path, raw, again=again), GIVEN_UP), now - unread.since
         self._unread[name] = unread.later(now=now, wait=wait if quiet < wait else GIVEN_UP)
         if quiet < wait:
-            return None
-        try:
-            shot = Shot(as_text(name), read_image(path))
-        except DataError as problem:
-            if quiet < GIVEN_UP:
-                return None
-            shot = Shot(as_text(name), None, str(problem))
-        if state_of(path) != unread.state:
-            return None
+            return ()
+        first, *others = pages(path)
+        shot = self._shot(first)
+        if (shot.frame is None and quiet < GIVEN_UP) or state_of(path) != unread.state:
+            return ()
         self._settle(name, Known.given(unread.state, raw, faulty=shot.frame is None))
-        # Of a file that is written on after it was given up, the fault has been told.
-        return None if goes_on and shot.frame is None else shot
+        if goes_on and shot.frame is None:  # the fault was told when the file was given up
+            return ()
+        return chain([shot], (self._shot(page) for page in others))
+
+    def _shot(self, path: Path) -> Shot:
+        try:
+            return Shot(name_of(path, self.folder), read_image(path))
+        except DataError as problem:
+            return Shot(name_of(path, self.folder), None, str(problem))
 
     def _settle(self, name: str, known: Known) -> None:
         """Nothing more is to be read from a file until it changes."""

@@ -214,6 +214,18 @@ def test_a_file_that_changes_in_all_but_its_content_is_no_new_frame(tmp_path: Pa
     assert names(looks.watch) == [("p.bmp", True)]
 
 
+def test_each_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
+    images = [IMAGE[:, :, 0], IMAGE[:, :, 1], IMAGE[:, :, 2]]
+    raw = cv2.imencodemulti(".tif", images)[1].tobytes()
+    path = tmp_path / "stack.tif"
+    looks = Looks(tmp_path, lambda: path.write_bytes(raw[: len(raw) // 2]), nothing)
+    looks.acts += [lambda: path.write_bytes(raw), nothing, looks.wait(QUIET), looks.wait(GIVEN_UP)]
+    shots = list(looks.watch)
+    assert [shot.name for shot in shots] == ["stack.tif#1", "stack.tif#2", "stack.tif#3"]
+    for shot, image in zip(shots, images, strict=True):
+        assert shot.frame is not None and np.array_equal(shot.frame, image)
+
+
 def test_what_takes_the_place_of_a_file_is_a_new_frame(tmp_path: Path) -> None:
     path, aside = tmp_path / "p.bmp", tmp_path / ".aside"
 
