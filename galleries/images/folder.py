@@ -16,7 +16,7 @@ from spade_edge.runtime import DataError
 
 log = logging.getLogger(__name__)
 
-NAMED = 3  # entries that a line names; the others are counted
+NAMED = 8  # entries that a line names; the others are counted
 
 
 def find_images(folder: Path, *, follow_links: bool = False) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
@@ -127,7 +128,8 @@ class _Walk:
             status = _status(path)
         except OSError as problem:
             if kind in _READ or not kind:  # what has lost a text file is nobody's picture
-                self.listing.left_out[name] = f"a link: {problem.strerror}"
+                whys = {errno.ELOOP: "a link to itself", errno.ENOENT: "a broken link"}
+                self.listing.left_out[name] = whys.get(problem.errno or 0, f"a link: {problem.strerror}")
             return
         if not stat.S_ISDIR(status.st_mode):
             self._take_file(name, kind, ImageFile(status, linked=True))
