@@ -27,7 +27,7 @@ def accepted(stage: Staging, manifest: Manifest, images: Path, *, threads: int |
     stage.add_manifest(manifest)
     scorer = Scorer.open(stage.folder, threads=threads)
     first = images / next(image.name for image in manifest.images if image.included)
-    result = scorer(read_image(first))
+    result = scorer(read_image(first, bits=manifest.format.bits))
     # The image is in the gallery and matches itself, so it scores no higher than the images that were left out.
     if not np.isfinite(result.score) or result.score > max(image.score for image in manifest.images):
         raise BundleError(

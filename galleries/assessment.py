@@ -20,6 +20,7 @@ from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.good_image import Exclusion, GoodImage
 from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.preprocessing.condition import Condition, Limits, OddImage, odd_images
+from spade_edge.runtime.preprocessing.frame_format import FrameFormat, Size
 
 FARTHER, UPPER = 4.0, 0.9  # times the upper decile of the good images' distances
 UNCERTAIN = 8  # with so many images twice as far, because the decile of a few is uncertain
@@ -34,12 +35,14 @@ class Assessment:
     Attributes:
         images: in the gallery's order.
         limits: of the condition of a frame, from the included images.
+        format: what the included images have in common.
         farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         baseline: (h, w) float32, the anomaly map expected of a good frame; None where scores do not need it.
     """
 
     images: tuple[GoodImage, ...]
     limits: Limits
+    format: FrameFormat
     farthest: float
     baseline: NDArray[np.float32] | None
 
@@ -51,6 +54,9 @@ def assess(
     groups: tuple[int, ...],
     exclusions: Sequence[Exclusion | None],
     conditions: Sequence[Condition],
+    sizes: Sequence[Size],
+    depths: Sequence[int],
+    bits: int | None,
     scratch: Path,
     progress: Progress,
 ) -> Assessment:
@@ -62,6 +68,9 @@ def assess(
         groups: for each image, the number of the part that it shows.
         exclusions: for each image, why it is excluded; None if it is included.
         conditions: of each image: exposure, contrast, focus and colour.
+        sizes: of each image, (height, width).
+        depths: of each image's file, 8 or 16 bits.
+        bits: that the camera uses of 16.
         scratch: a file that may hold the maps meanwhile; others are written beside it.
         progress: wraps the images still to do, with a label.
     """
@@ -104,6 +113,8 @@ def assess(
                 untypical=value,
                 remark="; ".join(filter(None, remarks)),
                 condition=conditions[i],
+                size=sizes[i],
+                depth=depths[i],
                 exclusion=exclusions[i],
             )
         )
@@ -112,6 +123,13 @@ def assess(
     return Assessment(
         images=tuple(images),
         limits=Limits.learned(used),
+        format=FrameFormat.of(
+            sizes=[sizes[i] for i in kept],
+            depths=[depths[i] for i in kept],
+            colours=[condition.colour for condition in used],
+            usual=[conditions[i].colour for i in np.flatnonzero(usual).tolist()],
+            bits=bits,
+        ),
         farthest=_farthest(matcher, np.array(groups), usual),
         baseline=left_out.baseline,
     )

@@ -39,6 +39,7 @@ from spade_edge.runtime.matching.gallery import CodedGallery, Features
 from spade_edge.runtime.matching.graph_search import GraphSearch
 from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.frame_format import GREY
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Built:
         path: the bundle.
         manifest: its contents.
         skipped: what is wrong with each image that was left out.
+        remarks: what a user should know about the good images, a line each: their bits, their sizes, what is mixed.
         former: where the manifest of the former bundle at that path is kept; None if there was none.
         seconds: time by step: "reading" the images, "features" (of which "network" was spent in onnxruntime), "index",
             "calibration" (the threshold), "checking" the bundle, "golden" (the golden frames).
@@ -60,6 +62,7 @@ class Built:
     path: Path
     manifest: Manifest
     skipped: tuple[str, ...]
+    remarks: tuple[str, ...]
     former: Path | None
     seconds: Mapping[str, float]
 
@@ -97,7 +100,7 @@ def build(
 
     Raises:
         DataError: no folder, fewer than two images, an image that cannot be read or has another size than the views
-            need, or too little room on the disk.
+            need, images of different kinds or without content, or too little room on the disk.
         ModelError: the model is not a feature pyramid, or its features are not finite.
         UsageError: the output is something else than a bundle, the views do not fit the frames, or there are too few
             images for the rate.
@@ -153,7 +156,10 @@ def _staged(
         preprocessor,
         images,
         groups=options.groups,
+        exclude=options.exclude,
         skip_bad=options.skip_bad,
+        bits=options.bits,
+        even_so=options.even_so,
         progress=progress,
     )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -188,6 +194,9 @@ def _staged(
         groups=good.groups,
         exclusions=exclusions,
         conditions=good.conditions,
+        sizes=[shape.size for shape in good.shapes],
+        depths=[shape.depth for shape in good.shapes],
+        bits=good.bits,
         scratch=stage.scratch("maps"),
         progress=progress,
     )
@@ -209,6 +218,7 @@ def _staged(
         frames=(),
         threshold=threshold,
         limits=assessment.limits,
+        format=assessment.format,
         farthest=assessment.farthest,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
@@ -218,7 +228,21 @@ def _staged(
     manifest = _with_golden_frames(stage, manifest, scorer, images)
     stopwatch.lap("golden")
     seconds = stopwatch.seconds | {"network": extract.seconds}
-    return Built(path=stage.folder, manifest=manifest, skipped=good.skipped, former=None, seconds=seconds)
+    return Built(
+        path=stage.folder,
+        manifest=manifest,
+        skipped=good.skipped,
+        remarks=(*good.remarks, *_without_order(manifest)),
+        former=None,
+        seconds=seconds,
+    )
+
+
+def _without_order(manifest: Manifest) -> tuple[str, ...]:
+    """What to tell if the good images have colours that do not tell red from blue."""
+    if manifest.format.colour == GREY or manifest.format.order is not None:
+        return ()
+    return ("the good images have too little colour to tell red from blue: swapped channels may go unnoticed",)
 
 
 def _check_excluded(images: Path, names: tuple[str, ...], exclude: tuple[str, ...]) -> None:
@@ -241,7 +265,7 @@ def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, imag
     included = [image for image in manifest.images if image.included]
     typical = [image for image in included if not image.worth_a_look] or included
     median = sorted(typical, key=lambda image: (image.score, image.name))[len(typical) // 2].name
-    golden = add_golden(stage, scorer, read_image(images / median))
+    golden = add_golden(stage, scorer, read_image(images / median, bits=manifest.format.bits))
     finished = replace(manifest, golden=golden, files=dict(stage.files))
     stage.add_manifest(finished)
     return finished

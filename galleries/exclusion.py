@@ -156,6 +156,9 @@ def _staged(
         groups=tuple(image.group for image in before.images),
         exclusions=exclusions,
         conditions=tuple(image.condition for image in before.images),
+        sizes=[image.size for image in before.images],
+        depths=[image.depth for image in before.images],
+        bits=before.format.bits,
         scratch=stage.scratch("maps"),
         progress=progress,
     )
@@ -167,6 +170,7 @@ def _staged(
         frames=(),  # they were scored with the former gallery
         threshold=again(_from_images(before.threshold), evidence_of(assessment.images), now=now),
         limits=assessment.limits,
+        format=assessment.format,
         farthest=assessment.farthest,
     )
     session = Session.open(opened.model, threads=threads, views=len(before.layout))

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.bits import Bits
 from spade_edge.galleries.grouping import parts_of
-from spade_edge.galleries.images import read_image
 from spade_edge.galleries.plan import THUMBNAIL, Plan
 from spade_edge.galleries.progress import Progress
-from spade_edge.galleries.requirements import check_count
+from spade_edge.galleries.requirements import check_content, check_count
+from spade_edge.galleries.sameness import Shape, check_alike
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import DataError, FrameError
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
@@ -32,6 +33,9 @@ class GoodImages:
         views: a file without a header, (N, views, H, W, 3) float32 BGR, 0 to 255.
         groups: for each image, the number of the part that it shows.
         conditions: exposure, contrast, focus and colour of each image.
+        shapes: name, size, depth and colour of each image.
+        bits: that the camera uses of 16; None for all, or where no image has 16.
+        remarks: what a user should know about them, a line each.
     """
 
     names: tuple[str, ...]
@@ -39,6 +43,9 @@ class GoodImages:
     views: Path
     groups: tuple[int, ...]
     conditions: tuple[Condition, ...]
+    shapes: tuple[Shape, ...]
+    bits: int | None
+    remarks: tuple[str, ...]
 
 
 def read_good_images(
@@ -48,7 +55,10 @@ def read_good_images(
     folder: Path,
     *,
     groups: str | None,
+    exclude: Sequence[str],
     skip_bad: bool,
+    bits: int | None,
+    even_so: bool,
     progress: Progress,
 ) -> GoodImages:
     """Read the images of a plan. Their views stay in the staging folder, their thumbnails become part of the bundle.
@@ -59,16 +69,23 @@ def read_good_images(
         preprocessor: turns images into views.
         folder: of the images.
         groups: which images show the same part; None to find repeats.
+        exclude: names of images that are read, but not used.
         skip_bad: leave out images that cannot be read.
+        bits: that the camera uses of 16; None to find them.
+        even_so: accept images of different kinds.
         progress: wraps the items of each long loop, with its label.
 
     Raises:
         UsageError, DeviceError: as for `parts_of`.
-        DataError: an image that cannot be read and is not to be skipped, or fewer than two that can.
+        DataError: an image that cannot be read and is not to be skipped, fewer than two that can, images of different
+            kinds, or images without content.
     """
     names: list[str] = []
     complaints: list[str] = []
     conditions: list[Condition] = []
+    shapes: list[Shape] = []
+    turned = 0
+    camera = Bits(bits)
     thumbnails: list[list[NDArray[np.uint8]]] = []
     shrink = _Thumbnails(plan.card.view)
     path_of_views = stage.scratch("views")
@@ -76,7 +93,8 @@ def read_good_images(
         for path in progress(plan.images, "reading images"):
             try:
                 name = _name(path, folder)
-                views = preprocessor(read_image(path))
+                picture = camera.read(path)
+                views = preprocessor(picture.frame)
             except DataError as problem:
                 complaints.append(str(problem))
                 continue
@@ -84,12 +102,22 @@ def read_good_images(
                 complaints.append(f"{path}: {problem}")
                 continue
             views.tofile(file)
-            conditions.append(Condition.of(views, preprocessor.painted))
+            condition = Condition.of(views, preprocessor.painted)
+            conditions.append(condition)
+            height, width = picture.frame.shape[:2]
+            shapes.append(Shape(name, (height, width), picture.depth, condition.colour))
+            turned += picture.turned
             thumbnails.append([shrink(view) for view in views])
             names.append(name)
     if complaints and not skip_bad:
         raise DataError(f"{_first(complaints, len(plan.images))}; fix or remove, or leave out with --skip-bad")
     check_count(folder, len(names))
+    used = [i for i, name in enumerate(names) if name not in exclude]
+    remarks = [camera.check(folder), *check_alike(folder, [shapes[i] for i in used], even_so=even_so)]
+    if turned:
+        remarks.append(f"{turned} of {len(names)} good images were turned as their Exif data say")
+    if preprocessor.painted is None or not preprocessor.painted.all():  # else the mask is refused later
+        check_content(folder, [conditions[i] for i in used])
     by_view = np.array(thumbnails).swapaxes(0, 1)  # (N, views, …) -> (views, N, …)
     items = by_view.reshape(-1, *by_view.shape[2:])
     stage.add_array("thumbnails", items)
@@ -101,6 +129,9 @@ def read_good_images(
         views=path_of_views,
         groups=parts_of(views, names, groups, folder=folder, progress=progress),
         conditions=tuple(conditions),
+        shapes=tuple(shapes),
+        bits=camera.used,
+        remarks=tuple(filter(None, remarks)),
     )
 
 

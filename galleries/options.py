@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.bundle.threshold import LOWEST_RATE
+from spade_edge.runtime.kernels.ort import MOST_THREADS
 from spade_edge.runtime.matching.config import PROFILES, Matching
 
 
@@ -26,6 +28,9 @@ class BuildOptions:
         exclude: names of images that do not belong to the good ones, relative to their folder. They are stored, so that
             they can be included later, but not used.
         skip_bad: leave out images that cannot be read instead of stopping.
+        bits: that the camera uses of the 16 in which its numbers are stored, 8 to 16; None to find them.
+        even_so: build also from images of which some are grey and some in colour, some have 8 bits and some 16, or
+            some have another size than most.
         threads: of all steps but the index, which one thread builds; None for one per core.
 
     Raises:
@@ -40,17 +45,23 @@ class BuildOptions:
     groups: str | None = None
     exclude: tuple[str, ...] = ()
     skip_bad: bool = False
+    bits: int | None = None
+    even_so: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
-            raise UsageError(f"expected a profile ({', '.join(PROFILES)}), found {self.profile!r}")
-        if self.rate is not None and not 0 < self.rate < 1:
-            raise UsageError(f"expected a false-reject rate over 0 and under 1, found {self.rate:g}")
+            raise UsageError(f"expected a profile ({', '.join(PROFILES)}), found {self.profile}")
+        if self.rate is not None and not LOWEST_RATE <= self.rate < 1:
+            raise UsageError(
+                f"expected a false-reject rate over 0 and under 1, of at least {LOWEST_RATE:f}, found {self.rate:g}"
+            )
         if not (math.isfinite(self.area) and self.area >= 0):
             raise UsageError(f"expected an area of 0 frame pixels or more, found {self.area:g}")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"expected at least 1 thread, found {self.threads}")
+        if self.bits is not None and not 8 <= self.bits <= 16:
+            raise UsageError(f"expected 8 to 16 bits, found {self.bits}")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"expected 1 to {MOST_THREADS} threads, found {self.threads}")
 
     @property
     def parameters(self) -> Matching:

@@ -15,8 +15,12 @@ from spade_edge.runtime import DataError, ModelError
 from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.matching.gallery import Features
+from spade_edge.runtime.preprocessing.condition import Condition
 
 STILL = 1e-6  # anomaly maps below this fraction of the embeddings' mean square come from images that are the same
+
+EMPTY = 12.0  # grey levels: a picture of which nearly all pixels are so near black, or white, shows nothing
+NEARLY = 3.0  # standard deviations from the mean within which nearly all pixels lie
 
 
 def check_count(folder: Path, count: int) -> None:
@@ -30,6 +34,22 @@ def check_count(folder: Path, count: int) -> None:
             f"{folder}: expected at least 2 good images that can be read, found {count}: "
             "for the threshold each is scored against the others"
         )
+
+
+def check_content(folder: Path, conditions: Sequence[Condition]) -> None:
+    """Refuse images most of which are nearly black or nearly white. Dark images in which something is seen pass.
+
+    Raises:
+        DataError: half of the images or more show nothing.
+    """
+    dark = sum(one.brightness + NEARLY * one.contrast < EMPTY for one in conditions)
+    bright = sum(255 - one.brightness + NEARLY * one.contrast < EMPTY for one in conditions)
+    for what, count in (("black", dark), ("white", bright)):
+        if count and 2 * count >= len(conditions):
+            raise DataError(
+                f"{folder}: expected good images that show something, found {count} of {len(conditions)} nearly "
+                f"{what}; look at light, exposure and lens cap, and give --bits if the camera has fewer than 16"
+            )
 
 
 def check_room(folder: Path, plan: Plan) -> None:

@@ -92,9 +92,21 @@ class Fields:
         )
         return tuple(tuple(row) for row in value)
 
-    def numbers(self, name: str) -> tuple[float, ...]:
-        value = self._take(name, "a list of finite numbers", lambda v: isinstance(v, list) and all(map(_finite, v)))
+    def numbers(self, name: str, *, count: int | None = None) -> tuple[float, ...]:
+        many = "" if count is None else f"{count} "
+        value = self._take(
+            name,
+            f"a list of {many}finite numbers",
+            lambda v: isinstance(v, list) and count in (None, len(v)) and all(map(_finite, v)),
+        )
         return tuple(float(x) for x in value)
+
+    def numbers_or_none(self, name: str, *, count: int) -> tuple[float, ...] | None:
+        """Take a list of `count` finite numbers, or null."""
+        if self._values.get(name, ...) is None:
+            self.nothing(name)
+            return None
+        return self.numbers(name, count=count)
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._take(

@@ -25,6 +25,7 @@ from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.golden import check
 from spade_edge.runtime.bundle.observation import REFERENCE_IMAGES, Difference, Observation, sample
 from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.geometry.frame import BGR, as_bgr, check_channels, checked
 from spade_edge.runtime.kernels.ort import CPU
 from spade_edge.runtime.location import nearest_match, region_in_frame
 from spade_edge.runtime.matching.config import FROM_MAP
@@ -50,17 +51,27 @@ class Scorer:
         session: the bundle's model on onnxruntime, or another network with the same model card.
         matcher: matches views against the bundle's gallery.
         threads: threads for the anomaly map; None for one per core.
+        even_so: judge frames that differ from the good images in colour, channel order or size, see `open`.
 
     Raises:
         BundleError: the session runs another model, or the bundle's mask leaves nothing to look at.
     """
 
-    def __init__(self, bundle: Bundle, session: Network, matcher: Matcher, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        session: Network,
+        matcher: Matcher,
+        *,
+        threads: int | None = None,
+        even_so: bool = False,
+    ) -> None:
         if session.card != bundle.manifest.model:
             raise BundleError(f"{bundle.path}: expected the model that the gallery was built with, found another")
         self.bundle = bundle
         self.matcher = matcher
         self.session = session
+        self.even_so = even_so
         self.canvas = bundle.manifest.canvas
         self._evidence = bundle.manifest.evidence
         self.preprocessor = Preprocessor(self.canvas, mask=bundle.mask)
@@ -83,6 +94,7 @@ class Scorer:
         searches: Sequence[Search] = (),
         verify: str = "hashes",
         self_test: bool = False,
+        even_so: bool = False,
     ) -> Scorer:
         """Open a bundle for scoring.
 
@@ -100,6 +112,8 @@ class Scorer:
                 if the gallery is per view.
             verify: "hashes" or "structure", see `Bundle.open`.
             self_test: score the bundle's golden frames, and refuse a machine that does not reproduce them.
+            even_so: judge frames that are grey where the good images are in colour, or the other way round, or have
+                other colours, another shape or another size. Otherwise they get the verdict "cannot_judge".
 
         Raises:
             BundleError: the bundle is incomplete, altered, or of another version.
@@ -127,43 +141,55 @@ class Scorer:
             views=len(bundle.manifest.layout),
             most=VIEWS_PER_RUN,
         )
-        scorer = cls(bundle, session, matcher, threads=threads)
+        scorer = cls(bundle, session, matcher, threads=threads, even_so=even_so)
         if self_test:
             scorer.self_test()
         return scorer
 
-    def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
+    def __call__(self, frame: NDArray[np.uint8], *, channels: str = BGR) -> FrameResult:
         """Score one frame.
 
         Args:
-            frame: (H, W, 3) uint8 BGR, or (H, W) or (H, W, 1) uint8 grey; any size, any strides.
+            frame: (H, W, 3) uint8 colour, or (H, W) or (H, W, 1) uint8 grey; any size, any strides.
+            channels: order of the frame's channels: "bgr", as OpenCV and most cameras give them, or "rgb", as Pillow,
+                torchvision and imageio do.
 
         Raises:
             FrameError: the frame has another type or shape, or is empty.
+            UsageError: another order of the channels.
             ModelError, BundleError: the features of the frame or of the gallery are not finite.
         """
-        (result,) = self.batch([frame])
+        (result,) = self.batch([frame], channels=channels)
         return result
 
-    def batch(self, frames: Sequence[NDArray[np.uint8]]) -> list[FrameResult]:
+    def batch(self, frames: Sequence[NDArray[np.uint8]], *, channels: str = BGR) -> list[FrameResult]:
         """Score several frames together: faster per frame, but all results come at once.
 
         Args:
             frames: as for one frame; their sizes may differ. Memory grows with their number.
+            channels: as for one frame.
 
         Returns:
             one result per frame, in the same order. `milliseconds` are those of the batch divided by its frames.
         """
-        return list(self._results(self._features([list(frames)]))) if len(frames) else []
+        check_channels(channels)
+        if not len(frames):
+            return []
+        return list(self._results(self._features([[as_bgr(frame, channels) for frame in frames]])))
 
-    def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FrameResult]:
+    def stream(self, frames: Iterable[NDArray[np.uint8]], *, channels: str = BGR) -> Iterator[FrameResult]:
         """Score frames as they come. The network runs on a frame while the previous one is matched.
 
         Use this with a network on a GPU, which leaves the CPU free; on the CPU both would compete for the same cores.
         The source is read in another thread, so waiting for a frame does not delay the previous result.
+
+        Args:
+            frames: as for one frame.
+            channels: as for one frame.
         """
+        check_channels(channels)
         # The source may reuse its memory for the next frame, so every frame is copied.
-        features = self._features([np.array(frame)] for frame in frames)
+        features = self._features([as_bgr(np.array(checked(frame)), channels)] for frame in frames)
         with ThreadPoolExecutor(max_workers=1) as background:
             yield from self._results(_one_ahead(features, background))
 
@@ -277,9 +303,9 @@ class Scorer:
         heatmap = self._anomaly_map(views)
         excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
         score = self._image_score(views, excess)
-        verdict, reason = self._verdict(score, condition, views)
-
         frame_size = (frame.shape[0], frame.shape[1])
+        verdict, reason = self._verdict(score, condition, views, frame_size)
+
         threshold = self.bundle.manifest.threshold
         regions, nearest = [], []
         for blob in self._blobs(heatmap, excess, score):
@@ -319,10 +345,12 @@ class Scorer:
             return self.stitching.score(excess)
         return max(self.matcher.descriptor_score(each.descriptor, view=view) for view, each in enumerate(views))
 
-    def _verdict(self, score: float, condition: Condition, views: Sequence[_MatchedView]) -> tuple[str, str]:
+    def _verdict(
+        self, score: float, condition: Condition, views: Sequence[_MatchedView], frame_size: tuple[int, int]
+    ) -> tuple[str, str]:
         """The verdict, and the reason if it is not good. A frame that scores as good must also be like a good image."""
         limits = self.bundle.manifest.limits
-        if complaint := limits.complaint(condition):
+        if complaint := limits.bad_light(condition) or self._other_format(condition, frame_size):
             return CANNOT_JUDGE, complaint
         threshold = self.bundle.manifest.threshold
         verdict = threshold.verdict(score)
@@ -330,6 +358,16 @@ class Scorer:
             return CANNOT_JUDGE, doubt
         reason = f"score {score:.4g} is over the threshold {threshold.score:.4g}" if verdict == DEFECT else ""
         return verdict, reason
+
+    def _other_format(self, condition: Condition, frame_size: tuple[int, int]) -> str:
+        """In what a frame differs from the good images beside what it shows; empty if in nothing that matters."""
+        if self.even_so:
+            return ""
+        manifest = self.bundle.manifest
+        form, seen = manifest.format, self.canvas.view.resize
+        # Where frames are divided into boxes, they have one size, which has been checked.
+        shape = "" if manifest.layout.boxes else form.other_size(frame_size, seen)
+        return form.other_colour(condition.colour) or shape or manifest.limits.other_colours(condition)
 
     def _unlike(self, views: Sequence[_MatchedView]) -> str:
         """Why a frame resembles no good image as a whole, whatever its parts resemble; empty if it does.

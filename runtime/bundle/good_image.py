@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.geometry.view import LARGEST_SIDE
+from spade_edge.runtime.preprocessing.colour import Colour
 from spade_edge.runtime.preprocessing.condition import Condition
+from spade_edge.runtime.preprocessing.quantities import QUANTITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class GoodImage:
         untypical: how little it resembles the other images; above 1 it is worth a look.
         remark: why it is untypical, in words; empty if it is not.
         condition: its exposure, contrast, focus and colour, from which the limits are learned.
+        size: (height, width) of the image in pixels.
+        depth: bits of a number in its file, 8 or 16.
         exclusion: None for an image that frames are matched with. An excluded image stays in the bundle, so that it can
             be included again, but no frame is matched with it and it is no evidence for the threshold.
     """
@@ -49,6 +54,8 @@ class GoodImage:
     untypical: float
     remark: str
     condition: Condition
+    size: tuple[int, int]
+    depth: int
     exclusion: Exclusion | None = None
 
     @property
@@ -78,11 +85,14 @@ class GoodImage:
             "untypical": self.untypical,
             "remark": self.remark,
             "condition": asdict(self.condition),
+            "size": list(self.size),
+            "depth": self.depth,
             "excluded": excluded,
         }
 
     @classmethod
     def from_fields(cls, own: Fields, *, source: str) -> GoodImage:
+        height, width = own.integers("size", count=2, least=1, most=LARGEST_SIDE)
         image = cls(
             name=own.text("name"),
             group=own.integer("group"),
@@ -91,6 +101,8 @@ class GoodImage:
             untypical=own.number("untypical"),
             remark=own.text("remark"),
             condition=_condition(own.object("condition")),
+            size=(height, width),
+            depth=own.integer("depth", least=8, most=16),
             exclusion=_exclusion(own),
         )
         own.done()
@@ -109,6 +121,7 @@ def _exclusion(own: Fields) -> Exclusion | None:
 
 
 def _condition(own: Fields) -> Condition:
-    condition = Condition(**{field.name: own.number(field.name) for field in fields(Condition)})
+    values = {name: own.number(name) for name in QUANTITIES}
+    condition = Condition(**values, colour=Colour.from_fields(own.object("colour")))
     own.done()
     return condition

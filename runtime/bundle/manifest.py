@@ -27,6 +27,7 @@ from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.config import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.preprocessing.condition import Limits
+from spade_edge.runtime.preprocessing.frame_format import FrameFormat
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 FILE = BUNDLE_MARK
@@ -132,6 +133,7 @@ class Manifest:
         frames: good frames that were held back from the gallery, as evidence for the threshold; often none.
         threshold: the threshold of the verdict.
         limits: exposure, contrast, focus and colour outside of which a frame cannot be judged.
+        format: what the good images have in common: grey or colour, channel order, depth, size.
         farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         scales: the scales of the codes; None with projection "none".
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
@@ -151,6 +153,7 @@ class Manifest:
     frames: tuple[HeldBackFrame, ...]
     threshold: Threshold
     limits: Limits
+    format: FrameFormat
     farthest: float
     scales: Scales | None
     files: dict[str, Payload]
@@ -229,6 +232,7 @@ class Manifest:
             "deviations": list(self.deviations),
             "threshold": self.threshold.to_json(),
             "limits": self.limits.to_json(),
+            "format": self.format.to_json(),
             "farthest": self.farthest,
             "model": self.model.to_json(),
             "layout": self.layout.to_json(),
@@ -281,6 +285,7 @@ class Manifest:
         deviations = fields.texts("deviations")
         threshold = Threshold.from_fields(fields.object("threshold"), source=source)
         limits = Limits.from_fields(fields.object("limits"), source=source)
+        form = FrameFormat.from_fields(fields.object("format"), source=source)
         farthest = fields.number("farthest")
         try:
             matching = Matching.from_fields(fields.object("matching"))
@@ -320,6 +325,7 @@ class Manifest:
             frames=frames,
             threshold=threshold,
             limits=limits,
+            format=form,
             farthest=farthest,
             scales=scales,
             files=files,

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from spade_edge.runtime.errors import FrameError, UsageError
+from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.fields import Fields
 
 LARGEST_SIDE = 32766  # OpenCV cannot draw on larger images; a larger frame is a mistake
@@ -59,26 +56,3 @@ class View:
         size = fields.integers("size", count=2, least=1, most=16384)
         fields.done()
         return cls(resize=(resize[0], resize[1]), size=(size[0], size[1]))
-
-
-def checked(frame: object) -> NDArray[np.uint8]:
-    """Check a frame and return it as (H, W, 3) or (H, W, 1).
-
-    Raises:
-        FrameError: not an array, not uint8, not (H, W), (H, W, 1) or (H, W, 3), empty, or too large.
-    """
-    expected = "expected a uint8 array of shape (H, W, 3) BGR, (H, W) or (H, W, 1) grey"
-    if not isinstance(frame, np.ndarray):
-        raise FrameError(f"{expected}, found {type(frame).__name__}")
-    if frame.dtype != np.uint8:
-        raise FrameError(
-            f"{expected}, found {frame.dtype} of shape {frame.shape}; "
-            "scale it to 0..255 and convert with .astype('uint8')"
-        )
-    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3)):
-        raise FrameError(f"{expected}, found shape {frame.shape}; drop an alpha channel with frame[:, :, :3]")
-    if 0 in frame.shape:
-        raise FrameError(f"{expected}, found an empty frame of shape {frame.shape}; did the camera deliver an image?")
-    if max(frame.shape[:2]) > LARGEST_SIDE:
-        raise FrameError(f"expected sides of at most {LARGEST_SIDE} pixels, found shape {frame.shape}")
-    return frame[:, :, np.newaxis] if frame.ndim == 2 else frame

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
-from spade_edge.runtime.preprocessing.quantities import FRAME, QUANTITIES, VIEWS, Quantity
+from spade_edge.runtime.preprocessing.colour import DIM, NO_COLOUR, Colour
+from spade_edge.runtime.preprocessing.quantities import COLOURS, OPTICS, QUANTITIES, VIEWS, Quantity
 
 BLACK, WHITE = 3.0, 252.0  # grey levels at and beyond which a pixel carries no information
 EVERY = 4  # colours vary slowly, so every fourth pixel of every fourth row is enough for them
-DIM = 4.0  # grey levels added to the mean of a channel before ratios are taken, so that a dark frame has colours too
 SMALL = 0.25  # a view of which a mask leaves less than this fraction is not looked at on its own
 
 # Few and far: at most a tenth of the good images, or one, can be odd, and only if they are apart from the rest.
@@ -55,6 +55,7 @@ class Condition:
         plainest: lowest contrast of a view.
         softest: lowest focus of a view.
         harshest: highest focus of a view.
+        colour: whether it has colours, and in which channels.
     """
 
     brightness: float
@@ -71,6 +72,7 @@ class Condition:
     plainest: float
     softest: float
     harshest: float
+    colour: Colour = NO_COLOUR
 
     @classmethod
     def of(cls, views: NDArray[np.float32], painted: NDArray[np.bool_] | None = None) -> Condition:
@@ -79,23 +81,26 @@ class Condition:
         grey /= 3
         pixels = grey.ravel() if painted is None else grey[~painted]
         if not pixels.size:
-            return cls(**dict.fromkeys((field.name for field in fields(cls)), 0.0))
+            return cls(**dict.fromkeys(QUANTITIES, 0.0), colour=NO_COLOUR)
         masks = [None] * len(grey) if painted is None else painted
         views_of_frame = [_Sums.of(view, mask) for view, mask in zip(grey, masks, strict=True)]
         frame = _Sums.together(views_of_frame)
         each = [view for view in views_of_frame if view.pixels >= SMALL * grey[0].size] or [frame]
+        sample = views[:, ::EVERY, ::EVERY]
+        kept = sample.reshape(-1, 3) if painted is None else sample[~painted[:, ::EVERY, ::EVERY]]
         return cls(
             brightness=frame.mean,
             white=float(np.count_nonzero(pixels >= WHITE)) / pixels.size,
             black=float(np.count_nonzero(pixels <= BLACK)) / pixels.size,
             contrast=frame.deviation,
             focus=frame.focus,
-            **_colour(views, painted),
+            **_balance(kept),
             darkest=min(view.mean for view in each),
             brightest=max(view.mean for view in each),
             plainest=min(view.deviation for view in each),
             softest=min(view.focus for view in each),
             harshest=max(view.focus for view in each),
+            colour=Colour.of(kept),
         )
 
 
@@ -170,10 +175,8 @@ def _added(parts: Iterable[tuple[float, int]]) -> tuple[float, int]:
     return sum(totals), sum(counts)
 
 
-def _colour(views: NDArray[np.float32], painted: NDArray[np.bool_] | None) -> dict[str, float]:
-    """Chroma, warmth, red and blue of (views, h, w, 3), without painted pixels."""
-    sample = views[:, ::EVERY, ::EVERY]
-    kept = sample.reshape(-1, 3) if painted is None else sample[~painted[:, ::EVERY, ::EVERY]]
+def _balance(kept: NDArray[np.float32]) -> dict[str, float]:
+    """Chroma, warmth, red and blue of pixels, (N, 3)."""
     if not kept.size:
         return {"chroma": 0.0, "warmth": 0.0, "red": 1.0, "blue": 1.0}
     blue, green, red = np.ascontiguousarray(kept.T)
@@ -253,7 +256,15 @@ class Limits:
 
     def complaint(self, condition: Condition) -> str:
         """Why a frame cannot be judged, whatever its score; empty if it can."""
-        return self._first(condition, FRAME)
+        return self.bad_light(condition) or self.other_colours(condition)
+
+    def bad_light(self, condition: Condition) -> str:
+        """The part of `complaint` about exposure, contrast and focus."""
+        return self._first(condition, OPTICS)
+
+    def other_colours(self, condition: Condition) -> str:
+        """The part of `complaint` about colours."""
+        return self._first(condition, COLOURS)
 
     def doubt(self, condition: Condition) -> str:
         """Why a frame is not good even if it scores as good; empty if there is no reason.

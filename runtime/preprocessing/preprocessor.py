@@ -12,9 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.geometry.frame import checked
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.geometry.resample import resampling_weights
-from spade_edge.runtime.geometry.view import View, checked
+from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.kernels.graph_writer import FLOAT, Graph
 from spade_edge.runtime.kernels.kernel import Kernel
 from spade_edge.runtime.preprocessing.mask import PAINT, Mask

@@ -75,7 +75,7 @@ class Quantity:
 
 
 # In the order in which a frame is asked.
-FRAME = {
+OPTICS = {
     "brightness": Quantity(
         "brightness", "is too dark", "is too bright", "darker", "brighter", least=12.0, nothing=(0.0, 255.0)
     ),
@@ -112,6 +112,8 @@ FRAME = {
     "focus": Quantity(
         "focus", "is blurred", "", "less sharp", "sharper or noisier", least=math.log(1.4), scale=RATIO, most=TENFOLD
     ),
+}
+COLOURS = {
     # A coloured defect on a grey part adds much chroma.
     "chroma": Quantity(
         "chroma",
@@ -161,6 +163,7 @@ FRAME = {
         remedy=COLOUR,
     ),
 }
+FRAME = OPTICS | COLOURS
 # Of the views of a frame, asked only if the frame scores as good.
 VIEWS = {
     "darkest": Quantity(

@@ -106,7 +106,7 @@ class GoodPictures:
         if self._images is not None:
             name = self._bundle.manifest.names[image]
             try:
-                frame = read_image(self._images / name)
+                frame = read_image(self._images / name, bits=self._bundle.manifest.format.bits)
                 canvas.layout.check(frame.shape)
             except (DataError, FrameError):
                 self.missing.append(name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime import FrameError
-from spade_edge.runtime.geometry.view import checked
+from spade_edge.runtime.geometry.frame import checked
 from spade_edge.tools.sources.shot import Shot
 
 

@@ -392,7 +392,9 @@ def test_at_the_limits_a_frame_is_still_judged_and_with_more_contrast_and_focus_
 
 def test_every_field_has_its_quantity_and_the_limits_survive_json() -> None:
     assert (
-        list(FRAME | VIEWS) == [field.name for field in fields(Condition)] == [field.name for field in fields(Limits)]
+        list(FRAME | VIEWS)
+        == [field.name for field in fields(Condition) if field.name != "colour"]
+        == [field.name for field in fields(Limits)]
     )
     assert Limits.from_fields(Fields(LIMITS.to_json(), where="limits", error=BundleError), source="m") == LIMITS
     for name in asdict(LIMITS):
