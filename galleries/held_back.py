@@ -15,7 +15,7 @@ import numpy as np
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.disk import open_reserved
 from spade_edge.galleries.grouping import groups_of, parts_of
-from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.promise import UNLIKE, Promise, promise, rank_test
 from spade_edge.galleries.staging import replace_manifest
@@ -64,6 +64,7 @@ def calibrate(
     frames: str | os.PathLike[str],
     *,
     groups: str | None = None,
+    follow_links: bool = False,
     certify: str | None = None,
     rate: float | None = None,
     reason: str = "",
@@ -76,6 +77,7 @@ def calibrate(
         bundle: the bundle folder.
         frames: a folder of images of good parts, none of which is among the good images of the bundle.
         groups: which frames show the same part, as for a build; None to find repeats automatically.
+        follow_links: whether links to folders are followed, as for a build.
         certify: "frames" sets the threshold from these frames alone, "both" from them and the good images together;
             None changes nothing.
         rate: fraction of good frames that may be rejected; None for the one that the evidence suggests.
@@ -86,7 +88,7 @@ def calibrate(
     Raises:
         UsageError: an unknown `certify`, no reason, a rate or a reason without `certify`, a rate too low, or frames
             that are unlike the good images and are to be counted together with them.
-        DataError: no frame that can be read or judged, or a frame that is one of the gallery's images.
+        DataError: no frame that can be read and judged, or a frame that is one of the gallery's images.
         BundleError, DeviceError: as for `Scorer.open`.
     """
     if certify not in (None, FRAMES, BOTH):
@@ -98,9 +100,9 @@ def calibrate(
     if certify is not None and not reason.strip():
         raise UsageError("expected a reason for the change, found none; give --reason TEXT, which is kept with it")
     bundle, folder = Path(bundle), Path(frames)
-    found = find_images(folder)
+    found = find_images(folder, follow_links=follow_links)
     if groups is not None:  # a mistake is said before the frames are scored
-        groups_of([path.relative_to(folder).as_posix() for path in found], groups, folder=folder)
+        groups_of([name_of(path, folder) for path in found], groups, folder=folder)
     scorer = Scorer.open(bundle, threads=threads)
     manifest = scorer.bundle.manifest
     scored, refused, rejected = _scored(scorer, folder, found, groups, progress)
@@ -156,7 +158,12 @@ def _scored(
         size = (len(found), len(scorer.canvas.boxes), *scorer.bundle.manifest.model.view.size, 3)
         views = open_reserved(Path(scratch, "views.npy"), np.float32, size)
         for path in progress(found, "scoring frames"):
-            name, image = path.relative_to(folder).as_posix(), read_image(path)
+            name = name_of(path, folder)
+            try:
+                image = read_image(path)
+            except DataError as problem:  # as where it is scored
+                refused[name] = str(problem)
+                continue
             try:
                 result = scorer(image)
             except FrameError as problem:

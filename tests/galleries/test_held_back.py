@@ -115,10 +115,11 @@ def test_frames_that_score_otherwise_are_not_counted_together(bundle: Path, tmp_
 def test_a_frame_that_cannot_be_judged_is_a_reject_and_no_evidence(folder: Path, bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "frames", tmp_path / "frames")
     np.save(tmp_path / "frames" / "black.npy", np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "frames" / "broken.npy").write_bytes(b"no array")
     found = calibrate(bundle, tmp_path / "frames", certify="frames", reason="x")
     plain = calibrate(folder / "part.spade", folder / "frames")
-    assert list(found.refused) == ["black.npy"] and "dark" in found.refused["black.npy"]
-    assert found.promise.parts == HELD_BACK + 1 and found.promise.rejected == plain.promise.rejected + 1
+    assert list(found.refused) == ["black.npy", "broken.npy"] and "dark" in found.refused["black.npy"]
+    assert found.promise.parts == HELD_BACK + 2 and found.promise.rejected == plain.promise.rejected + 2
     assert found.certified is not None and found.certified.parts == HELD_BACK
 
 

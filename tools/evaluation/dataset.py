@@ -96,11 +96,13 @@ class Dataset:
         return ""
 
 
-def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+def open_dataset(path: str | os.PathLike[str], *, follow_links: bool = False) -> Dataset:
     """Find the images of a dataset and their masks, without reading them.
 
     Args:
         path: the folder, in one of the layouts that `spade-edge evaluate --help` shows.
+        follow_links: whether links to folders below those of good images and of types are followed, as for
+            `find_images`.
 
     Raises:
         DataError: there is no folder of good images or there are several, it contains no images, or masks cannot be
@@ -108,7 +110,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """
     path = Path(path)
     layout = find_layout(path)
-    images, masks, empty = _files(layout)
+    images, masks, empty = _files(layout, follow_links=follow_links)
     masks_beside = bool(masks)
     if layout.masks is not None:
         masks |= {as_text(name): layout.masks / name for name in look(layout.masks, follow_links=True).images}
@@ -146,7 +148,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     return Dataset(path, samples, files.stray(), words, tuple(notes))
 
 
-def _files(layout: Layout) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
+def _files(layout: Layout, *, follow_links: bool) -> tuple[dict[str, Path], dict[str, Path], list[str]]:
     """The images by name, good ones first; the masks that lie beside them; and the folders without images.
 
     Raises:
@@ -157,7 +159,7 @@ def _files(layout: Layout) -> tuple[dict[str, Path], dict[str, Path], list[str]]
     empty = []
     for folder in (layout.good, *layout.types):
         try:
-            found = {name_of(image, layout.images): image for image in find_images(folder, follow_links=True)}
+            found = {name_of(image, layout.images): image for image in find_images(folder, follow_links=follow_links)}
         except DataError:
             if folder == layout.good:
                 raise

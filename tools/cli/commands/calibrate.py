@@ -18,11 +18,13 @@ import sys
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.arguments import add_bundle, add_groups, add_json, add_threads, fraction, path
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     parser.add_argument("frames", type=path, metavar="FRAMES", help="folder of good frames that were held back")
+    add_follow_links(parser)
     add_groups(parser)
     parser.add_argument(
         "--certify",
@@ -52,6 +54,7 @@ def run(chosen: argparse.Namespace) -> int:
         chosen.bundle,
         chosen.frames,
         groups=chosen.groups,
+        follow_links=bool(chosen.follow_links),
         certify=chosen.certify,
         rate=chosen.false_rejects,
         reason=chosen.reason,

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from spade_edge.runtime import UsageError
 from spade_edge.tools.cli.arguments import add_bundle, add_json, add_provider, add_search, add_threads, path
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.cli.interruption import Interruption
 from spade_edge.tools.cli.opening import open_scorer
 from spade_edge.tools.cli.output_folder import check_folder
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="keep intermediate results in this folder; after Ctrl-C or a crash the same command resumes there",
     )
+    add_follow_links(parser)
     add_search(parser)
     add_threads(parser)
     add_provider(parser)
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    dataset = open_dataset(chosen.dataset)
+    dataset = open_dataset(chosen.dataset, follow_links=bool(chosen.follow_links))
     for option, folder in (("--report", chosen.report), ("--resume", chosen.resume)):
         _check_folder(option, folder, dataset)
     if chosen.report is not None:
