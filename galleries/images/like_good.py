@@ -62,7 +62,7 @@ class Reading:
         """
         self._check(8 * stored.dtype.itemsize, where)
         if stored.dtype == np.uint8:
-            return np.array(stored, np.uint8)
+            return np.array(stored, np.uint8)  # a copy, which can be written to
         return highest_bits(np.asarray(stored, np.uint16), self.bits, where)
 
     def _check(self, depth: int, where: str) -> None:
@@ -71,3 +71,6 @@ class Reading:
                 f"{where}: expected {self.depth} bits per channel as in the good images, found {depth}; restore the "
                 "camera's setting, or say with --bits how many of 16 the camera uses"
             )
+
+
+ANY = Reading()

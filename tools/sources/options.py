@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from spade_edge.galleries.images.like_good import Reading
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.geometry.frame import check_channels
+from spade_edge.runtime.geometry.view import LARGEST_SIDE
 
 REOPEN = 10
 STALL = 5.0
 FROZEN = 5
+MOST = 1_000_000  # attempts or frames
+LONGEST = 1_000_000.0  # seconds that the threads of Python can wait on every system
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,15 @@ class SourceOptions:
         linescan: frames are blocks of lines; assemble strips of so many lines from them.
         line_overlap: lines that a strip shares with the one before; fewer than `linescan`. Default 0.
         follow_links: for folders: whether links to folders inside are followed, each folder once. Default false.
+        bits: for image files and .npy stacks: how many of the 16 bits of a stored number the camera uses, 8 to 16; the
+            highest 8 of them are kept. Default 16.
+        depth: for image files and .npy stacks: bits that a stored number must have, 8 or 16; files with others are
+            faults. By default both are read.
+        channels: order of the channels of the source's frames, "bgr" or "rgb". Image files, videos and cameras are read
+            as BGR; "rgb" is for .npy files, raw pixels and cameras of your own that have the other order.
 
     Raises:
-        UsageError: the options contradict each other.
+        UsageError: the options contradict each other, or a number is out of range.
     """
 
     reopen: float | None = None
@@ -39,8 +51,35 @@ class SourceOptions:
     linescan: int | None = None
     line_overlap: int | None = None
     follow_links: bool | None = None
+    bits: int | None = None
+    depth: int | None = None
+    channels: str | None = None
 
     def __post_init__(self) -> None:
+        for name, least, most in (
+            ("reopen", 0, MOST),
+            ("stall", 0, LONGEST),
+            ("frozen", 0, MOST),
+            ("linescan", 1, LARGEST_SIDE),
+            ("bits", 8, 16),
+            ("line_overlap", 0, LARGEST_SIDE),
+        ):
+            value = getattr(self, name)
+            forever = name == "reopen" and value == math.inf
+            if value is not None and not forever and not least <= value <= most:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option}: expected a number from {least} to {most:g}, found {value:g}")
+        if self.raw is not None:
+            height, width, channels = self.raw
+            if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE and channels in (1, 3)):
+                raise UsageError(
+                    f"--raw: expected sides from 1 to {LARGEST_SIDE} and 1 or 3 channels, "
+                    f"found {width}x{height}x{channels}"
+                )
+        if self.depth not in (None, 8, 16):
+            raise UsageError(f"expected a depth of 8 or 16 bits, found {self.depth}")
+        if self.channels is not None:
+            check_channels(self.channels)
         if self.frozen == 1:
             raise UsageError("--frozen 1: expected 0 for never, or at least 2 identical frames")
         if self.line_overlap is not None and self.linescan is None:
@@ -49,6 +88,11 @@ class SourceOptions:
             raise UsageError(
                 f"--line-overlap {self.line_overlap}: expected fewer lines than the {self.linescan} of a strip"
             )
+
+    @property
+    def reading(self) -> Reading:
+        """How the numbers of image files are understood."""
+        return Reading(bits=self.bits, depth=self.depth)
 
     @property
     def tries(self) -> float:

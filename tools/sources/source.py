@@ -14,11 +14,15 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.geometry.frame import RGB
 from spade_edge.tools.sources.acquisition import ALL, NEWEST, Acquisition
 from spade_edge.tools.sources.cameras.camera import Camera, Connect
 from spade_edge.tools.sources.cameras.opencv_camera import connector, is_camera, label_of
@@ -137,7 +141,7 @@ def _files(path: Path, options: SourceOptions) -> Source:
     options.refuse("reopen", "stall", "frozen", source=str(path), instead="a camera or a watched folder")
     if not path.is_dir():
         options.refuse("follow_links", source=str(path), instead="a folder")
-    recording = open_recording(path, follow_links=bool(options.follow_links))
+    recording = open_recording(path, follow_links=bool(options.follow_links), reading=options.reading)
     names = recording.names() if options.linescan is None else ()
     return Source(_assembled(recording, options), folder=recording.folder, nested=recording.nested, names=names)
 
@@ -161,7 +165,13 @@ def _stdin(options: SourceOptions) -> Source:
 
 def _watched_folder(folder: Path, options: SourceOptions) -> Source:
     ended = Event()
-    watched = WatchedFolder(folder, tries=options.tries, pause=ended.wait, follow_links=bool(options.follow_links))
+    watched = WatchedFolder(
+        folder,
+        tries=options.tries,
+        pause=ended.wait,
+        follow_links=bool(options.follow_links),
+        reading=options.reading,
+    )
     if watched.left_out:
         log.warning("%s%s: left out %d images that were there before", WATCH, folder, watched.left_out)
     shots = _checked(_assembled(watched, options), options.alike)
@@ -189,9 +199,18 @@ def _camera(connect: Connect, *, label: str, tries: float, options: SourceOption
 
 
 def _assembled(shots: Iterable[Shot], options: SourceOptions) -> Iterable[Shot]:
+    if options.channels == RGB:
+        shots = (replace(shot, frame=_swapped(shot.frame)) for shot in shots)
     if options.linescan is None:
         return shots
     return strips(shots, lines=options.linescan, overlap=options.line_overlap or 0)
+
+
+def _swapped(frame: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+    """A frame in the order RGB as BGR; a grey one, and one that cannot be scored, stays as it is."""
+    if frame is None or frame.ndim != 3 or frame.shape[2] != 3:
+        return frame
+    return np.ascontiguousarray(frame[:, :, ::-1])
 
 
 def _checked(shots: Iterable[Shot], limit: int) -> Iterable[Shot]:

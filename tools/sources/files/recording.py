@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import file_of, find_images, name_of, pages, read_image
-from spade_edge.galleries.images.depth import highest_bits
+from spade_edge.galleries.images import file_of, find_images, name_of, pages
 from spade_edge.galleries.images.formats import LARGEST, SUFFIXES, VIDEO_SUFFIXES
+from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.runtime import DataError
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot
@@ -27,11 +27,13 @@ class ImageFiles:
         folder: the folder that names are relative to.
         paths: the files, and pages of files.
         nested: whether everything below the folder belongs to the source.
+        reading: how their numbers are understood.
     """
 
     folder: Path
     paths: tuple[Path, ...]
     nested: bool
+    reading: Reading = ANY
 
     def names(self) -> tuple[str, ...]:
         return tuple(name_of(path, self.folder) for path in self.paths)
@@ -42,7 +44,7 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Shot]:
         for path, name in zip(self.paths, self.names(), strict=True):
             try:
-                yield Shot(name, read_image(path))
+                yield Shot(name, self.reading.image(path))
             except DataError as problem:
                 yield Shot(name, None, str(problem))
 
@@ -93,11 +95,13 @@ class Stack:
         frames: (N, H, W, 3) BGR, (N, H, W, 1) or (N, H, W) grey, uint8 or uint16, memory-mapped. Its numbers are read
             from the file instead, because a process is killed that reads mapped numbers which the file has lost.
         offset: of the first frame in the file, in bytes.
+        reading: how its numbers are understood.
     """
 
     path: Path
     frames: NDArray[np.generic]
     offset: int
+    reading: Reading = ANY
     nested = False
 
     @property
@@ -118,10 +122,10 @@ class Stack:
                     number, None, f"{self.path}: expected {len(self.frames)} frames, found its end before this one"
                 )
                 continue
-            if frame.dtype == np.uint8:
-                yield Shot(number, frame.astype(np.uint8))  # a copy, which can be written to
-            else:  # as in a single image file
-                yield Shot(number, highest_bits(frame.astype(np.uint16), None, str(self.path)))
+            try:
+                yield Shot(number, self.reading.array(frame, str(self.path)))
+            except DataError as problem:
+                yield Shot(number, None, str(problem))
 
     def _frame(self, number: int) -> NDArray[np.generic] | None:
         """A frame; None if the file has become too short."""
@@ -138,7 +142,7 @@ class Stack:
         return np.frombuffer(raw, self.frames.dtype).reshape(shape) if len(raw) == size else None
 
     @classmethod
-    def of(cls, path: Path) -> Stack | None:
+    def of(cls, path: Path, *, reading: Reading) -> Stack | None:
         """The stack in a .npy file; None if the file holds a single image, or is not a .npy file.
 
         Raises:
@@ -161,21 +165,22 @@ class Stack:
             raise DataError(f"{path}: expected frames, found an empty array of shape {found}")
         if math.prod(frames.shape[1:]) * frames.itemsize > LARGEST:
             raise DataError(f"{path}: expected frames of at most {LARGEST >> 30} GB each, found {found}")
-        return cls(path, frames, frames.offset)
+        return cls(path, frames, frames.offset, reading)
 
 
-def open_recording(path: Path, *, follow_links: bool = False) -> ImageFiles | Video | Stack:
+def open_recording(path: Path, *, follow_links: bool = False, reading: Reading = ANY) -> ImageFiles | Video | Stack:
     """Open the frames at a path: a folder of images, an image, a video or a stack.
 
     Args:
         path: of a folder or file, or of one page of a TIFF, such as "stack.tif#2".
         follow_links: whether links to folders are followed, as for `find_images`.
+        reading: how the numbers of image files are understood.
 
     Raises:
         DataError: nothing is there, the folder has no images, or the file is of another kind.
     """
     if path.is_dir():
-        return ImageFiles(path, find_images(path, follow_links=follow_links), nested=True)
+        return ImageFiles(path, find_images(path, follow_links=follow_links), nested=True, reading=reading)
     file = file_of(path)
     if not file.is_file():
         found = "another kind of file" if os.path.lexists(path) else "nothing"
@@ -184,8 +189,9 @@ def open_recording(path: Path, *, follow_links: bool = False) -> ImageFiles | Vi
     if suffix in VIDEO_SUFFIXES:
         return Video(path)
     if suffix in SUFFIXES:
-        stack = Stack.of(path) if suffix == ".npy" else None
-        return stack or ImageFiles(path.parent, pages(path) if file == path else (path,), nested=False)
+        stack = Stack.of(path, reading=reading) if suffix == ".npy" else None
+        paths = pages(path) if file == path else (path,)
+        return stack or ImageFiles(path.parent, paths, nested=False, reading=reading)
     raise DataError(
         f"{path}: expected an image ({', '.join(SUFFIXES)}) or a video ({', '.join(VIDEO_SUFFIXES)}), "
         f"found {path.suffix or 'no suffix'}"

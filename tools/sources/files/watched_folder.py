@@ -21,8 +21,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from spade_edge.galleries.images import name_of, pages, read_image
+from spade_edge.galleries.images import name_of, pages
 from spade_edge.galleries.images.folder import as_text, remarks
+from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.galleries.images.listing import ImageFile, Listing, look
 from spade_edge.runtime import DataError, DeviceError
 from spade_edge.tools.sources.files.arrival import (
@@ -57,6 +58,7 @@ class WatchedFolder:
         tries: how often to look for a folder that has disappeared; math.inf never gives up.
         pause: waits so many seconds; returns true if the source is to end.
         follow_links: whether links to folders are followed, as for `find_images`.
+        reading: how the numbers of image files are understood.
         clock: returns seconds.
 
     Raises:
@@ -70,11 +72,13 @@ class WatchedFolder:
         tries: float,
         pause: Pause,
         follow_links: bool = False,
+        reading: Reading = ANY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.pause = pause
         self.follow_links = follow_links
+        self.reading = reading
         self.clock = clock
         self._label = f"watch:{folder}"
         self._outage = Outage(self._label, tries=tries, pause=pause, clock=clock)
@@ -260,7 +264,7 @@ class WatchedFolder:
 
     def _shot(self, path: Path) -> Shot:
         try:
-            return Shot(name_of(path, self.folder), read_image(path))
+            return Shot(name_of(path, self.folder), self.reading.image(path))
         except DataError as problem:
             return Shot(name_of(path, self.folder), None, str(problem))
 
