@@ -35,6 +35,7 @@ class Rows:
         stride: from a row to the next one, in bytes.
         used: bytes of a row that hold pixels.
         sample: bytes of a number, 1 or 2; 0 for any other size.
+        pixel: bytes of all numbers of a pixel.
     """
 
     offset: int
@@ -42,6 +43,7 @@ class Rows:
     stride: int
     used: int
     sample: int
+    pixel: int
 
 
 @dataclass(frozen=True)

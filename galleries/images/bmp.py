@@ -45,7 +45,7 @@ def walk(raw: bytes) -> Anatomy:
         end = max(size, offset)
     else:
         end = offset + (height - 1) * stride + used
-        rows = (Rows(offset, height, stride, used, 1),) if bits >= 8 else rows
+        rows = (Rows(offset, height, stride, used, 1, bits // 8),) if bits >= 8 else rows
     if end > len(raw):
         raise CutOffError(f"its {len(raw)} bytes end before its pixels, which end at {end}")
     return Anatomy(

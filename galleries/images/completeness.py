@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spade_edge.galleries.images.anatomy import CutOffError, DamagedError, UnreadError
 from spade_edge.galleries.images.content import UnknownError, examine
-from spade_edge.galleries.images.unwritten import missing
+from spade_edge.galleries.images.unwritten import lost_code, lost_rows
 
 # Kinds whose first bytes say how long they are, or that have an end mark; text has neither.
 _TEXT = ("PBM", "PGM", "PPM")
@@ -27,6 +27,6 @@ def is_complete(raw: bytes, suffix: str) -> bool | None:
         return False
     except (UnreadError, UnknownError):
         return None
-    if missing(raw, anatomy) is not None:
+    if lost_code(raw, anatomy) is not None or lost_rows(raw, anatomy) is not None:
         return False
     return None if anatomy.kind in _TEXT and anatomy.end == len(raw) and not anatomy.rows else True

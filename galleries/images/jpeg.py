@@ -11,13 +11,17 @@ import re
 import struct
 from dataclasses import dataclass
 
-from spade_edge.galleries.images.anatomy import UPRIGHT, Anatomy, CutOffError, DamagedError, check_size
+from spade_edge.galleries.images.anatomy import UPRIGHT, Anatomy, Coded, CutOffError, DamagedError, check_size
 from spade_edge.galleries.images.exif import orientation
 
 START = b"\xff\xd8\xff"
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame: size and components
 _ALONE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers without a segment
-_END, _SCAN, _RESTARTS, _APP1, _START = 0xD9, 0xDA, 0xDD, 0xE1, 0xD8
+_END, _SCAN, _TABLES, _RESTARTS, _APP1, _START = 0xD9, 0xDA, 0xC4, 0xDD, 0xE1, 0xD8
+_SEQUENTIAL = (0xC0, 0xC1)
+_ZEROS = 64
+_END_OF_BLOCK = 0x00  # the symbol of a block without further details
+_SOME_DETAIL = 0x01  # the symbol with the shortest code in the tables of most cameras
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 
 
@@ -25,6 +29,7 @@ _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 class _Frame:
     """Start of frame: size in pixels, bits of a sample, and the horizontal and vertical sampling of each component."""
 
+    kind: int
     width: int
     height: int
     bits: int
@@ -47,22 +52,27 @@ def walk(raw: bytes) -> Anatomy:
         CutOffError: the bytes end before the end marker.
         DamagedError: segments contradict each other, or restart markers are missing or out of turn.
     """
-    at, turn, interval, scans = 2, UPRIGHT, 0, 0
+    at, turn, interval = 2, UPRIGHT, 0
     frame: _Frame | None = None
+    shortest: dict[int, int] = {}
+    scans: list[Coded] = []
     while True:
         marker, segment, at = _segment(raw, at)
         if marker == _END:
             break
         if marker in _SIZES:
-            frame = _frame(segment)
+            frame = _frame(marker, segment)
         elif marker == _APP1 and turn == UPRIGHT and segment.startswith(b"Exif\0\0"):
             turn = orientation(segment)
+        elif marker == _TABLES:
+            shortest |= _shortest(segment)
         elif marker == _RESTARTS and len(segment) == 2:
             interval = int.from_bytes(segment, "big")
         elif marker == _SCAN:
             if frame is None:
                 raise DamagedError(f"the scan at byte {at} comes before the size")
-            at, scans = _scan(raw, at, segment, frame, interval), scans + 1
+            start, at = at, _scan(raw, at, segment, frame, interval)
+            scans.append(Coded(start, at, _ZEROS if _has_details(frame, segment, shortest) else 0))
     if frame is None or not scans:
         raise DamagedError("it ends before any pixels")
     return Anatomy(
@@ -72,6 +82,7 @@ def walk(raw: bytes) -> Anatomy:
         pixel_bytes=(3 if len(frame.sampling) > 1 else 1) * (1 if frame.bits <= 8 else 2),
         end=at,
         orientation=turn,
+        coded=tuple(scan for scan in scans if scan.zeros),
     )
 
 
@@ -95,7 +106,7 @@ def _segment(raw: bytes, at: int) -> tuple[int, bytes, int]:
     return marker, raw[at + 2 : at + length], at + length
 
 
-def _frame(segment: bytes) -> _Frame:
+def _frame(kind: int, segment: bytes) -> _Frame:
     if len(segment) < 6 or len(segment) != 6 + 3 * segment[5] or not segment[5]:
         raise DamagedError("the segment with its size has a wrong length")
     bits, height, width = struct.unpack_from(">BHH", segment)
@@ -103,7 +114,26 @@ def _frame(segment: bytes) -> _Frame:
     if not all(1 <= factor <= 4 for factors in sampling.values() for factor in factors):
         raise DamagedError("the segment with its size has sampling factors that do not exist")
     check_size("JPEG", width, height)
-    return _Frame(width, height, bits, sampling)
+    return _Frame(kind, width, height, bits, sampling)
+
+
+def _shortest(segment: bytes) -> dict[int, int]:
+    """The symbol with the shortest code, which is all zeros, of each Huffman table for details in a segment."""
+    found, at = {}, 0
+    while at + 17 < len(segment):
+        if segment[at] >> 4 == 1:
+            found[segment[at] & 15] = segment[at + 17]
+        at += 17 + sum(segment[at + 1 : at + 17])
+    return found
+
+
+def _has_details(frame: _Frame, header: bytes, shortest: dict[int, int]) -> bool:
+    """Whether zeros in a scan would mean blocks in which every detail has the same strength, which no picture has.
+
+    In pictures with large flat areas, zeros may mean blocks without details, and long runs of them occur.
+    """
+    tables = [selectors & 15 for selectors in header[2 : 2 + 2 * header[0] : 2]]
+    return frame.kind in _SEQUENTIAL and any(shortest.get(one, _SOME_DETAIL) != _END_OF_BLOCK for one in tables)
 
 
 def _scan(raw: bytes, at: int, header: bytes, frame: _Frame, interval: int) -> int:

@@ -10,7 +10,7 @@ from spade_edge.galleries.images.boxes import boxes
 BOXED = b"\0\0\0\x0cjP  \r\n\x87\n"
 BARE = b"\xff\x4f\xff\x51"
 _TILE, _END = b"\xff\x90", b"\xff\xd9"
-_ZEROS = 1024  # empty packets are zeros, one each
+_ZEROS = 512  # empty packets are zeros, one each
 _OPACITY = (1, 2)  # kinds of a channel in the box cdef: alpha, premultiplied alpha
 
 

@@ -26,7 +26,9 @@ def walk(raw: bytes) -> Anatomy:
         raise CutOffError(f"its {len(raw)} bytes end before its numbers, which end at {offset + size}")
     height, width = shape[:2] if len(shape) in (2, 3) else (1, math.prod(shape))
     row = size // height if height else 0
-    rows = (Rows(offset, height, row, row, dtype.itemsize if dtype.kind == "u" else 0),) if row and not fortran else ()
+    sample = dtype.itemsize if dtype.kind == "u" else 0
+    pixel = dtype.itemsize * (shape[2] if len(shape) == 3 else 1)
+    rows = (Rows(offset, height, row, row, sample, pixel),) if row and not fortran else ()
     return Anatomy("NumPy file", width, height, pixel_bytes=dtype.itemsize, end=offset + size, rows=rows)
 
 

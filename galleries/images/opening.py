@@ -12,7 +12,7 @@ from spade_edge.galleries.images import content, tiff
 from spade_edge.galleries.images.anatomy import Anatomy, CutOffError, DamagedError, UnreadError
 from spade_edge.galleries.images.formats import LARGEST
 from spade_edge.galleries.images.notices import say_once
-from spade_edge.galleries.images.unwritten import hole, missing
+from spade_edge.galleries.images.unwritten import hole, lost_code, lost_rows
 from spade_edge.runtime import DataError
 
 _PAGE = re.compile(r"(.+)#([1-9]\d{0,5})")
@@ -57,7 +57,7 @@ def open_image(path: Path) -> Whole:
                 return _open_page(path, file, number)
             raw = file.read()
             whole = examined(raw, path)
-            found = hole(file.fileno(), raw, whole.anatomy) or missing(raw, whole.anatomy)
+            found = hole(file.fileno(), raw, whole.anatomy) or lost_rows(raw, whole.anatomy)
     except OSError as problem:
         raise _unopened(path, problem) from None
     if found is not None:
@@ -87,7 +87,11 @@ def examined(raw: bytes, path: Path) -> Whole:
     except (CutOffError, DamagedError, UnreadError) as problem:
         raise _refusal(path, content.kind(raw), problem) from None
     _check_bytes(path, anatomy)
-    return Whole(path, raw, anatomy, page)
+    whole = Whole(path, raw, anatomy, page)
+    lost = lost_code(raw, anatomy)
+    if lost is not None:
+        raise whole.refusal(DamagedError(lost))
+    return whole
 
 
 def read_bytes(path: Path) -> bytes:
@@ -163,7 +167,8 @@ def _open_page(path: Path, file: BinaryIO, number: int) -> Whole:
         _check_bytes(path, anatomy)
         start, end = tiff.extent(page) if tiff.is_read_here(page) else (0, len(slices))
         raw = slices[start:end]
-        lost = missing(raw, _moved(anatomy, -start))
+        moved = _moved(anatomy, -start)
+        lost = lost_code(raw, moved) or lost_rows(raw, moved)
         if lost is not None:
             raise DamagedError(lost)
     except (CutOffError, DamagedError, UnreadError) as problem:

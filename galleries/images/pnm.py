@@ -158,7 +158,8 @@ def walk(raw: bytes) -> Anatomy:
     end = offset + row * header.height
     if end > len(raw):
         raise CutOffError(f"its {len(raw)} bytes end before its pixels, which end at {end}")
-    rows = () if kind in _BITMAP else (Rows(offset, header.height, row, row, 1 if header.largest < 256 else 2),)
+    sample = 1 if header.largest < 256 else 2
+    rows = () if kind in _BITMAP else (Rows(offset, header.height, row, row, sample, sample * header.channels),)
     return _anatomy(kind, header, end, rows)
 
 

@@ -47,6 +47,7 @@ _NAMES |= {50001: "WebP", 50002: "JPEG XL"}
 _ZEROS = 256
 MULTIPLIED = 1  # a kind of alpha
 _MOST = 65536  # pages
+_REST = 256  # MB of pixels behind those of a strip, at most
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,7 @@ def _check_pixels(raw: bytes, page: Page) -> tuple[int, tuple[Rows, ...]]:
     rows: list[Rows] = []
     width, height = page.one(_WIDTH, 0), page.one(_HEIGHT, 0)
     sample = page.one(_BITS, 1) // 8
+    pixel = sample * (1 if page.one(_PLANES, 1) == 2 else page.one(_SAMPLES, 1))
     plain = page.one(_COMPRESSION, _NONE) == _NONE and page.one(_COLOURS, 1) != 6
     for number, block in enumerate(blocks):
         end = block.offset + block.length
@@ -267,7 +269,7 @@ def _check_pixels(raw: bytes, page: Page) -> tuple[int, tuple[Rows, ...]]:
         used = _row_bytes(page, min(block.columns, width - block.x))
         if sample not in (1, 2):
             continue
-        here = Rows(block.offset, min(block.rows, height - block.y), stride, used, sample)
+        here = Rows(block.offset, min(block.rows, height - block.y), stride, used, sample, pixel)
         last = rows[-1] if rows else None
         if last and used == stride == last.used and last.offset + last.count * stride == here.offset:
             rows[-1] = replace(last, count=last.count + here.count)
@@ -339,8 +341,10 @@ def _inflated(content: Any, size: int, at: int) -> bytes:
     stream = zlib.decompressobj()
     try:
         found = stream.decompress(content, size)
-        if len(found) == size and not stream.eof:
-            stream.decompress(stream.unconsumed_tail, 1)  # reads the checksum behind the last byte
+        for _ in range(_REST):  # up to the checksum behind the last byte; some writers fill up the last strip
+            if stream.eof or not stream.unconsumed_tail:
+                break
+            stream.decompress(stream.unconsumed_tail, 1 << 20)
     except zlib.error:
         raise DamagedError(f"the compressed strip or tile at byte {at} is damaged") from None
     if len(found) < size:

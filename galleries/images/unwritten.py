@@ -14,18 +14,14 @@ from numpy.typing import NDArray
 from spade_edge.galleries.images.anatomy import Anatomy, Rows
 
 SECTOR = 512  # bytes; lost blocks begin and end at multiples of it
-LEAST = 16  # numbers in the neighbouring row that are compared
+LEAST = 8  # numbers in the neighbouring row that are compared
 BRIGHT = 4  # what is brighter differs clearly from zero
 MOST = 0.9  # of these numbers are brighter
-_RUNS = 100_000  # that are looked at; beyond, the picture is black for the most part
+BLACK = 0.002  # of the other pixels may be 0; in pictures with more, black belongs to the scene
 
 
-def missing(raw: bytes, anatomy: Anatomy) -> str | None:
-    """Where zeros stand in place of pixels, in words; None where everything may be a picture.
-
-    Black areas of a picture are made of rows that are black from edge to edge, or have black above them or below. A
-    run of zeros that is longer than a row, and begins or ends in the middle of one, right beside a row that is bright
-    there, is no picture. The same is true of a shorter run that fills whole sectors of the disk.
+def lost_code(raw: bytes, anatomy: Anatomy) -> str | None:
+    """Where zeros stand in place of compressed pixels, in words; None where there are only a few.
 
     Args:
         raw: the file.
@@ -35,9 +31,24 @@ def missing(raw: bytes, anatomy: Anatomy) -> str | None:
         at = raw.find(bytes(coded.zeros), coded.start, coded.end)
         if at >= 0:
             return f"there are only zeros from byte {at} on, where compressed pixels should be"
+    return None
+
+
+def lost_rows(raw: bytes, anatomy: Anatomy) -> str | None:
+    """Where zeros stand in place of uncompressed pixels, in words; None where everything may be a picture.
+
+    Black areas of a picture are made of rows that are black from edge to edge, or have black above them or below. A
+    run of zeros that is longer than a row, and begins or ends in the middle of one, right beside a row that is bright
+    there, is no picture. The same is true of a shorter run that fills whole sectors of the disk. Where more of the
+    picture is black, as in masks, nothing can be told.
+
+    Args:
+        raw: the file.
+        anatomy: of it.
+    """
     for rows in anatomy.rows:
         if rows.sample in (1, 2):
-            found = _missing_in_rows(raw, rows)
+            found = _lost_in_rows(raw, rows)
             if found is not None:
                 return found
     return None
@@ -73,20 +84,34 @@ def hole(descriptor: int, raw: bytes, anatomy: Anatomy) -> str | None:
             return None
 
 
-def _missing_in_rows(raw: bytes, rows: Rows) -> str | None:
+def _lost_in_rows(raw: bytes, rows: Rows) -> str | None:
     end = rows.offset + (rows.count - 1) * rows.stride + rows.used
     pattern = bytes(min(rows.used + 1, SECTOR))
     content = np.frombuffer(raw, np.uint8, end - rows.offset, rows.offset)
-    at = rows.offset
-    for _ in range(_RUNS):
+    at, lost, black = rows.offset, [], 0
+    while black <= BLACK * len(content):
         start = raw.find(pattern, at, end)  # which skips by the pattern's length
         if start < 0:
-            return None
+            break
         at = rows.offset + _nonzero(content, start - rows.offset + len(pattern))
         if _is_lost(content, rows, start, at):
-            row, byte = divmod(start - rows.offset, rows.stride)
-            return f"{at - start} bytes of pixels are 0, from byte {byte} of stored row {row + 1} on"
-    return None
+            lost.append((start, at))
+        else:
+            black += at - start
+    if not lost or black > BLACK * len(content) or _black_elsewhere(content, rows, lost) > BLACK:
+        return None
+    row, byte = divmod(lost[0][0] - rows.offset, rows.stride)
+    size = sum(at - start for start, at in lost)
+    return f"{size:,} bytes of pixels are 0, from byte {byte} of stored row {row + 1} on"
+
+
+def _black_elsewhere(content: NDArray[np.uint8], rows: Rows, lost: list[tuple[int, int]]) -> float:
+    """The fraction of pixels that are 0, apart from runs that may be lost."""
+    whole = content[: len(content) // rows.stride * rows.stride].reshape(-1, rows.stride)[:, : rows.used]
+    pixels = whole.reshape(len(whole), -1, rows.pixel).any(axis=2)
+    dark = float(pixels.size - np.count_nonzero(pixels))
+    gone = sum(at - start for start, at in lost) / rows.stride * pixels.shape[1]
+    return max(0.0, dark - gone) / max(1.0, pixels.size - gone)
 
 
 def _nonzero(content: NDArray[np.uint8], at: int) -> int:

@@ -61,4 +61,5 @@ def walk(raw: bytes) -> Anatomy:
         orientation=turn,
         frames=max(1, frames),
         transparent=alpha,
+        coded=tuple(coded),
     )
