@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spade_edge import __version__
 from spade_edge.galleries.acceptance import accepted
@@ -18,9 +19,9 @@ from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
 from spade_edge.galleries.golden_frames import add_golden
-from spade_edge.galleries.good_images import read_good_images
+from spade_edge.galleries.good_images import GoodImages, read_good_images
 from spade_edge.galleries.grouping import groups_of
-from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
@@ -29,7 +30,7 @@ from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.requirements import check_count, check_room, check_variation, copied_model
 from spade_edge.galleries.staging import Staging, publish, staging
 from spade_edge.galleries.stopwatch import Stopwatch
-from spade_edge.runtime import Scorer, UsageError
+from spade_edge.runtime import DataError, FrameError, Scorer, UsageError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, Scales, evidence_of
@@ -110,10 +111,10 @@ def build(
     check_output(output)
     check_outside(output, images)
     output = output.resolve()  # "." has no folder beside it
-    found = find_images(images)
+    found = find_images(images, follow_links=options.follow_links)
     check_count(images, len(found))
     check_rate(options.rate, len(found))
-    names = tuple(path.relative_to(images).as_posix() for path in found)
+    names = tuple(name_of(path, images) for path in found)
     _check_excluded(images, names, options.exclude)  # mistakes are said before the images are read
     if options.groups is not None:
         groups_of(names, options.groups, folder=images)
@@ -223,9 +224,9 @@ def _staged(
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
     )
-    scorer = accepted(stage, manifest, images, threads=threads)
+    scorer = accepted(stage, manifest, good.first, threads=threads)
     stopwatch.lap("checking")
-    manifest = _with_golden_frames(stage, manifest, scorer, images)
+    manifest = _with_golden_frames(stage, manifest, scorer, good)
     stopwatch.lap("golden")
     seconds = stopwatch.seconds | {"network": extract.seconds}
     return Built(
@@ -260,12 +261,31 @@ def _check_excluded(images: Path, names: tuple[str, ...], exclude: tuple[str, ..
         )
 
 
-def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, images: Path) -> Manifest:
+def _with_golden_frames(stage: Staging, manifest: Manifest, scorer: Scorer, good: GoodImages) -> Manifest:
     """Add golden frames made from the typical good image with the median score."""
     included = [image for image in manifest.images if image.included]
     typical = [image for image in included if not image.worth_a_look] or included
     median = sorted(typical, key=lambda image: (image.score, image.name))[len(typical) // 2].name
-    golden = add_golden(stage, scorer, read_image(images / median, bits=manifest.format.bits))
+    number = good.names.index(median)
+    image = _unchanged(good, number, scorer)
+    if image is None:
+        log.warning(
+            "%s: changed or disappeared after it was read; the golden frames are made from the first good image",
+            good.paths[number],
+        )
+        image = good.first
+    golden = add_golden(stage, scorer, image)
     finished = replace(manifest, golden=golden, files=dict(stage.files))
     stage.add_manifest(finished)
     return finished
+
+
+def _unchanged(good: GoodImages, number: int, scorer: Scorer) -> NDArray[np.uint8] | None:
+    """Read a good image again; None if it is not there any more, or not the same."""
+    try:
+        image = read_image(good.paths[number], bits=good.bits)
+        views = scorer.preprocessor(image)
+    except (DataError, FrameError):
+        return None
+    stored = np.memmap(good.views, np.float32, "r", shape=(len(good.names), *views.shape))
+    return image if np.array_equal(views, stored[number]) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.bits import Bits
 from spade_edge.galleries.grouping import parts_of
+from spade_edge.galleries.images import file_of, name_of
 from spade_edge.galleries.plan import THUMBNAIL, Plan
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.requirements import check_content, check_count
@@ -29,7 +31,9 @@ class GoodImages:
 
     Attributes:
         names: relative to their folder.
+        paths: of the images.
         skipped: what is wrong with each of the others.
+        first: the first image that is not excluded, (H, W, 3) or (H, W) uint8.
         views: a file without a header, (N, views, H, W, 3) float32 BGR, 0 to 255.
         groups: for each image, the number of the part that it shows.
         conditions: exposure, contrast, focus and colour of each image.
@@ -39,7 +43,9 @@ class GoodImages:
     """
 
     names: tuple[str, ...]
+    paths: tuple[Path, ...]
     skipped: tuple[str, ...]
+    first: NDArray[np.uint8]
     views: Path
     groups: tuple[int, ...]
     conditions: tuple[Condition, ...]
@@ -77,11 +83,14 @@ def read_good_images(
 
     Raises:
         UsageError, DeviceError: as for `parts_of`.
-        DataError: an image that cannot be read and is not to be skipped, fewer than two that can, images of different
-            kinds, or images without content.
+        DataError: an image that cannot be read, is not to be skipped and has not been deleted meanwhile, fewer than
+            two that can, images of different kinds, or images without content.
     """
     names: list[str] = []
+    paths: list[Path] = []
     complaints: list[str] = []
+    gone: list[str] = []
+    first: NDArray[np.uint8] | None = None
     conditions: list[Condition] = []
     shapes: list[Shape] = []
     turned = 0
@@ -91,12 +100,12 @@ def read_good_images(
     path_of_views = stage.scratch("views")
     with path_of_views.open("wb") as file:
         for path in progress(plan.images, "reading images"):
+            name = name_of(path, folder)
             try:
-                name = _name(path, folder)
                 picture = camera.read(path)
                 views = preprocessor(picture.frame)
             except DataError as problem:
-                complaints.append(str(problem))
+                (complaints if os.path.lexists(file_of(path)) else gone).append(str(problem))
                 continue
             except FrameError as problem:
                 complaints.append(f"{path}: {problem}")
@@ -109,6 +118,9 @@ def read_good_images(
             turned += picture.turned
             thumbnails.append([shrink(view) for view in views])
             names.append(name)
+            paths.append(path)
+            if first is None and name not in exclude:
+                first = picture.frame
     if complaints and not skip_bad:
         raise DataError(f"{_first(complaints, len(plan.images))}; fix or remove, or leave out with --skip-bad")
     check_count(folder, len(names))
@@ -125,7 +137,9 @@ def read_good_images(
     views = np.memmap(path_of_views, np.float32, "r", shape=shape)
     return GoodImages(
         names=tuple(names),
-        skipped=tuple(complaints),
+        paths=tuple(paths),
+        skipped=(*gone, *complaints),
+        first=np.zeros((0, 0), np.uint8) if first is None else first,  # too few images, which is refused later
         views=path_of_views,
         groups=parts_of(views, names, groups, folder=folder, progress=progress),
         conditions=tuple(conditions),
@@ -133,15 +147,6 @@ def read_good_images(
         bits=camera.used,
         remarks=tuple(filter(None, remarks)),
     )
-
-
-def _name(path: Path, folder: Path) -> str:
-    name = path.relative_to(folder).as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{path}: expected a file name in UTF-8, found another encoding; rename it") from None
-    return name
 
 
 def _first(complaints: Sequence[str], images: int) -> str:

@@ -31,6 +31,7 @@ class BuildOptions:
         bits: that the camera uses of the 16 in which its numbers are stored, 8 to 16; None to find them.
         even_so: build also from images of which some are grey and some in colour, some have 8 bits and some 16, or
             some have another size than most.
+        follow_links: whether links to folders inside the folder of images are followed, each folder once.
         threads: of all steps but the index, which one thread builds; None for one per core.
 
     Raises:
@@ -47,6 +48,7 @@ class BuildOptions:
     skip_bad: bool = False
     bits: int | None = None
     even_so: bool = False
+    follow_links: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:

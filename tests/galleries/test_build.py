@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, build
+from spade_edge.galleries.golden_frames import golden_frames
 from spade_edge.runtime import DataError, ModelError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest
@@ -364,6 +366,53 @@ def test_bad_images_stop_the_build_or_are_skipped_by_name(model: Path, good_imag
         "text.png",
         "zero.png",
     ]
+
+
+@pytest.mark.parametrize("change", ["deleted", "another picture"])
+def test_images_that_vanish_or_change_after_they_were_read_cost_no_work(
+    model: Path, good_images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(good_images, folder)
+    np.save(folder / "early.npy", np.load(folder / "0.npy"))
+
+    def progress(items: Sequence[Any], label: str) -> Iterable[Any]:
+        if label == "reading images":
+            (folder / "early.npy").unlink()
+        else:
+            for path in folder.rglob("*.npy"):
+                if change == "deleted":
+                    path.unlink()
+                else:
+                    np.save(path, np.zeros((96, 80, 3), np.uint8))
+        return items
+
+    built = build(
+        folder, model=model, output=tmp_path / "b.spade", options=BuildOptions(exclude=("0.npy",)), progress=progress
+    )
+    names = sorted(path.relative_to(good_images).as_posix() for path in good_images.rglob("*.npy"))
+    assert sorted(built.manifest.names) == names and len(built.skipped) == 1 and "early.npy" in built.skipped[0]
+    assert "changed or disappeared after it was read" in caplog.text
+    golden = Bundle.open(built.path).golden
+    assert golden is not None
+    canvas = built.manifest.canvas
+    assert np.array_equal(golden.frames, golden_frames(np.load(good_images / "1.npy"), canvas))
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_images_are_found_through_links_and_under_names_of_any_bytes(
+    model: Path, good_images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(good_images, folder)
+    (folder / "1.npy").rename(folder / os.fsdecode(b"Pr\xfcfling.npy"))
+    (folder / "nested").rename(tmp_path / "elsewhere")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    built = build(folder, model=model, output=tmp_path / "b.spade")
+    assert built.manifest.names == ("0.npy", "2.npy", *(f"{n}.npy" for n in range(4, 8)), "Pr\\xfcfling.npy")
+    followed = build(folder, model=model, output=tmp_path / "c.spade", options=BuildOptions(follow_links=True))
+    assert sorted({*followed.manifest.names} - {*built.manifest.names}) == ["link/3.npy"]
+    assert "changed or disappeared" not in caplog.text
 
 
 def test_too_few_images_are_refused(model: Path, good_images: Path, tmp_path: Path) -> None:
