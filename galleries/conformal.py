@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spade_edge.galleries.binomial import CONFIDENCE, beta_quantile, clopper_pearson
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.evidence import Evidence
-from spade_edge.runtime.bundle.threshold import CERTIFIED, EXTRAPOLATED
+from spade_edge.runtime.bundle.threshold import CERTIFIED, EXTRAPOLATED, LOWEST_RATE
 
 FEWEST = 10  # scores needed to extrapolate a tail
 TAIL = 0.2  # fraction of the scores that form the tail
@@ -104,8 +104,10 @@ def parts_over(evidence: Evidence, value: float) -> float:
 
 
 def _check(rate: float, count: int) -> None:
-    if not 0 < rate < 1:
-        raise UsageError(f"expected a false-reject rate over 0 and under 1, found {rate:g}")
+    if not LOWEST_RATE <= rate < 1:
+        raise UsageError(
+            f"expected a false-reject rate over 0 and under 1, of at least {LOWEST_RATE:f}, found {rate:g}"
+        )
     if count < FEWEST and rate < lowest_rate(count) - 1e-9:
         raise UsageError(
             f"expected a false-reject rate of at least {lowest_rate(count):.3g}, which {count} parts certify, found "

@@ -24,7 +24,7 @@ ROOMS = (
     ("runtime",),
     ("galleries.images",),
     ("export", "galleries"),
-    ("tools.extras", "tools.output"),
+    ("tools.extras", "tools.memory", "tools.output"),
     ("tools.drawing", "tools.sources"),
     ("tools.evaluation", "tools.benchmark"),
     ("tools.report", "tools.doctor", "tools.scoring", "tools.preparation"),

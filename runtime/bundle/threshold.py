@@ -11,6 +11,7 @@ from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.result import DEFECT, GOOD
 
 CERTIFIED, EXTRAPOLATED, MANUAL = "certified", "extrapolated", "manual"
+LOWEST_RATE = 1e-6  # no number of images says anything about a lower one
 FEW = 20  # parts; with fewer, the rate itself is hardly known
 _OF_SOURCE = {
     IMAGES: "different parts",

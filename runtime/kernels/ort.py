@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from spade_edge.runtime.errors import DeviceError
+from spade_edge.runtime.errors import DeviceError, UsageError
 
 CPU = "CPUExecutionProvider"
 ERROR = 3  # onnxruntime's log severity
+MOST_THREADS = 1024
 
 
 def onnxruntime() -> Any:
@@ -40,7 +41,10 @@ def open_session(model: str | bytes, *, providers: Sequence[str], threads: int |
     Args:
         model: a path, or the content of an ONNX file.
         providers: execution providers in order of preference.
-        threads: threads for one run; None for one per core.
+        threads: threads for one run, 1 to 1024; None for one per core.
+
+    Raises:
+        UsageError: another number of threads.
     """
     package = onnxruntime()
     # onnxruntime's own fallback prints to stdout, which is reserved for data.
@@ -48,7 +52,13 @@ def open_session(model: str | bytes, *, providers: Sequence[str], threads: int |
 
 
 def session_options(threads: int | None) -> Any:
-    """onnxruntime.SessionOptions for `threads` threads, None for one per core; idle threads sleep."""
+    """onnxruntime.SessionOptions for `threads` threads, None for one per core; idle threads sleep.
+
+    Raises:
+        UsageError: less than one thread, or more than 1024.
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"expected 1 to {MOST_THREADS} threads, found {threads}")
     options = onnxruntime().SessionOptions()
     options.log_severity_level = ERROR  # warnings would go to stderr; errors are raised as exceptions
     # Spinning threads of one session would occupy the cores that the next session needs.
@@ -56,6 +66,12 @@ def session_options(threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     return options
+
+
+def lacks_memory(problem: Exception) -> bool:
+    """Whether an exception of onnxruntime, or of numpy, says that memory does not suffice."""
+    sayings = ("Failed to allocate memory", "bad_alloc", "smaller than requested bytes")
+    return isinstance(problem, MemoryError) or any(saying in str(problem) for saying in sayings)
 
 
 def give_back_memory() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import DeviceError, ModelError
-from spade_edge.runtime.kernels.ort import CPU, give_back_memory, onnxruntime, open_session
+from spade_edge.runtime.kernels.ort import CPU, give_back_memory, lacks_memory, onnxruntime, open_session
 from spade_edge.runtime.network.card import INPUT, ModelCard
 from spade_edge.runtime.network.engine_cache import TF32, EngineCache
 from spade_edge.runtime.network.gpu_session import FixedRun, must_be_offered, open_gpu_session
@@ -122,7 +122,7 @@ class Session:
 
         Raises:
             ModelError: the network fails, or its global descriptor is not finite.
-            DeviceError: the network fails on a GPU.
+            DeviceError: the network fails on a GPU, or memory does not suffice.
         """
         most = self._most or max(len(views), 1)
         pyramids = []
@@ -131,7 +131,7 @@ class Session:
             try:
                 *levels, descriptors = self._run(some)
             except Exception as problem:  # onnxruntime's own classes share no base but Exception
-                error = ModelError if self.provider == CPU else DeviceError
+                error = ModelError if self.provider == CPU and not lacks_memory(problem) else DeviceError
                 raise error(f"{self._source}: the network fails on {self.provider}: {problem}") from None
             if not np.isfinite(descriptors).all():
                 raise ModelError(

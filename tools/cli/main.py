@@ -41,6 +41,7 @@ from spade_edge.tools.cli.commands import (
 )
 from spade_edge.tools.cli.interruption import HANG_UP
 from spade_edge.tools.extras import packages_of
+from spade_edge.tools.memory import shortage
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 INTERNAL_FAULT = 70
@@ -121,27 +122,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _logging(), packages_of(EXTRAS[chosen.command], needed_by="this command"):
             return int(chosen.run(chosen))
-    except SpadeError as problem:
-        return _fail(str(problem), problem.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output is gone. Without this, Python would report it once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
-        return _fail(f"{where}{problem.strerror or problem}", DataError.exit_code)
-    except MemoryError:
-        return _fail("this machine has too little memory; use fewer images or a smaller view", DeviceError.exit_code)
     except Exception as problem:
-        if os.environ.get(TRACEBACK):
-            traceback.print_exc()
-        return _fail(
-            f"an internal error in spade-edge, {type(problem).__name__}: {' '.join(str(problem).split())}; "
-            f"run again with {TRACEBACK}=1 and report what it prints",
-            INTERNAL_FAULT,
-        )
+        return _fail(*_explained(problem))
+
+
+def _explained(problem: Exception) -> tuple[str, int]:
+    """What to say about an exception, in one line, and the exit code."""
+    if lack := shortage(problem):
+        return f"{lack}; use smaller frames, fewer images or a smaller view", DeviceError.exit_code
+    if isinstance(problem, SpadeError):
+        return str(problem), problem.exit_code
+    if isinstance(problem, OSError):
+        where = f"{problem.filename}: " if problem.filename else ""
+        return f"{where}{problem.strerror or problem}", DataError.exit_code
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(problem)
+    return (
+        f"an internal error in spade-edge, {type(problem).__name__}: {' '.join(str(problem).split())}; "
+        f"run again with {TRACEBACK}=1 and report what it prints",
+        INTERNAL_FAULT,
+    )
 
 
 class _ToStderr(logging.Handler):

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from spade_edge.runtime.matching.config import CODES, EXACT, HNSW, NONE, PER_VIEW, PROFILES, SHARED, Matching
-from spade_edge.tools.cli.arguments import positive
+from spade_edge.tools.cli.arguments import integer, number, positive
 
 GIVEN = ("kappa", "sigma", "projection", "search", "candidates", "ef", "gallery")  # parameters of Matching
 
@@ -26,10 +26,10 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
         help="match with the K nearest good images only (edge: all; paper: 50)",
     )
     parser.add_argument(
-        "--kappa", type=int, metavar="κ", help="nearest embeddings that are averaged at each position (1)"
+        "--kappa", type=integer, metavar="κ", help="nearest embeddings that are averaged at each position (1)"
     )
     parser.add_argument(
-        "--sigma", type=float, metavar="σ", help="Gaussian smoothing of the anomaly map, in view pixels (4)"
+        "--sigma", type=number, metavar="σ", help="Gaussian smoothing of the anomaly map, in view pixels (4)"
     )
     parser.add_argument(
         "--projection",
@@ -38,9 +38,9 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--search", choices=(HNSW, EXACT), help="search for the nearest embeddings (edge: hnsw)")
     parser.add_argument(
-        "--candidates", type=int, metavar="T", help="hnsw: gallery cells compared with each cell of a frame (12)"
+        "--candidates", type=integer, metavar="T", help="hnsw: gallery cells compared with each cell of a frame (12)"
     )
-    parser.add_argument("--ef", type=int, help="hnsw: length of the candidate list during the search (32)")
+    parser.add_argument("--ef", type=integer, help="hnsw: length of the candidate list during the search (32)")
     parser.add_argument(
         "--gallery",
         choices=(SHARED, PER_VIEW),

@@ -1,17 +1,24 @@
-"""Progress of long work on stderr, as lines or as the elapsed time; progress_bar.py has the bar."""
+"""Progress of long work on stderr, as lines or as the elapsed time; progress_bar.py has the bar of a terminal."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sized
 from time import monotonic
+from typing import Any
 
 
 class ProgressLines:
-    """Prints a line on stderr every few seconds and at the end of each step, which also suits a log file."""
+    """Prints a line on stderr every ten seconds and at the end of each step, which also suits a log file.
 
-    EVERY = 5.0  # seconds
+    Args:
+        unit: what is counted, for the rate; empty to leave the rate out.
+    """
 
-    def __init__(self) -> None:
+    EVERY = 10.0  # seconds
+
+    def __init__(self, *, unit: str = "") -> None:
+        self.unit = unit
         self._what = ""
         self._said = self._start = 0.0
         self._first = 0
@@ -24,9 +31,21 @@ class ProgressLines:
             return
         self._said = now
         line = f"{what}: {done} of {of}"
+        if self.unit and now > self._start and done > self._first:
+            line += f", {(done - self._first) / (now - self._start):.3g} {self.unit}/s"
         if self._first < done < of:
             line += f", about {_duration((now - self._start) / (done - self._first) * (of - done))} left"
         print(line, file=sys.stderr, flush=True)
+
+
+def in_lines(items: Iterable[Any], label: str, unit: str) -> Iterator[Any]:
+    """Pass on the items of a loop, and print a line about them every ten seconds and at the end."""
+    whole = items if isinstance(items, Sized) else list(items)
+    say = ProgressLines(unit=unit)
+    say(label, 0, max(1, len(whole)))
+    for done, item in enumerate(whole, start=1):
+        yield item
+        say(label, done, len(whole))
 
 
 def _duration(seconds: float) -> str:

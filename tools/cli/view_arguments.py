@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from spade_edge.runtime.geometry.layout import Box
-from spade_edge.tools.cli.arguments import path, size
+from spade_edge.tools.cli.arguments import integer, path, shown, size
 
 if TYPE_CHECKING:
     from spade_edge.galleries import Views
@@ -25,7 +26,7 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
         "pixels; auto: chosen by the size of the frames",
     )
     parser.add_argument(
-        "--overlap", type=int, metavar="PIXELS", help="smallest overlap of tiles, in frame pixels (1/8 of a tile)"
+        "--overlap", type=integer, metavar="PIXELS", help="smallest overlap of tiles, in frame pixels (1/8 of a tile)"
     )
     parser.add_argument(
         "--region",
@@ -62,7 +63,7 @@ def _views(text: str) -> str | tuple[int, int]:
 
 def _region(text: str) -> Box:
     parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isascii() and part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected X,Y,WIDTH,HEIGHT in whole pixels, found {text!r}")
+    if len(parts) != 4 or not all(re.fullmatch(r" *[0-9]{1,9} *", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"expected X,Y,WIDTH,HEIGHT in whole pixels, found {shown(text)}")
     x, y, width, height = (int(part) for part in parts)
     return x, y, width, height

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spade_edge.runtime import FrameResult
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.tools.drawing.png import is_png_of_ours, write_png
+from spade_edge.tools.memory import shortage
 from spade_edge.tools.output import check_replaceable, replacing
 from spade_edge.tools.scoring.heatmap_file import is_heatmap_of_ours, write_heatmap
 from spade_edge.tools.scoring.picture_names import picture_path
@@ -111,7 +112,9 @@ class Pictures:
                 self._write(scored)
             except Exception as problem:
                 if not self.failed:
-                    log.warning("pictures are left out: %s", problem)
+                    log.warning(
+                        "pictures are left out, from frame %s on: %s", scored.name, shortage(problem) or problem
+                    )
                 self.failed += 1
 
 

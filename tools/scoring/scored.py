@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import FrameError, FrameResult, Scorer
 from spade_edge.runtime.network.provider import CUDA, EXECUTION_PROVIDERS, TENSORRT
+from spade_edge.tools.memory import shortage
 from spade_edge.tools.sources.acquisition import Acquisition
 from spade_edge.tools.sources.shot import Shot
 
@@ -56,6 +57,10 @@ def _one_at_a_time(scorer: Scorer, shots: Iterable[Shot]) -> Iterator[Scored]:
             result = scorer(shot.frame)
         except FrameError as problem:
             yield Scored(shot, None, str(problem))
+        except Exception as problem:
+            if not (lack := shortage(problem)):
+                raise
+            yield Scored(shot, None, _too_large(shot, lack))
         else:
             yield Scored(shot, result)
 
@@ -71,6 +76,12 @@ def _ahead(scorer: Scorer, shots: Acquisition) -> Iterator[Scored]:
                     yield Scored(reading.waiting.pop(0), result)
             except FrameError as problem:  # of the last frame that was read; those before it have been scored
                 yield Scored(reading.waiting.pop(), None, str(problem))
+            except Exception as problem:
+                if not (lack := shortage(problem)):
+                    raise
+                while reading.waiting:  # of any of them: the network is ahead of the matching
+                    shot = reading.waiting.pop(0)
+                    yield Scored(shot, None, _too_large(shot, lack))
             if reading.other is not None:
                 yield Scored(reading.other, None, reading.other.fault)
             if reading.failure is not None:
@@ -78,6 +89,11 @@ def _ahead(scorer: Scorer, shots: Acquisition) -> Iterator[Scored]:
     except GeneratorExit:
         shots.end()  # otherwise the end of the stream would wait for the next frame of a silent camera
         raise
+
+
+def _too_large(shot: Shot, lack: str) -> str:
+    size = "" if shot.frame is None else f" of {shot.frame.shape[1]}x{shot.frame.shape[0]} pixels"
+    return f"{lack}; expected a machine that can hold a frame{size}"
 
 
 @dataclass(eq=False)

@@ -32,12 +32,19 @@ from spade_edge.tools.cli.arguments import (
     path,
     positive,
     size,
+    whole,
 )
 from spade_edge.tools.cli.opening import open_scorer
 from spade_edge.tools.cli.text.bench import as_json, lines
 
 RECALL_FRAMES = 4  # exact search is slow
 MOST_FRAMES, MOST_MADE = 200, 60  # frames kept in memory: read from a source, and made from thumbnails
+MOST_TOGETHER = 256
+
+
+def batch(text: str) -> int:
+    """A number of frames that are scored together; all are in memory at once."""
+    return whole(text, least=1, most=MOST_TOGETHER, what="frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=size, metavar="SIZE", help="size of the frames made from thumbnails (default: the view's)"
     )
     parser.add_argument("--count", type=positive, default=30, metavar="N", help="number of frames to score (30)")
-    parser.add_argument("--batch", type=positive, metavar="N", help="also score N frames together")
+    parser.add_argument("--batch", type=batch, metavar="N", help="also score N frames together")
     parser.add_argument("--recall", action="store_true", help="also compare with exact search on a few frames; slow")
     add_search(parser)
     add_threads(parser)

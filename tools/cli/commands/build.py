@@ -16,7 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spade_edge.runtime import DataError
-from spade_edge.tools.cli.arguments import add_groups, add_json, fraction, not_negative, path, threads
+from spade_edge.tools.cli.arguments import (
+    add_bits,
+    add_even_so,
+    add_groups,
+    add_json,
+    fraction,
+    not_negative,
+    path,
+    threads,
+)
 from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
@@ -60,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--review", type=path, metavar="DIR", help="write a page with the good images there, the least typical first"
     )
+    add_bits(parser, default="found in the images")
+    add_even_so(
+        parser,
+        what="build also where some images are grey and some in colour, some have 8 bits and some 16, or some have "
+        "another size than most",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read, and name them")
     parser.add_argument(
         "--threads", type=threads, metavar="N", help="threads for all steps but the index (default: one per core)"
@@ -91,6 +106,8 @@ def run(chosen: argparse.Namespace) -> int:
             groups=chosen.groups,
             exclude=excluded_names(chosen.exclude),
             skip_bad=chosen.skip_bad,
+            bits=chosen.bits,
+            even_so=chosen.even_so,
             threads=chosen.threads,
         ),
         announce=lambda plan: _tell(plan_lines(plan, chosen)),

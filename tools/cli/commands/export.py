@@ -17,7 +17,7 @@ from typing import Any
 
 from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.geometry.view import View
-from spade_edge.tools.cli.arguments import path, size
+from spade_edge.tools.cli.arguments import integer, path, shown, size
 from spade_edge.tools.cli.precision_arguments import add_precision_options, precision_options
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image-level",
-        type=int,
+        type=integer,
         metavar="3|4",
         help="level whose global average is the global descriptor; the paper uses 4 (default: the last of --levels)",
     )
@@ -101,6 +101,6 @@ def _view(chosen: argparse.Namespace) -> View:
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found {text!r}") from None
+        return tuple(integer(part) for part in text.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, found {shown(text)}") from None

@@ -26,6 +26,7 @@ from spade_edge.tools.cli.arguments import (
     positive,
     provider,
     provider_options,
+    shown,
 )
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.text.scaling import COLUMNS, line, values
@@ -116,5 +117,5 @@ def _in_process(command: str, *arguments: object) -> dict[str, Any]:
 def _sizes(text: str) -> Sequence[int]:
     sizes = [positive(part) for part in text.split(",")]
     if min(sizes) < 2:
-        raise argparse.ArgumentTypeError(f"expected at least 2 images, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected at least 2 images, found {shown(text)}")
     return sorted(set(sizes))

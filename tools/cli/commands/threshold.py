@@ -16,7 +16,7 @@ import json
 import sys
 
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.tools.cli.arguments import add_bundle, add_json, fraction, not_negative
+from spade_edge.tools.cli.arguments import add_bundle, add_json, fraction, not_negative, number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help="fraction of good frames that may be rejected: 0.01 or 1%%",
     )
-    parser.add_argument("--score", type=float, metavar="VALUE", help="set the score threshold manually")
+    parser.add_argument("--score", type=number, metavar="VALUE", help="set the score threshold manually")
     parser.add_argument(
-        "--pixel", type=float, metavar="VALUE", help="set the pixel threshold manually; regions are drawn above it"
+        "--pixel", type=number, metavar="VALUE", help="set the pixel threshold manually; regions are drawn above it"
     )
     parser.add_argument(
         "--min-area",
