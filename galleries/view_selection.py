@@ -173,7 +173,7 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask: (H, W) bool, false where the image is 0 in every channel.
+    """Read a mask as `read_mask` does: (H, W) bool, false where frames are ignored.
 
     Raises:
         DataError: the file cannot be read, or its size is not that of the frames.
@@ -183,10 +183,12 @@ def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]
     if mask.shape != frame_size:
         raise DataError(
             f"{path}: expected a mask of the frames' size, {frame_size[1]}x{frame_size[0]} pixels, "
-            f"found {mask.shape[1]}x{mask.shape[0]}"
+            f"found {mask.shape[1]}x{mask.shape[0]}; draw it on a frame as it is shown"
         )
     if not mask.any():
-        raise UsageError(f"{path}: expected a mask with pixels over 0, which are inspected, found none")
+        raise UsageError(
+            f"{path}: expected a mask with pixels over 0, which are inspected, found none; draw what to inspect in white"
+        )
     return mask
 
 

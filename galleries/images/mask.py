@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images import bmp, jpeg, jpeg2000, png, tiff, webp
+from spade_edge.galleries.images.anatomy import DamagedError
 from spade_edge.galleries.images.opening import examined, file_of, read_bytes
 from spade_edge.galleries.images.palette import indexed
 from spade_edge.galleries.images.reading import decode
@@ -40,7 +41,10 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         DeviceError: as for `read_image`.
     """
     raw = _one_picture(path)
-    found = indexed(raw)
+    try:
+        found = indexed(raw)
+    except DamagedError as problem:
+        raise examined(raw, path).refusal(problem) from None
     if found is not None:
         numbers = decode(found.raw, path)
         numbers = (numbers if numbers.ndim == 2 else numbers[:, :, 0]) // found.scale

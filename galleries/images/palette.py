@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images import bmp, gif, png, tiff
+from spade_edge.galleries.images.anatomy import DamagedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +38,16 @@ class Indexed:
 
 
 def indexed(raw: bytes) -> Indexed | None:
-    """The numbers and the palette of an image file that is whole; None if it has no palette."""
-    if raw.startswith(png.START):
-        return _png(raw)
-    if raw.startswith(gif.STARTS):
-        return _gif(raw)
-    if raw.startswith(bmp.START):
-        return _bmp(raw)
-    return _tiff(raw) if raw[:4] in tiff.STARTS else None
+    """The numbers and the palette of an image file that is whole; None if it has no palette.
+
+    Raises:
+        DamagedError: the palette cannot be read.
+    """
+    kinds = (((png.START,), _png), (gif.STARTS, _gif), ((bmp.START,), _bmp), (tuple(tiff.STARTS), _tiff))
+    try:
+        return next((read(raw) for starts, read in kinds if raw.startswith(starts)), None)
+    except (struct.error, IndexError, ValueError):
+        raise DamagedError("its palette cannot be read") from None
 
 
 def _png(raw: bytes) -> Indexed | None:
@@ -113,6 +116,7 @@ def _bmp(raw: bytes) -> Indexed | None:
     if not old:
         entries = min(struct.unpack_from("<I", raw, 46)[0] or entries, entries)
     width, at = 3 if old else 4, 14 + header
+    entries = min(entries, (struct.unpack_from("<I", raw, 10)[0] - at) // width)  # up to the pixels
     table = np.frombuffer(raw, np.uint8, count=entries * width, offset=at).reshape(-1, width)
     numbers = np.repeat(np.arange(entries, dtype=np.uint8), width).reshape(-1, width)
     changed = raw[:at] + numbers.tobytes() + raw[at + entries * width :]

@@ -227,6 +227,7 @@ def test_the_command(capsys: Capture, edge: Built, dataset: Path, scorer: Scorer
     code, out, err = run(capsys, *line)
     assert code == 0 and "masks read: 5 of 5\n" in err and "images scored: 10 of 10\n" in err
     assert f"{dataset}: images 10, good 5, defective 5, types of defects 2, masks 5\n" in out
+    assert "layout: good images in test/good, defects in test/spot, test/weak spot, masks in ground_truth\n" in out
     for label in ("image AUROC", "average precision", "F1-max", "pixel AUROC", "AUPRO"):
         assert re.search(rf"^{label} +[01]\.\d{{4}}", out, re.MULTILINE), out
     for row in ("good, false rejects", "spot, missed", "weak spot, missed", "all defects, missed"):
@@ -270,7 +271,7 @@ def test_a_manual_threshold_is_shown_beside_what_the_good_parts_certify(
     _, out, _ = run(capsys, *line, "--json")
     certified = json.loads(out)
     score = certified["header"]["threshold"]
-    assert run(capsys, "threshold", "--bundle", bundle, "--score", 3 * score, "--reason", "test")[0] == 0
+    assert run(capsys, "threshold", "--bundle", bundle, "--score", 100 * score, "--reason", "test")[0] == 0
     _, out, _ = run(capsys, *line)
     assert re.search(r"^ +11.12% .* certified$", out, re.MULTILINE), out
     assert re.search(r"^ +11.12% .* manual, in force$", out, re.MULTILINE), out
@@ -473,6 +474,18 @@ def test_a_bad_mask_is_found_before_anything_is_kept(scorer: Scorer, dataset: Pa
     assert not (tmp_path / "kept").exists()
     mask.write_bytes(raw)  # now it fits, and is not taken for a change
     evaluate(scorer, open_dataset(dataset), resume=tmp_path / "kept")
+
+
+def test_one_mask_that_looks_inverted_is_named_also_in_a_resumed_run(
+    scorer: Scorer, dataset: Path, tmp_path: Path
+) -> None:
+    mask = dataset / "ground_truth" / "spot" / "1_mask.png"
+    cv2.imwrite(str(mask), 255 - cv2.imread(str(mask)))
+    says = "masks that mark most of their image, with all four corners; "
+    for _ in range(2):
+        evaluation = evaluate(scorer, open_dataset(dataset), resume=tmp_path / "kept")
+        (note,) = evaluation.notes
+        assert note.startswith(says) and note.endswith(": spot/1.png")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
