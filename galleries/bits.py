@@ -70,8 +70,8 @@ class Bits:
             return ""
         if len(self._found) == 1:
             return (
-                f"the good images have 16 bits per channel, of which {self.used} are used: the highest 8 of these are "
-                "kept, in frames too; --bits sets another number"
+                f"the good images are read as {self.used} bits in 16, because of their largest numbers, and frames like "
+                "them; --bits sets another number"
             )
         counts = [
             f"{len(names)} with numbers below {1 << bits:,} ({bits} bits, such as {names[0]})"

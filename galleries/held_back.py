@@ -15,7 +15,8 @@ import numpy as np
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.disk import open_reserved
 from spade_edge.galleries.grouping import groups_of, parts_of
-from spade_edge.galleries.images import find_images, name_of, read_image
+from spade_edge.galleries.images import find_images, name_of
+from spade_edge.galleries.images.like_good import Reading
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.promise import UNLIKE, Promise, promise, rank_test
 from spade_edge.galleries.staging import replace_manifest
@@ -68,6 +69,8 @@ def calibrate(
     certify: str | None = None,
     rate: float | None = None,
     reason: str = "",
+    bits: int | None = None,
+    even_so: bool = False,
     threads: int | None = None,
     progress: Progress = lambda items, label: items,
 ) -> Calibration:
@@ -82,6 +85,8 @@ def calibrate(
             None changes nothing.
         rate: fraction of good frames that may be rejected; None for the one that the evidence suggests.
         reason: why the threshold is changed; required with `certify`.
+        bits: that the camera uses of the 16 of a stored number; None for those of the good images.
+        even_so: judge also frames of other colours, another depth, shape or size than the good images.
         threads: for all work; None for one per core.
         progress: wraps the frames, with a label.
 
@@ -103,9 +108,10 @@ def calibrate(
     found = find_images(folder, follow_links=follow_links)
     if groups is not None:  # a mistake is said before the frames are scored
         groups_of([name_of(path, folder) for path in found], groups, folder=folder)
-    scorer = Scorer.open(bundle, threads=threads)
+    scorer = Scorer.open(bundle, threads=threads, even_so=even_so)
     manifest = scorer.bundle.manifest
-    scored, refused, rejected = _scored(scorer, folder, found, groups, progress)
+    reading = Reading.like(manifest.format, bits=bits, even_so=even_so)
+    scored, refused, rejected = _scored(scorer, folder, found, reading, groups=groups, progress=progress)
     known = {(frame.name, frame.score) for frame in manifest.frames}
     if certify is None and manifest.threshold.source != IMAGES and any((f.name, f.score) in known for f in scored):
         raise DataError(
@@ -144,7 +150,7 @@ def calibrate(
 
 
 def _scored(
-    scorer: Scorer, folder: Path, found: Sequence[Path], groups: str | None, progress: Progress
+    scorer: Scorer, folder: Path, found: Sequence[Path], reading: Reading, *, groups: str | None, progress: Progress
 ) -> tuple[tuple[HeldBackFrame, ...], dict[str, str], int]:
     """Score the frames; returns those that can be judged, the others with the reason, and the number of rejects.
 
@@ -160,7 +166,7 @@ def _scored(
         for path in progress(found, "scoring frames"):
             name = name_of(path, folder)
             try:
-                image = read_image(path)
+                image = reading.image(path)
             except DataError as problem:  # as where it is scored
                 refused[name] = str(problem)
                 continue

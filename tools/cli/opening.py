@@ -30,6 +30,7 @@ def open_scorer(chosen: argparse.Namespace) -> Scorer:
         threads=chosen.threads,
         search=chosen.search,
         self_test=getattr(chosen, "self_test", False),
+        even_so=getattr(chosen, "even_so", False),
     )
 
 
@@ -41,6 +42,7 @@ def open_with(
     threads: int | None,
     search: str | None = None,
     self_test: bool = False,
+    even_so: bool = False,
 ) -> Scorer:
     """Open a bundle with a provider, and tell on stderr what runs the network if it is not the CPU.
 
@@ -56,6 +58,7 @@ def open_with(
         threads=threads,
         search=search,
         self_test=self_test,
+        even_so=even_so,
     )
     session = scorer.session
     if provider.name == AUTO:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from spade_edge.tools.cli.arguments import lines, natural, raw, seconds, tries
+from spade_edge.galleries.images.like_good import Reading
+from spade_edge.runtime.geometry.frame import BGR, RGB
+from spade_edge.runtime.preprocessing.frame_format import FrameFormat
+from spade_edge.tools.cli.arguments import add_bits, lines, natural, raw, seconds, tries
 from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.sources import SourceOptions
 from spade_edge.tools.sources.options import FROZEN, REOPEN, STALL
 
-NAMES = ("reopen", "stall", "frozen", "raw", "linescan", "line_overlap", "follow_links")
+NAMES = ("channels", "reopen", "stall", "frozen", "raw", "linescan", "line_overlap", "follow_links")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +45,12 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="WIDTHxHEIGHT[xCHANNELS]",
         help="stdin has raw pixels: 3 channels in the order blue, green, red (default), or 1 channel of grey",
     )
+    add_bits(frames, default="as in the good images")
+    frames.add_argument(
+        "--channels",
+        choices=(BGR, RGB),
+        help="order of the channels in .npy files, in raw pixels and in your own camera's frames (bgr)",
+    )
     frames.add_argument(
         "--linescan",
         type=lines,
@@ -53,10 +62,16 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def source_options(chosen: argparse.Namespace) -> SourceOptions:
+def source_options(chosen: argparse.Namespace, good: FrameFormat) -> SourceOptions:
     """How to read the source of a command line.
+
+    Args:
+        chosen: the command line.
+        good: what the good images have in common; image files are read as they were.
 
     Raises:
         UsageError: the options contradict each other.
     """
-    return SourceOptions(**{name: getattr(chosen, name) for name in NAMES})
+    reading = Reading.like(good, bits=chosen.bits, even_so=chosen.even_so)
+    options = {name: getattr(chosen, name) for name in NAMES}
+    return SourceOptions(**options, bits=reading.bits, depth=reading.depth)

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from spade_edge import __version__
+from spade_edge.galleries.images.like_good import Reading
 from spade_edge.runtime import DataError, Scorer, UsageError
 from spade_edge.runtime.bundle.manifest import FILE
 from spade_edge.runtime.digest import sha256
@@ -69,13 +70,14 @@ class Checkpoint:
             self.save()
 
     @classmethod
-    def open(cls, folder: Path | None, scorer: Scorer, dataset: Dataset) -> Checkpoint:
+    def open(cls, folder: Path | None, scorer: Scorer, dataset: Dataset, reading: Reading) -> Checkpoint:
         """Resume the run that the folder belongs to, or start one in an empty folder.
 
         Args:
             folder: for the intermediate results; None keeps them in memory only.
             scorer: of the bundle that is evaluated.
             dataset: that it is evaluated on.
+            reading: how the numbers of its images are understood.
 
         Raises:
             UsageError: the folder belongs to another run, or contains other files.
@@ -83,7 +85,7 @@ class Checkpoint:
         """
         if folder is None:
             return cls(None)
-        identity = _identity(scorer, dataset)
+        identity = _identity(scorer, dataset, reading)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: expected a folder for intermediate results, found a file; choose another")
         if not folder.exists() or not any(folder.iterdir()):
@@ -145,7 +147,7 @@ class Checkpoint:
             self._lines.close()
 
 
-def _identity(scorer: Scorer, dataset: Dataset) -> dict[str, Any]:
+def _identity(scorer: Scorer, dataset: Dataset, reading: Reading) -> dict[str, Any]:
     """Everything that results depend on. Files are identified by size and modification time, as `make` does."""
     return {
         "schema": SCHEMA,
@@ -153,6 +155,8 @@ def _identity(scorer: Scorer, dataset: Dataset) -> dict[str, Any]:
         "bundle": sha256(scorer.bundle.path / FILE),
         "search": scorer.matcher.matching.search,
         "provider": scorer.session.provider,
+        "even_so": scorer.even_so,
+        "reading": asdict(reading),
         "images": [_image(sample) for sample in dataset.samples],
     }
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge import __version__
-from spade_edge.galleries.images import read_image
+from spade_edge.galleries.images.like_good import Reading
 from spade_edge.galleries.images.mask import looks_inverted
 from spade_edge.runtime import DataError, FrameError, FrameResult, Scorer
 from spade_edge.runtime.bundle.manifest import FILE
@@ -54,6 +54,7 @@ def evaluate(
     scorer: Scorer | str | os.PathLike[str],
     dataset: Dataset | str | os.PathLike[str],
     *,
+    bits: int | None = None,
     resume: Path | None = None,
     examples: bool = False,
     progress: Progress = lambda what, done, of: None,
@@ -67,6 +68,7 @@ def evaluate(
     Args:
         scorer: a scorer, or a bundle folder that is opened with the defaults of `Scorer.open`.
         dataset: a dataset, or its folder; see `open_dataset`.
+        bits: that the camera uses of the 16 of a stored number; None for those of the good images.
         resume: a folder for intermediate results, from which an interrupted evaluation is resumed; None for none.
         examples: whether to include examples: the worst mistakes and the closest right verdicts, with pictures.
         progress: called after each step.
@@ -88,14 +90,15 @@ def evaluate(
         if stopped():
             raise KeyboardInterrupt
 
+    reading = Reading.like(scorer.bundle.manifest.format, bits=bits, even_so=scorer.even_so)
     no_pixels = dataset.no_pixel_metrics()
     if not no_pixels and (resume is None or not (resume / PIXELS).exists()):
         check_masks(dataset, progress=lambda done, of: step("masks read", done, of))
-    checkpoint = Checkpoint.open(resume, scorer, dataset)
+    checkpoint = Checkpoint.open(resume, scorer, dataset, reading)
     consistent = True  # whether the pixel tally and the results cover the same images
     try:
         for sample in dataset.samples[len(checkpoint.results) :]:
-            frame, result, image = _judge(scorer, sample)
+            frame, result, image = _judge(scorer, sample, reading)
             consistent = False
             if (
                 frame is not None
@@ -111,7 +114,7 @@ def evaluate(
         if consistent:
             checkpoint.save()
         checkpoint.close()
-    shown = _examples(scorer, dataset, checkpoint.results, progress=step) if examples else ()
+    shown = _examples(scorer, dataset, checkpoint.results, reading, progress=step) if examples else ()
     return summarize(
         scorer, dataset, checkpoint.results, checkpoint.tally, inverted=checkpoint.inverted, examples=shown
     )
@@ -185,11 +188,13 @@ def summarize(
     )
 
 
-def _judge(scorer: Scorer, sample: Sample) -> tuple[NDArray[np.uint8] | None, FrameResult | None, ImageResult]:
+def _judge(
+    scorer: Scorer, sample: Sample, reading: Reading
+) -> tuple[NDArray[np.uint8] | None, FrameResult | None, ImageResult]:
     """Score an image. There is no frame if it cannot be read, and no result if it cannot be scored or judged."""
     frame, result, reason, times = None, None, "", {}
     try:
-        frame = read_image(sample.path)
+        frame = reading.image(sample.path)
         result = scorer(frame)
     except (DataError, FrameError) as problem:
         reason = str(problem)
@@ -243,14 +248,14 @@ def _notes(
 
 
 def _examples(
-    scorer: Scorer, dataset: Dataset, images: Sequence[ImageResult], *, progress: Progress
+    scorer: Scorer, dataset: Dataset, images: Sequence[ImageResult], reading: Reading, *, progress: Progress
 ) -> tuple[Example, ...]:
     """Choose examples, and score them once more for their pictures."""
     samples = {sample.name: sample for sample in dataset.samples}
     chosen = [(kind, image) for kind in EXAMPLES for image in choose(images, kind)]
     shown = []
     for number, (kind, image) in enumerate(chosen, start=1):
-        shown.append(_example(scorer, samples[image.name], kind, image))
+        shown.append(_example(scorer, samples[image.name], kind, image, reading))
         progress("examples drawn", number, len(chosen))
     return tuple(shown)
 
@@ -272,13 +277,13 @@ def choose(images: Sequence[ImageResult], kind: str) -> list[ImageResult]:
     return sorted(some, key=score, reverse=not defects)[: EXAMPLES[kind]]
 
 
-def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult) -> Example:
+def _example(scorer: Scorer, sample: Sample, kind: str, image: ImageResult, reading: Reading) -> Example:
     from spade_edge.tools.drawing.nearest import nearest_patch
     from spade_edge.tools.drawing.overlay import in_colour, overlay
     from spade_edge.tools.drawing.picture_size import shrink
 
     bundle = scorer.bundle
-    frame, result, _ = _judge(scorer, sample)
+    frame, result, _ = _judge(scorer, sample, reading)
     picture = None
     if frame is not None and result is not None:
         picture = shrink(overlay(frame, result, pixel_threshold=bundle.manifest.threshold.pixel))

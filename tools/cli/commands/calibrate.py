@@ -17,7 +17,16 @@ import sys
 
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.tools.cli.arguments import add_bundle, add_groups, add_json, add_threads, fraction, path
+from spade_edge.tools.cli.arguments import (
+    add_bits,
+    add_bundle,
+    add_even_so,
+    add_groups,
+    add_json,
+    add_threads,
+    fraction,
+    path,
+)
 from spade_edge.tools.cli.folder_arguments import add_follow_links
 
 
@@ -40,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reason", default="", metavar="TEXT", help="with --certify: why; required, and kept with the change"
     )
+    add_bits(parser, default="as in the good images")
+    add_even_so(parser, what="judge also frames of other colours, another depth, shape or size than the good images")
     add_threads(parser)
     add_json(parser)
 
@@ -58,6 +69,8 @@ def run(chosen: argparse.Namespace) -> int:
         certify=chosen.certify,
         rate=chosen.false_rejects,
         reason=chosen.reason,
+        bits=chosen.bits,
+        even_so=chosen.even_so,
         threads=chosen.threads,
         progress=progress,
     )

@@ -22,7 +22,16 @@ import sys
 from pathlib import Path
 
 from spade_edge.runtime import UsageError
-from spade_edge.tools.cli.arguments import add_bundle, add_json, add_provider, add_search, add_threads, path
+from spade_edge.tools.cli.arguments import (
+    add_bits,
+    add_bundle,
+    add_even_so,
+    add_json,
+    add_provider,
+    add_search,
+    add_threads,
+    path,
+)
 from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.cli.interruption import Interruption
 from spade_edge.tools.cli.opening import open_scorer
@@ -48,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep intermediate results in this folder; after Ctrl-C or a crash the same command resumes there",
     )
     add_follow_links(parser)
+    add_bits(parser, default="as in the good images")
+    add_even_so(parser, what="judge also images of other colours, another depth, shape or size than the good images")
     add_search(parser)
     add_threads(parser)
     add_provider(parser)
@@ -72,6 +83,7 @@ def run(chosen: argparse.Namespace) -> int:
             evaluation = evaluate(
                 scorer,
                 dataset,
+                bits=chosen.bits,
                 resume=chosen.resume,
                 examples=chosen.report is not None,
                 progress=ProgressLines(),

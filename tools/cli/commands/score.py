@@ -31,8 +31,9 @@ import signal
 import sys
 
 from spade_edge.runtime import DataError, SpadeError
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.network.provider import CPU, CUDA, EXECUTION_PROVIDERS, TENSORRT
-from spade_edge.tools.cli.arguments import add_bundle, add_provider, add_search, add_threads, path, source
+from spade_edge.tools.cli.arguments import add_bundle, add_even_so, add_provider, add_search, add_threads, path, source
 from spade_edge.tools.cli.interruption import Interruption
 from spade_edge.tools.cli.opening import open_scorer
 from spade_edge.tools.cli.output_folder import check_picture_folders
@@ -66,11 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="first score the bundle's golden frames, and refuse a machine that does not reproduce them",
     )
+    add_even_so(
+        parser,
+        what="judge also frames that are grey where the good images are in colour, or the other way round, or have "
+        "other colours, another depth, shape or size; without it they get the verdict cannot_judge",
+    )
     add_source_options(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    opened = open_source(chosen.source, options=source_options(chosen))
+    opened = open_source(chosen.source, options=source_options(chosen, Manifest.read(chosen.bundle).format))
     folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
     check_picture_folders(folders, opened, bundle=chosen.bundle)
     scorer = open_scorer(chosen)

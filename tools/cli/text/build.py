@@ -42,6 +42,8 @@ def as_json(built: Built) -> dict[str, Any]:
         "bundle": str(built.path),
         "images": len(built.manifest.names),
         "skipped": list(built.skipped),
+        "remarks": list(built.remarks),
+        "format": built.manifest.format.to_json(),
         "size": built.manifest.size,
         "threshold": threshold.score,
         "pixel_threshold": threshold.pixel,
@@ -59,7 +61,7 @@ def as_json(built: Built) -> dict[str, Any]:
 
 def notes(built: Built) -> list[str]:
     """What a user should know about the bundle: images left out, repeats, images to look at, the image that decides."""
-    lines = [f"skipped {complaint}" for complaint in built.skipped]
+    lines = [f"skipped {complaint}" for complaint in built.skipped] + list(built.remarks)
     if built.former is not None:
         lines.append(f"the former bundle is kept: {built.former} is its manifest")
     for names in built.repeats[:SHOWN]:
