@@ -187,7 +187,7 @@ def mask_of_frames(path: Path, frame_size: tuple[int, int]) -> NDArray[np.bool_]
         )
     if not mask.any():
         raise UsageError(
-            f"{path}: expected a mask with pixels over 0, which are inspected, found none; draw what to inspect in white"
+            f"{path}: expected a mask with pixels over 0, which are inspected, found none; draw these in white"
         )
     return mask
 
