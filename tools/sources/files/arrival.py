@@ -87,7 +87,7 @@ class Known:
         if not self.state.same_file(state) or self.digest is None:
             return False
         raw = b"" if raw is None else raw
-        return len(raw) >= self.length and digest_of(raw[: self.length]) == self.digest
+        return digest_of(raw[: self.length]) == self.digest
 
 
 @dataclass(frozen=True)
