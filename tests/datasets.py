@@ -124,6 +124,16 @@ def visa_as_mvtec(root: Path, images: list[Labelled]) -> None:
             write(root / "ground_truth" / kind / f"{number:03}.png", image.mask * np.uint8(1))
 
 
+def mvtec_ad_2(root: Path, images: list[Labelled]) -> None:
+    write(root / "train/good/000_regular.png", images[0].frame)
+    write(root / "test_private/000_regular.png", images[0].frame)
+    for number, image in enumerate(images):
+        kind, name = "bad" if image.defects else "good", f"{number:03}_regular"
+        write(root / "test_public" / kind / f"{name}.png", image.frame)
+        if image.defects:
+            write(root / "test_public/ground_truth" / kind / f"{name}_mask.png", white(image.mask))
+
+
 def btad(root: Path, images: list[Labelled]) -> None:
     write(root / "train/ok/0000.bmp", images[0].frame)
     for number, image in enumerate(images):
@@ -158,6 +168,13 @@ def masks_in_subfolders(root: Path, images: list[Labelled]) -> None:
             write(root / image.type / "masks" / f"{name}.PNG", white(image.mask))
 
 
+def labels_in_subfolders(root: Path, images: list[Labelled]) -> None:
+    for name, image in numbered(images):
+        write(root / image.type / f"{name}.PNG", image.frame)
+        if image.defects:
+            write(root / image.type / "Label" / f"{name}_label.PNG", white(image.mask))
+
+
 def one_folder_of_masks(root: Path, images: list[Labelled]) -> None:
     """All masks together; the names of the images are not repeated in another type."""
     for number, image in enumerate(images):
@@ -168,6 +185,7 @@ def one_folder_of_masks(root: Path, images: list[Labelled]) -> None:
 
 LAYOUTS: Mapping[str, Callable[[Path, list[Labelled]], None]] = {
     "MVTec AD": mvtec_ad,
+    "MVTec AD 2": mvtec_ad_2,
     "MVTec LOCO AD": mvtec_loco,
     "VisA": visa,
     "VisA as MVTec AD": visa_as_mvtec,
@@ -175,5 +193,6 @@ LAYOUTS: Mapping[str, Callable[[Path, list[Labelled]], None]] = {
     "Real-IAD": real_iad,
     "masks beside the images": masks_beside,
     "masks in subfolders": masks_in_subfolders,
+    "labels in subfolders": labels_in_subfolders,
     "one folder of masks": one_folder_of_masks,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images import find_images, read_image
-from spade_edge.galleries.images.folder import as_text, name_of
+from spade_edge.galleries.images.folder import as_text, name_of, remarks
 from spade_edge.galleries.images.listing import look
 from spade_edge.galleries.images.mask import looks_inverted, read_masks
 from spade_edge.runtime import DataError
@@ -112,9 +112,11 @@ def open_dataset(path: str | os.PathLike[str], *, follow_links: bool = False) ->
     layout = find_layout(path)
     images, masks, empty = _files(layout, follow_links=follow_links)
     masks_beside = bool(masks)
-    if layout.masks is not None:
-        masks |= {as_text(name): layout.masks / name for name in look(layout.masks, follow_links=True).images}
     notes = []
+    if layout.masks is not None:
+        listing = look(layout.masks, follow_links=True)
+        masks |= {as_text(name): layout.masks / name for name in listing.images}
+        notes += [f"{layout.masks.name}: {remark}" for remark in remarks(listing)]
     if layout.split is not None and (tested := tested_images(layout.split, layout)) is not None:
         if missing := sorted(tested - images.keys()):
             notes.append(f"{layout.split} lists {len(missing)} more images, which are not there: {some(missing)}")

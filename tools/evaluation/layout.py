@@ -4,6 +4,9 @@
     DIR/test/scratch/000.png
     DIR/ground_truth/…
 
+    DIR/test_public/good/*.png     MVTec AD 2, with the folder of masks in DIR/test_public
+    DIR/test_public/bad/*.png
+
     DIR/good/*.png                 the same without `test`
     DIR/scratch/*.png
 
@@ -25,8 +28,10 @@ from spade_edge.galleries.images.formats import SUFFIXES
 from spade_edge.runtime import DataError
 
 GOOD_FOLDERS = ("good", "ok", "normal")
-TEST_FOLDERS = ("test", "images")
-MASK_FOLDERS = ("ground_truth", "ground-truth", "groundtruth", "ground truth", "gt", "masks", "mask")
+TEST_FOLDERS = ("test", "test_public", "images")
+MASK_FOLDERS = (
+    *("ground_truth", "ground-truth", "groundtruth", "ground truth", "gt", "masks", "mask", "labels", "annotations"),
+)
 OTHER_FOLDERS = ("train", "validation", "val", "__macosx")  # hold no images to test with
 NAMED = 3  # files that a message names; the others are counted
 VISA, SPLIT, TESTED = "data", Path("split_csv", "1cls.csv"), "test"

@@ -22,7 +22,8 @@ from spade_edge.tools.evaluation.layout import GOOD_FOLDERS, MASK_FOLDERS, some
 _ENDING = re.compile(r"(.+)[ ._-](?:masks?|gt|labels?|ground[ _-]?truth)([ _-]?\d+)?", re.IGNORECASE)
 _BEGINNING = re.compile(r"(?:mask|gt|label)[ ._-](.+)", re.IGNORECASE)
 _LOSSY = (".jpg", ".jpeg", ".jfif", ".jpe")
-_PLACES = (*MASK_FOLDERS, "images", "image", "img")  # folders within that of a type, which say nothing about the name
+_INSIDE = (*MASK_FOLDERS, "label")  # folders of masks within that of a type
+_PLACES = (*_INSIDE, "images", "image", "img")  # folders within that of a type, which say nothing about the name
 _NUMBERED = re.compile(r"\d$")  # of several masks that belong to one image
 _PAGE = re.compile(r"#\d+$")  # of a TIFF with several pages
 
@@ -62,10 +63,10 @@ class MaskFiles:
         stem = PurePosixPath(image).stem
         for where in (place, "") if alone else (place,):
             keys = [(where, each.casefold()) for each in dict.fromkeys((stem, name))]
-            if marked := [each for key in keys for each in self._marked.get(key, ())]:
+            if marked := self._of_page(image, [each for key in keys for each in self._marked.get(key, ())]):
                 numbered = all(_NUMBERED.search(PurePosixPath(each).stem) for each in marked)
                 return self._take(image, marked if numbered else [self._only(image, marked)])
-            if same := [each for key in keys for each in self._same.get(key, ())]:
+            if same := self._of_page(image, [each for key in keys for each in self._same.get(key, ())]):
                 return self._take(image, [self._only(image, same)])
             if inside := self._inside.get(f"{where}/{stem.casefold()}" if where else stem.casefold()):
                 return self._take(image, inside)
@@ -78,6 +79,11 @@ class MaskFiles:
             for name in sorted(self._files)
             if name not in self._used and _place(name).split("/")[0] not in GOOD_FOLDERS
         )
+
+    def _of_page(self, image: str, found: list[str]) -> list[str]:
+        """Those for the page that an image is, if any are for a single page."""
+        page = _PAGE.search(image)
+        return [each for each in found if page is not None and each.endswith(page[0])] or found
 
     def _only(self, image: str, found: list[str]) -> str:
         if len(found) > 1:  # names that differ only in upper and lower case
@@ -119,7 +125,7 @@ def beside(names: Iterable[str]) -> frozenset[str]:
     masks, folders = set(), defaultdict(list)
     for name in names:
         path = PurePosixPath(name)
-        if any(part.lower() in MASK_FOLDERS for part in path.parts[:-1]):
+        if any(part.lower() in _INSIDE for part in path.parts[1:-1]):
             masks.add(name)
         else:
             folders[path.parent].append(path)

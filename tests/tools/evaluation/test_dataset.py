@@ -271,6 +271,25 @@ def test_several_masks_of_an_image(tmp_path: Path) -> None:
     assert [path.name for path in dataset.stray] == ["0.png"]
 
 
+@pytest.mark.parametrize("place", ["ground_truth/crack", "crack"])
+def test_pages_have_their_own_masks(tmp_path: Path, place: str) -> None:
+    frames = [np.full((*SIZE, 3), 40 * number, np.uint8) for number in range(1, 4)]
+    masks = [np.zeros(SIZE, np.uint8) for _ in frames]
+    for number, mask in enumerate(masks):
+        mask[number, number:] = 1
+    write(tmp_path / "good/1.png")
+    (tmp_path / "crack").mkdir()
+    (tmp_path / place).mkdir(exist_ok=True, parents=True)
+    cv2.imwritemulti(str(tmp_path / "crack/stack.tif"), frames)
+    cv2.imwritemulti(str(tmp_path / place / "stack_mask.tif"), masks)
+    dataset = open_dataset(tmp_path)
+    assert [sample.name for sample in dataset.defective] == [f"crack/stack.tif#{number}" for number in (1, 2, 3)]
+    assert dataset.stray == () and dataset.no_pixel_metrics() == ""
+    for sample, mask in zip(dataset.defective, masks, strict=True):
+        assert np.array_equal(mask_of(sample), mask > 0)
+    check(tmp_path)
+
+
 def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
     write(tmp_path / "good/0.png")
     for name in ("A", "a"):
@@ -319,10 +338,12 @@ def test_what_else_lies_in_a_dataset(tmp_path: Path) -> None:
     write(root / "test/overview.png")
     elsewhere = write(tmp_path / "elsewhere/000.png")
     (root / "test/linked").symlink_to(elsewhere.parent)
+    (root / "ground_truth/crack/000.psd").touch()
     write(root / "ground_truth/linked/000.png", defect=True)
     dataset = open_dataset(root)
     assert dataset.types == ("good", "a stain", "crack", "linked") and len(dataset) == 7
-    assert dataset.notes == (
+    assert dataset.notes[0].startswith("ground_truth: left out 1 .psd file")
+    assert dataset.notes[1:] == (
         "folders without images, left out: documents, scratch",
         "images outside of the folders of their types, left out: overview.png",
     )
