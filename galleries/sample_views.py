@@ -18,7 +18,12 @@ STEPS = 0.7548776662466927, 0.5698402909980532  # powers of the plastic number: 
 
 
 def sample_views(
-    folder: Path, view: View, *, tile: tuple[int, int] | None = None, count: int = COUNT
+    folder: Path,
+    view: View,
+    *,
+    tile: tuple[int, int] | None = None,
+    count: int = COUNT,
+    follow_links: bool = False,
 ) -> NDArray[np.float32]:
     """Read some of the images of a folder, evenly spaced, as views.
 
@@ -28,6 +33,7 @@ def sample_views(
         tile: (height, width) of the part that is taken from each image, at a different place in each; None for the
             whole image.
         count: of images, at most.
+        follow_links: whether links to folders are followed, as for a build.
 
     Returns:
         (N, H, W, 3) float32 BGR, 0 to 255, one for each image.
@@ -38,7 +44,7 @@ def sample_views(
     """
     if tile is not None and view.cropped:
         raise UsageError("expected a model that sees all of a tile, found --resize and --crop; use --input instead")
-    found = find_images(folder)
+    found = find_images(folder, follow_links=follow_links)
     preprocessor = Preprocessor(Canvas(WHOLE, view))
     views: list[NDArray[np.float32]] = []
     for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):

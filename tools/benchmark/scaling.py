@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def scaling(
     scratch: Path,
     build: BuildBundle,
     measure: MeasureBundle,
+    follow_links: bool = False,
     progress: Progress = lambda items, label: items,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Build and measure a bundle of each size.
@@ -36,14 +37,18 @@ def scaling(
         build: builds a bundle from a folder of images, and gives the JSON of `spade-edge build`. Building and measuring
             in processes of their own keeps the memory figures apart.
         measure: measures a bundle, and gives the JSON of `spade-edge bench`.
+        follow_links: whether links to folders are followed, as for a build.
         progress: wraps the items of the loop that varies the images.
 
     Yields:
         for each size, ascending, the figures of the size and the machine that they were measured on.
     """
+    from spade_edge.galleries.images import find_images
+
     ordered = sorted(sizes)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".scaling-") as temporary:
-        varied = _varied(images, ordered[-1], model, Path(temporary, "images"), progress)
+        found = find_images(images, follow_links=follow_links)
+        varied = _varied(found, ordered[-1], model, Path(temporary, "images"), progress)
         for size in ordered:
             folder, bundle = Path(temporary, f"good{size}"), Path(temporary, f"{size}.spade")
             folder.mkdir()
@@ -79,15 +84,14 @@ def _row(size: int, built: dict[str, Any], measured: dict[str, Any]) -> dict[str
     }
 
 
-def _varied(folder: Path, count: int, model: Path, output: Path, progress: Progress) -> list[Path]:
+def _varied(sources: Sequence[Path], count: int, model: Path, output: Path, progress: Progress) -> list[Path]:
     """Write `count` different images at the size of the model's view."""
-    from spade_edge.galleries.images import find_images, read_image
+    from spade_edge.galleries.images import read_image
     from spade_edge.runtime.geometry.layout import WHOLE, Canvas
     from spade_edge.runtime.network.session import Session
     from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
     preprocessor = Preprocessor(Canvas(WHOLE, Session.open(model).card.view))
-    sources = find_images(folder)
     output.mkdir()
     random = np.random.default_rng(0)
     written = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 
-def add_follow_links(parser: argparse.ArgumentParser) -> None:
+def add_follow_links(parser: argparse._ActionsContainer) -> None:
     """--follow-links: whether a folder includes the folders that it links to; None without the option."""
     parser.add_argument(
         "--follow-links",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spade_edge.runtime.errors import UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.tools.cli.arguments import path, size
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 
 if TYPE_CHECKING:
     from spade_edge.export import Precision
@@ -22,6 +23,7 @@ def add_precision_options(parser: argparse.ArgumentParser) -> None:
     precision.add_argument(
         "--calibration", type=path, metavar="DIR", help="with int8: images of good parts, 16 of which are used"
     )
+    add_follow_links(precision)
     precision.add_argument(
         "--views",
         type=size,
@@ -51,7 +53,7 @@ def precision_options(chosen: argparse.Namespace, view: View) -> Precision:
         return Precision(chosen.precision)
     from spade_edge.galleries.sample_views import sample_views
 
-    views = sample_views(chosen.calibration, view, tile=chosen.views)
+    views = sample_views(chosen.calibration, view, tile=chosen.views, follow_links=bool(chosen.follow_links))
     return Precision("int8", target=chosen.target or "cpu", views=views)
 
 
@@ -60,8 +62,10 @@ def _check(chosen: argparse.Namespace) -> None:
         raise UsageError(
             "expected --calibration DIR with --precision int8, found none; give a folder of images of good parts"
         )
-    if chosen.precision != "int8" and not (chosen.calibration is chosen.target is chosen.views is None):
+    if chosen.precision != "int8" and not (
+        chosen.calibration is chosen.follow_links is chosen.target is chosen.views is None
+    ):
         raise UsageError(
-            f"expected --calibration, --views and --target with --precision int8 only, found {chosen.precision}; "
-            "leave them out"
+            f"expected --calibration, --follow-links, --views and --target with --precision int8 only, found "
+            f"{chosen.precision}; leave them out"
         )

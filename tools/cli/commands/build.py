@@ -26,6 +26,7 @@ from spade_edge.tools.cli.arguments import (
     path,
     threads,
 )
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, type=path, metavar="BUNDLE", help="the bundle folder to write, such as part.spade"
     )
+    add_follow_links(parser)
     add_matching_options(parser)
     add_view_options(parser)
     parser.add_argument(
@@ -108,6 +110,7 @@ def run(chosen: argparse.Namespace) -> int:
             skip_bad=chosen.skip_bad,
             bits=chosen.bits,
             even_so=chosen.even_so,
+            follow_links=bool(chosen.follow_links),
             threads=chosen.threads,
         ),
         announce=lambda plan: _tell(plan_lines(plan, chosen)),

@@ -28,6 +28,7 @@ from spade_edge.tools.cli.arguments import (
     provider_options,
     shown,
 )
+from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.text.scaling import COLUMNS, line, values
 from spade_edge.tools.output import check_replaceable, replacing
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, type=path, metavar="FILE", help="the model that 'spade-edge export' wrote"
     )
     parser.add_argument("--images", required=True, type=path, metavar="DIR", help="folder of images of good parts")
+    add_follow_links(parser)
     parser.add_argument(
         "--output", required=True, type=path, metavar="DIR", help="folder for scaling.json and scaling.svg"
     )
@@ -73,6 +75,7 @@ def run(chosen: argparse.Namespace) -> int:
         scratch=chosen.output,
         build=partial(_build, chosen),
         measure=partial(_bench, chosen),
+        follow_links=bool(chosen.follow_links),
         progress=progress,
     )
     for row, on in measured:
