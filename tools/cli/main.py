@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from spade_edge import __version__
 from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
@@ -42,6 +42,7 @@ from spade_edge.tools.cli.commands import (
 from spade_edge.tools.cli.interruption import HANG_UP
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.memory import shortage
+from spade_edge.tools.sources.address import without_login, without_secrets
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
 INTERNAL_FAULT = 70
@@ -82,10 +83,19 @@ COMMANDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports an error in one line."""
+    """An argument parser that reports an error in one line, without the password of an address among the arguments."""
+
+    given: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Note the arguments, because messages may repeat them."""
+        self.given = tuple(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        for argument in sorted(self.given, key=len, reverse=True):
+            message = message.replace(argument, without_login(argument))
+        self.exit(2, f"{self.prog}: {without_secrets(message)}; see {self.prog} --help\n")
 
 
 def parser() -> Parser:
@@ -154,7 +164,7 @@ class _ToStderr(logging.Handler):
     """Prints what the libraries log as one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(without_secrets(self.format(record)), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -182,7 +192,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"spade-edge: {message}", file=sys.stderr)
+    print(f"spade-edge: {without_secrets(message)}", file=sys.stderr)
     return code
 
 

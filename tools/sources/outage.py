@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from spade_edge.runtime import DeviceError
+from spade_edge.tools.sources.address import without_secrets
 from spade_edge.tools.sources.shot import Shot
 
 SHORTEST, LONGEST = 0.5, 30.0  # seconds between two tries
@@ -39,7 +40,7 @@ class Outage:
         if self.failures:
             return None
         self._began = self.clock()
-        text = f"stopped: {problem}" + ("; opening it again" if self.tries else "")
+        text = f"stopped: {without_secrets(str(problem))}" + ("; opening it again" if self.tries else "")
         log.warning(text)
         return Shot(None, None, text)
 

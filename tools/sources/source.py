@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +23,9 @@ from numpy.typing import NDArray
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.geometry.frame import RGB
 from spade_edge.tools.sources.acquisition import ALL, NEWEST, Acquisition
+from spade_edge.tools.sources.address import looks_like_address, printable
+from spade_edge.tools.sources.cameras import network, opencv_camera
 from spade_edge.tools.sources.cameras.camera import Camera, Connect
-from spade_edge.tools.sources.cameras.opencv_camera import connector, is_camera, label_of
 from spade_edge.tools.sources.cameras.reopening import reopening
 from spade_edge.tools.sources.files.recording import open_recording
 from spade_edge.tools.sources.files.stream import pnm_frames, raw_frames
@@ -127,11 +127,14 @@ def open_source(source: str | Path | Camera | Connect, *, options: SourceOptions
         from spade_edge.tools.sources.cameras import genicam
 
         return _camera(lambda: genicam.connect(source), label=source, tries=options.tries, options=options)
-    if is_camera(source):
-        return _camera(connector(source), label=label_of(source), tries=options.tries, options=options)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
+    if opencv_camera.is_camera(source):
+        connect = opencv_camera.connector(source)
+        return _camera(connect, label=printable(source), tries=options.tries, options=options)
+    if network.is_network_address(source):
+        return _camera(network.connector(source), label=printable(source), tries=options.tries, options=options)
+    if looks_like_address(source) and not os.path.lexists(source):
         raise UsageError(
-            f"{source}: expected rtsp://, http://, udp://, tcp:// or csi://, found another kind of address"
+            f"{printable(source)}: expected rtsp://, http://, udp://, tcp:// or csi://, found another kind of address"
         )
     return _files(Path(source), options)
 

@@ -36,6 +36,7 @@ from spade_edge.tools.cli.arguments import (
 )
 from spade_edge.tools.cli.opening import open_scorer
 from spade_edge.tools.cli.text.bench import as_json, lines
+from spade_edge.tools.sources.address import printable
 
 RECALL_FRAMES = 4  # exact search is slow
 MOST_FRAMES, MOST_MADE = 200, 60  # frames kept in memory: read from a source, and made from thumbnails
@@ -98,7 +99,7 @@ def _frames(chosen: argparse.Namespace, scorer: Scorer) -> list[NDArray[np.uint8
     shots = (shot.frame for shot in open_source(chosen.frames))
     frames = list(islice((frame for frame in shots if frame is not None), min(chosen.count, MOST_FRAMES)))
     if not frames:
-        raise DataError(f"{chosen.frames}: expected frames that can be read, found none")
+        raise DataError(f"{printable(str(chosen.frames))}: expected frames that can be read, found none")
     return frames
 
 

@@ -28,6 +28,7 @@ from spade_edge.tools.cli.arguments import add_json, add_provider, add_threads, 
 from spade_edge.tools.cli.opening import open_with
 from spade_edge.tools.cli.text.parity import frame_lines, stage_lines
 from spade_edge.tools.evaluation.device_parity import golden_parity, parity
+from spade_edge.tools.sources.address import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +89,7 @@ def _frames(chosen: argparse.Namespace) -> int:
         value = {"machine": machine(chosen.threads), "reference": found.reference, "frames": found.frames}
         print(json.dumps(value | {"stages": [stage.to_json() for stage in found.stages]}))
     else:
-        print(f"{found.frames} frames of {chosen.source}; largest differences to {found.reference}")
+        print(f"{found.frames} frames of {printable(chosen.source)}; largest differences to {found.reference}")
         print("\n".join(stage_lines(found.stages)))
     return 0
 
@@ -100,4 +101,4 @@ def _read(text: str, count: int) -> Iterator[NDArray[np.uint8]]:
     for frame in islice((shot.frame for shot in open_source(text) if shot.frame is not None), count):
         yield frame
     if frame is None:
-        raise DataError(f"{text}: expected frames that can be read, found none")
+        raise DataError(f"{printable(text)}: expected frames that can be read, found none")

@@ -1,4 +1,4 @@
-"""Cameras through OpenCV: V4L2, network streams and GStreamer pipelines, which include the CSI cameras of a Jetson."""
+"""Cameras through OpenCV: V4L2, and GStreamer pipelines, which include the CSI cameras of a Jetson."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from spade_edge.runtime import DeviceError, UsageError
+from spade_edge.tools.sources.address import PIPE, printable
 from spade_edge.tools.sources.cameras.camera import Connect, Grab
 from spade_edge.tools.sources.opencv import opencv
+from spade_edge.tools.sources.video.motion_jpeg import START, frame_of
 
-STREAMS = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
-OPENS_WITHIN, READS_WITHIN = 10_000, 5_000  # milliseconds, for backends that have timeouts
-PIPE = " ! "  # only a GStreamer pipeline contains it
 TO_BGR = "videoconvert ! video/x-raw, format=BGR"
 APPSINK = "appsink drop=true max-buffers=1 sync=false"  # the newest frame, not the oldest
 CSI = "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM), format=NV12 ! nvvidconv ! video/x-raw, format=BGRx"
@@ -27,22 +25,40 @@ class OpenCVCamera:
     Args:
         capture: an open cv2.VideoCapture.
         label: the camera's name, for messages.
+
+    Attributes:
+        undecoded: whether the camera delivers JPEG images that are decoded here, so that damage is noticed.
     """
 
     def __init__(self, capture: Any, *, label: str) -> None:
         self.capture = capture
         self.label = label
+        self.undecoded = False
+
+    def ask_for_jpeg(self) -> None:
+        """Take the images of a Motion JPEG camera undecoded, if the backend can."""
+        cv2 = opencv()
+        code = int(self.capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        if code == cv2.VideoWriter.fourcc(*"MJPG") and self.capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
+            self.undecoded = True
 
     def read(self) -> Grab:
         """The next frame, (H, W, 3) uint8 BGR.
 
         Raises:
+            DataError: the frame is a JPEG image that is not whole.
             DeviceError: no frame came.
         """
         taken, frame = self.capture.read()
         if not taken:
             raise DeviceError(f"{self.label}: expected a frame, found none")
-        return Grab(frame)
+        if not self.undecoded:
+            return Grab(frame)
+        raw = frame.tobytes()
+        if frame.ndim == 3 and frame.shape[2] == 3 and len(frame) > 1 and not raw.startswith(START):
+            self.undecoded = False  # the backend decodes all the same
+            return Grab(frame)
+        return Grab(frame_of(raw))
 
     def close(self) -> None:
         """Release the camera."""
@@ -55,20 +71,7 @@ def is_camera(source: str) -> bool:
         (source.isascii() and source.isdecimal())
         or source.startswith(("/dev/video", "/dev/v4l/", "csi://"))
         or PIPE in source
-        or source.partition("://")[0].lower() in STREAMS
     )
-
-
-def label_of(source: str) -> str:
-    """A camera's name for messages and logs: without user, password and query."""
-    if source.isdecimal():
-        return f"camera {source}"
-    if PIPE in source:
-        return f"pipeline {source.partition(PIPE)[0].strip()}"
-    if source.partition("://")[0].lower() in STREAMS:
-        address = urlsplit(source)
-        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-    return source
 
 
 def connector(source: str) -> Connect:
@@ -79,7 +82,7 @@ def connector(source: str) -> Connect:
         UsageError: the address is not complete.
     """
     cv2 = opencv()
-    label, parameters = label_of(source), []
+    label = printable(source)
     target: str | int = source
     if source.startswith("csi://") or PIPE in source:
         target, backend = _pipeline(source), cv2.CAP_GSTREAMER
@@ -89,21 +92,19 @@ def connector(source: str) -> Connect:
                 f"from PyPI; use the one of JetPack, elsewhere apt install python3-opencv, or pipe frames in: "
                 f"gst-launch-1.0 -q … ! {TO_BGR} ! fdsink | spade-edge score --raw WIDTHxHEIGHT … -"
             )
-    elif "://" in source:
-        backend = cv2.CAP_ANY
-        if cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends():
-            backend = cv2.CAP_FFMPEG
-            parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPENS_WITHIN, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READS_WITHIN]
     else:
         target = int(source) if source.isdecimal() else source
         backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
 
     def connect() -> OpenCVCamera:
-        capture = cv2.VideoCapture(target, backend, parameters)
+        capture = cv2.VideoCapture(target, backend)
         if not capture.isOpened():
             raise DeviceError(f"{label}: expected a camera that opens, found {_obstacle(source)}")
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a long queue would deliver old frames
-        return OpenCVCamera(capture, label=label)
+        camera = OpenCVCamera(capture, label=label)
+        if backend == cv2.CAP_V4L2:
+            camera.ask_for_jpeg()
+        return camera
 
     return connect
 
@@ -113,7 +114,7 @@ def _pipeline(source: str) -> str:
     if source.startswith("csi://"):
         sensor = source.removeprefix("csi://")
         if not (sensor.isascii() and sensor.isdecimal()):
-            raise UsageError(f"{source}: expected a sensor number, as in csi://0, found {sensor!r}")
+            raise UsageError(f"{printable(source)}: expected a sensor number, as in csi://0")
         source = CSI.format(sensor)
     return source if "appsink" in source else f"{source} ! {TO_BGR} ! {APPSINK}"
 
@@ -122,8 +123,6 @@ def _obstacle(source: str) -> str:
     """The likely reason why a camera did not open."""
     if PIPE in source or source.startswith("csi://"):
         return "a pipeline that does not start; test it with gst-launch-1.0"
-    if "://" in source:
-        return f"no stream within {OPENS_WITHIN / 1000:.0f} s; check address, password and network"
     path = Path(f"/dev/video{source}" if source.isdecimal() else source)
     if sys.platform == "linux" and not path.exists():
         others = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from spade_edge.runtime import DataError, DeviceError, UsageError
+from spade_edge.tools.sources.address import without_secrets
 from spade_edge.tools.sources.cameras.camera import Camera, Connect, Grab
 from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
@@ -77,7 +78,7 @@ def _read(camera: Camera, number: int, label: str) -> Shot | None:
     try:
         grab = camera.read()
     except DataError as problem:
-        return Shot(number, None, str(problem))
+        return Shot(number, None, without_secrets(str(problem)))
     if grab is None:
         return None
     if isinstance(grab, np.ndarray):

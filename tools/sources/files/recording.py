@@ -15,8 +15,10 @@ from spade_edge.galleries.images import file_of, find_images, name_of, pages
 from spade_edge.galleries.images.formats import LARGEST, SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.runtime import DataError
-from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.shot import Shot
+from spade_edge.tools.sources.video.decoding import DecodedVideo, OpeningError, ReadingError, is_installed
+from spade_edge.tools.sources.video.ending import shortfall
+from spade_edge.tools.sources.video.through_opencv import CapturedVideo, capture, warn_of_damage
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,44 @@ class Video:
         return ()
 
     def __iter__(self) -> Iterator[Shot]:
-        cv2 = opencv()
-        capture = cv2.VideoCapture(str(self.path))
+        missing = self._missing()
+        video = self._opened(missing)
+        number, ending = 0, missing
         try:
-            if not capture.isOpened():
-                raise DataError(f"{self.path}: expected an image or video, found a file that OpenCV cannot open")
-            number = 0
-            while True:
-                taken, frame = capture.read()
-                if not taken:
-                    break
-                yield Shot(number, frame.astype(np.uint8, copy=False))
+            for found in video:
+                yield Shot(number, None, f"{self.path}: {found}") if isinstance(found, str) else Shot(number, found)
                 number += 1
-            promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            if number == 0:
-                raise DataError(f"{self.path}: expected a video, found no frame in it")
-            if number < promised:
-                fault = f"{self.path}: expected {promised} frames, found {number}: the video ends early"
-                yield Shot(number, None, fault)
+        except ReadingError as problem:
+            ending = missing or f"expected a video that can be read to its end, found: {problem}"
         finally:
-            capture.release()
+            video.close()
+        if number == 0:
+            raise DataError(f"{self.path}: expected a video, found no frame in it{f': {missing}' if missing else ''}")
+        if ending:
+            yield Shot(number, None, f"{self.path}: {ending}; the video ends early")
+
+    def _missing(self) -> str:
+        try:
+            return shortfall(self.path)
+        except OSError as problem:
+            raise DataError(f"{self.path}: expected a video, found: {problem.strerror}") from None
+
+    def _opened(self, missing: str) -> DecodedVideo | CapturedVideo:
+        """The video through PyAV, or through OpenCV where PyAV is not installed.
+
+        Raises:
+            DataError: it cannot be opened.
+        """
+        if is_installed():
+            try:
+                return DecodedVideo(str(self.path))
+            except OpeningError as problem:
+                raise DataError(f"{self.path}: expected an image or video, found {missing or problem}") from None
+        captured = capture(str(self.path))
+        if captured is None:
+            raise DataError(f"{self.path}: expected an image or video, found {missing or 'one that does not open'}")
+        warn_of_damage(captured, str(self.path))
+        return captured
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,7 @@
+"""Videos and network streams, frame by frame, each whole or with its fault.
+
+prediction     which frames are whole, and which are built on damaged ones
+motion_jpeg    frames that are JPEG images
+decoding       through PyAV
+ending         whether a file is cut off
+"""
