@@ -70,7 +70,7 @@ class Bits:
             return ""
         if len(self._found) == 1:
             return (
-                f"the good images are read as {self.used} bits in 16, because of their largest numbers, and frames like "
+                f"the good images are read as {self.used} bits in 16, as their largest numbers show, and frames like "
                 "them; --bits sets another number"
             )
         counts = [
