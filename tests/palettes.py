@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,3 +115,9 @@ WRITERS: Mapping[str, Callable[[NDArray[np.uint8], Entries], bytes]] = {
     "big-endian.tif": lambda numbers, entries: tiff(numbers, entries, order=">"),
     "local table.gif": lambda numbers, entries: gif(numbers, entries, local=True),
 }
+
+
+def can_read(name: str) -> bool:
+    """Whether the installed OpenCV reads such a file; older ones read no GIF."""
+    raw = WRITERS[name](np.zeros((2, 2), np.uint8), np.zeros((4, 3), np.uint8))
+    return cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED) is not None
