@@ -104,6 +104,14 @@ def test_a_file_with_holes_is_waited_for_even_if_it_is_written_again(tmp_path: P
     assert quiet_time(path, content(path), again=True) in (RESERVED, math.inf)
 
 
+def test_what_is_too_large_for_an_image_or_cannot_be_read_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"a")
+    assert content(path) == b"a"
+    os.truncate(path, (2 << 30) + 1)
+    assert content(path) is None and content(tmp_path) is None and content(tmp_path / "absent") is None
+
+
 def test_what_was_touched_and_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"a")
