@@ -189,6 +189,31 @@ def test_a_file_that_is_deleted_before_it_could_be_read_is_nothing(
     assert "3 files were deleted" in total.getMessage()
 
 
+def test_a_file_that_is_renamed_before_it_is_whole_is_one_frame_and_not_called_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, early, path = encoded(".png"), tmp_path / "early.png", tmp_path / "p.png"
+    looks = Looks(tmp_path, lambda: early.write_bytes(raw[:-9]), lambda: early.rename(path))
+    looks.acts += [lambda: path.open("ab").write(raw[-9:]), nothing]
+    assert names(looks.watch) == [("p.png", True)] and caplog.text == ""
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, taken = tmp_path / "p.npy", []
+    looks = Looks(tmp_path, lambda: path.write_bytes(encoded(".npy")), nothing, nothing)
+    shot = looks.watch._shot
+
+    def disturbed(place: Path) -> Shot:
+        taken.append(shot(place))
+        if len(taken) == 1:
+            path.write_bytes(encoded(".npy", IMAGE[:9]))
+        return taken[-1]
+
+    monkeypatch.setattr(looks.watch, "_shot", disturbed)
+    (given,) = looks.watch
+    assert given.frame is not None and np.array_equal(given.frame, IMAGE[:9])
+
+
 def test_a_file_that_changes_in_all_but_its_content_is_no_new_frame(tmp_path: Path) -> None:
     path, raw = tmp_path / "p.bmp", encoded(".bmp")
     (tmp_path / "old.bmp").write_bytes(encoded(".bmp", IMAGE[:8]))
