@@ -34,6 +34,7 @@ _DAMAGE = re.compile(
     r"Corrupt JPEG data: (?!bad ICC)|Premature end of JPEG|Invalid SOS parameters|Inconsistent progression|"
     r".*TIFF_Error "
 )
+_MEMORY = re.compile(r"Failed to allocate \d+ bytes|[Ii]nsufficient memory|[Oo]ut of memory")
 _REST = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd[0-79]$")
 
 
@@ -47,16 +48,20 @@ def decode(raw: bytes, anatomy: Anatomy) -> NDArray[np.generic]:
     Raises:
         ModuleNotFoundError: OpenCV is not installed.
         DamagedError: the decoder finds damage.
+        MemoryError: memory does not suffice for the picture.
         UnreadError: this OpenCV was built without a decoder for it.
     """
     import cv2
 
-    image = None
+    image, raised = None, ""
     with captured_stderr() as lines, _errors_printed(cv2):
         try:
             image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            image = None
+        except cv2.error as problem:
+            raised = str(problem)
+    lack = next((line for line in (*lines, raised) if _MEMORY.search(line)), None)
+    if image is None and lack is not None:  # which is no fault of the file
+        raise MemoryError(f"{anatomy.width}x{anatomy.height} pixels: {lack}")
     write_back([line for line in lines if line and not _DECODERS.match(line)])
     complaint = next((line for line in lines if _DAMAGE.match(line) and not _is_harmless(line)), None)
     if image is None and anatomy.kind in _OPTIONAL and not _can_write(cv2, _OPTIONAL[anatomy.kind]):

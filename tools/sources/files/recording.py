@@ -15,6 +15,7 @@ from spade_edge.galleries.images import file_of, find_images, name_of, pages
 from spade_edge.galleries.images.formats import LARGEST, SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.runtime import DataError
+from spade_edge.tools.memory import shortage
 from spade_edge.tools.sources.shot import Shot
 from spade_edge.tools.sources.video.decoding import DecodedVideo, OpeningError, ReadingError, is_installed
 from spade_edge.tools.sources.video.ending import shortfall
@@ -49,6 +50,10 @@ class ImageFiles:
                 yield Shot(name, self.reading.image(path))
             except DataError as problem:
                 yield Shot(name, None, str(problem))
+            except Exception as problem:
+                if not (lack := shortage(problem)):
+                    raise
+                yield Shot(name, None, f"{path}: {lack}")
 
 
 @dataclass(frozen=True)

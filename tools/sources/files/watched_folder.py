@@ -26,6 +26,7 @@ from spade_edge.galleries.images.folder import as_text, remarks
 from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.galleries.images.listing import ImageFile, Listing, look
 from spade_edge.runtime import DataError, DeviceError
+from spade_edge.tools.memory import shortage
 from spade_edge.tools.sources.files.arrival import (
     GIVEN_UP,
     Known,
@@ -267,6 +268,10 @@ class WatchedFolder:
             return Shot(name_of(path, self.folder), self.reading.image(path))
         except DataError as problem:
             return Shot(name_of(path, self.folder), None, str(problem))
+        except Exception as problem:
+            if not (lack := shortage(problem)):
+                raise
+            return Shot(name_of(path, self.folder), None, f"{path}: {lack}")
 
     def _settle(self, name: str, known: Known) -> None:
         """Nothing more is to be read from a file until it changes."""
