@@ -76,10 +76,10 @@ def bmp(numbers: NDArray[np.uint8], entries: Entries, *, depth: int = 8) -> byte
     )
 
 
-def tiff(numbers: NDArray[np.uint8], entries: Entries, *, depth: int = 8, order: str = "<") -> bytes:
+def tiff(numbers: NDArray[np.uint8], entries: Entries, *, depth: int = 8, order: str = "<", times: int = 257) -> bytes:
     height, width = numbers.shape
     table = np.zeros((1 << depth, 3), np.uint16)
-    table[: len(entries)] = entries.astype(np.uint16) * 257
+    table[: len(entries)] = entries.astype(np.uint16) * times
     data = b"".join(_bits(numbers, depth))
     colours = np.ascontiguousarray(table.T).astype(f"{order}u2").tobytes()
     tags = [
@@ -113,6 +113,8 @@ WRITERS: Mapping[str, Callable[[NDArray[np.uint8], Entries], bytes]] = {
     "four bits.bmp": lambda numbers, entries: bmp(numbers, entries, depth=4),
     "four bits.tif": lambda numbers, entries: tiff(numbers, entries, depth=4),
     "big-endian.tif": lambda numbers, entries: tiff(numbers, entries, order=">"),
+    "upper bytes.tif": lambda numbers, entries: tiff(numbers, entries, times=256),
+    "lower bytes.tif": lambda numbers, entries: tiff(numbers, entries, times=1),
     "local table.gif": lambda numbers, entries: gif(numbers, entries, local=True),
 }
 

@@ -97,6 +97,19 @@ def test_the_true_defect_is_outlined_in_the_frame_and_nothing_else(tmp_path: Pat
         assert np.abs(picture(page, "Frame dent/b").astype(int) - example.frame).max() < 60
 
 
+def test_several_masks_are_outlined_as_one(tmp_path: Path, bundle: Bundle) -> None:
+    masks = []
+    for name, left in (("a", 20), ("b", 150)):
+        mask = np.zeros((200, 200), np.uint8)
+        mask[50:70, left : left + 30] = 1
+        np.save(tmp_path / f"{name}.npy", mask)
+        masks.append(tmp_path / f"{name}.npy")
+    example = replace(shown("missed", MISS), frame=np.full((200, 200, 3), 90, np.uint8), masks=tuple(masks))
+    _, page = page_of(tmp_path, evaluated((GOOD, MISS), examples=(example,)), bundle)
+    found = np.abs(picture(page, "Frame dent/b").astype(int) - 90).max(axis=2) > 60
+    assert found[:, :60].any() and found[:, 140:].any() and not found[:, 65:135].any()
+
+
 def test_the_smallest_defect_is_outlined_too(tmp_path: Path, bundle: Bundle) -> None:
     mask = np.zeros((4000, 3000, 3), np.uint8)
     mask[2005, 1506] = 1  # between what is left of the rows and columns
