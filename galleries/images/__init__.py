@@ -8,6 +8,7 @@ unwritten       zeros in place of pixels
 opening         a file that is whole, or a page of it
 captured        what decoders print
 decoding        OpenCV's decoders
+colours         blue first
 depth           numbers of up to 16 bits as 8
 transparency    what a frame shows where a picture is transparent
 notices         what is said once for a folder

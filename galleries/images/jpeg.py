@@ -22,7 +22,7 @@ _SEQUENTIAL = (0xC0, 0xC1)
 _ZEROS = 64
 _END_OF_BLOCK = 0x00  # the symbol of a block without further details
 _SOME_DETAIL = 0x01  # the symbol with the shortest code in the tables of most cameras
-_MARKER = re.compile(rb"\xff+[^\x00\xff]")
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 
 @dataclass(frozen=True)

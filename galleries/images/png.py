@@ -71,8 +71,8 @@ def see_through(raw: bytes) -> int | None:
     None in all other PNGs, whose transparency decoders return as an alpha channel.
     """
     bits, colour = raw[24], raw[25]
-    at = raw.find(b"tRNS", 33)
-    if colour != _GREY or at < 0 or raw[at - 4 : at] != b"\0\0\0\2":
+    at = raw.find(b"tRNS", 33, raw.find(b"IDAT", 33)) if colour == _GREY else -1
+    if at < 0 or raw[at - 4 : at] != b"\0\0\0\2":
         return None
     value = int.from_bytes(raw[at + 4 : at + 6], "big")
     return value if bits == 16 else value * 255 // ((1 << bits) - 1)

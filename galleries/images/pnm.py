@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images.anatomy import Anatomy, CutOffError, DamagedError, Rows
+from spade_edge.galleries.images.colours import blue_first
 from spade_edge.galleries.images.depth import scaled
 from spade_edge.galleries.images.formats import LARGEST
 from spade_edge.runtime import DataError
@@ -88,7 +89,7 @@ class Header:
     def arranged(self, numbers: NDArray[np.generic]) -> NDArray[np.generic]:
         """Numbers in the order of the file, RGB, as an image: (H, W, 3) BGR or (H, W) grey."""
         image = numbers.reshape(self.height, self.width, self.channels)
-        return image[:, :, 0] if self.channels == 1 else np.ascontiguousarray(image[:, :, ::-1])
+        return image[:, :, 0] if self.channels == 1 else blue_first(image)
 
 
 def read_header(read: Callable[[int], bytes | None]) -> Header | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.images import npy, png, pnm, tiff
 from spade_edge.galleries.images.anatomy import UPRIGHT, CutOffError, DamagedError, UnreadError
+from spade_edge.galleries.images.colours import blue_first
 from spade_edge.galleries.images.decoding import decode as decode_with_opencv
 from spade_edge.galleries.images.depth import highest_bits, scaled
 from spade_edge.galleries.images.notices import say_once
@@ -95,7 +96,7 @@ def _stored(file: Whole) -> NDArray[np.generic]:
         if file.page is not None:
             found = tiff.samples(raw, file.page)
             if found is not None:
-                return found[:, :, [2, 1, 0, 3][: found.shape[2]]] if found.ndim == 3 and found.shape[2] > 2 else found
+                return blue_first(found) if found.ndim == 3 and found.shape[2] > 2 else found
             raw = tiff.single(raw, file.page)
         return decode_with_opencv(raw, file.anatomy)
     except ModuleNotFoundError:
