@@ -11,6 +11,11 @@ SOURCE is one of
     "v4l2src ! videoconvert"             a GStreamer pipeline, in quotes
     genicam:SERIAL                       a GigE Vision or USB3 Vision camera; genicam: for the only one
 
+A folder is read whatever else stands in it: what is left out is named on stderr, and links to folders are followed only
+with --follow-links. In a watched folder, each file gets one verdict, as soon as it is whole: a file that is renamed,
+linked or touched is no new one, but one that takes its place is, and so is other content. A file that is not whole
+after 4 seconds without a change cannot be judged.
+
 Every frame of files, watched folders and stdin is scored. A camera is read in parallel: if frames come faster than they
 can be scored, only the newest is scored, and "dropped" counts those left out before it. A camera that stops is opened
 again.
