@@ -122,7 +122,8 @@ def test_recall_compares_with_exact_search(capsys: Capture, edge: Built, tmp_pat
     out, err = bench(capsys, path, "--count", 6, "--recall", "--json")
     found = json.loads(out)["recall"]
     assert err.splitlines() == [f"exact search, frame {i} of 4" for i in (1, 2, 3, 4)]
-    assert set(found) == {"frames", "distance", "same", "score"} and found["frames"] == 4
+    assert set(found) == {"frames", "images", "distance", "same", "score"}
+    assert found["frames"] == 4 and found["images"] is None
     assert -1e-3 <= found["distance"] <= 0.05 and 0.9 <= found["same"] <= 1 and 0 <= found["score"] <= 0.15
     out, _ = bench(capsys, path, "--count", 1, "--recall")
     assert "against exact search, 1 frames: mean distance " in out
@@ -145,6 +146,22 @@ def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames, tm
     assert asked == [2, 2] and good.frames == bad.frames == 2
     assert abs(good.distance) < 0.01 and good.same > 0.95 and good.score < 0.02
     assert bad.distance > 0.05 and bad.same < 0.7
+
+
+def test_recall_keeps_to_its_time_with_fewer_frames_and_images(edge: Built, part: Frames) -> None:
+    frames = [part(60), part(61, flaw=True)]
+    scorer = Scorer.open(edge.path)
+    found = recall(edge.path, scorer, frames, threads=None, progress=iter, seconds=0.0)
+    assert (found.frames, found.images) == (1, 1)
+    # One image of eight: where it is nearer than what the search found, the search was wrong.
+    image = int(np.random.default_rng(0).permutation(8)[0])
+    exact = Scorer.open(edge.path, search="exact").matcher
+    (seen,) = scorer.preprocessor(frames[0])
+    pyramid = scorer.session(seen[np.newaxis])
+    approximate = scorer.matcher.match(pyramid)[0].distances
+    best = np.minimum(exact.match_exactly(pyramid[0], np.array([image])).distances, approximate)
+    assert found.same == pytest.approx(np.mean(approximate <= best * (1 + 1e-4) + 1e-3))
+    assert found.distance == pytest.approx(np.sqrt(approximate).sum() / np.sqrt(best).sum() - 1, abs=1e-5)
 
 
 def test_frames_of_ones_own_are_scored(

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=positive, default=30, metavar="N", help="number of frames to score (30)")
     parser.add_argument("--batch", type=batch, metavar="N", help="also score N frames together")
-    parser.add_argument("--recall", action="store_true", help="also compare with exact search on a few frames; slow")
+    parser.add_argument("--recall", action="store_true", help="also compare with exact search, for about a minute")
     add_search(parser)
     add_threads(parser)
     add_provider(parser)

@@ -104,8 +104,9 @@ def lines(value: dict[str, Any], measured: Measured, cost: MatchingCost | None) 
         )
     found = value["recall"]
     if found is not None:
+        drawn = "" if found["images"] is None else f" and {found['images']} good images drawn at random"
         text.append(
-            f"against exact search, {found['frames']} frames: mean distance {found['distance']:+.2%}, "
+            f"against exact search, {found['frames']} frames{drawn}: mean distance {found['distance']:+.2%}, "
             f"same nearest at {found['same']:.1%} of positions, score within {found['score']:.2%}"
         )
     return text
