@@ -135,11 +135,11 @@ def texture() -> Callable[..., NDArray[np.uint8]]:
 
 @pytest.fixture(scope="session")
 def textures(tmp_path_factory: pytest.TempPathFactory, texture: Callable[..., NDArray[np.uint8]]) -> Path:
-    """Six frames of it, all of one size."""
+    """Six frames of it, all of one size, one of them with red and blue swapped."""
     folder = tmp_path_factory.mktemp("textures")
     for seed in range(6):
         frame = texture(seed)
-        np.save(folder / f"{seed}.npy", frame)
+        np.save(folder / f"{seed}.npy", frame[:, :, ::-1] if seed == 4 else frame)
     return folder
 
 

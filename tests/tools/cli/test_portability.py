@@ -37,7 +37,7 @@ def test_build_and_score_of_files(model: Path, good_images: Path, edge: Built, t
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["threshold"] == edge.manifest.threshold.score
     done = run("score", "--bundle", bundle, good_images, "--heatmaps", tmp_path / "maps")
-    assert done.returncode == 1, done.stderr  # one image is grey, the others have colour
+    assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == 8 and [line["verdict"] for line in lines].count("good") == 7
+    assert len(lines) == 8 and all(line["verdict"] == "good" for line in lines)
     assert len(list((tmp_path / "maps").rglob("*.npy"))) == 8
