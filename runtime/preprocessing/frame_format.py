@@ -127,7 +127,17 @@ class FrameFormat:
         """The sizes of the good images, in words."""
         if self.smallest == self.largest:
             return _named(self.smallest)
-        return f"{_named(self.smallest)} to {_named(self.largest)}"
+        return f"{self.smallest[1]}x{self.smallest[0]} to {_named(self.largest)}"
+
+    def hint(self, size: Size) -> str:
+        """What to tell of a frame whose size differs from those of the good images, although it can be judged."""
+        inside = all(low <= side <= high for side, low, high in zip(size, self.smallest, self.largest, strict=True))
+        if inside:
+            return ""
+        return (
+            f"frames of {_named(size)}, good images of {self.sizes}: both are resampled to the same view; "
+            "build a bundle from frames of this size if they show another part of the scene"
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

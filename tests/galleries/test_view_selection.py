@@ -445,7 +445,13 @@ def test_images_of_another_size_are_refused_or_left_out(
     assert built.manifest.names == tuple(f"{i}.npy" for i in range(6))
     assert len(built.skipped) == 1
     # Without tiles any size will do, if it is meant.
-    refused(tiny_model, folder, output, DataError, "1 of 7 is of 72x50 pixels, most of 72x56: 3b.npy; .*--even-so")
+    refused(
+        tiny_model,
+        folder,
+        tmp_path / "out" / "whole.spade",
+        DataError,
+        "1 of 7 is of 72x50 pixels, most of 72x56: 3b.npy; .*--even-so",
+    )
     whole = build(folder, model=tiny_model, output=tmp_path / "whole.spade", options=BuildOptions(even_so=True))
     assert len(whole.manifest.names) == 7
 

@@ -1,0 +1,33 @@
+"""Frames of another size than the good images, where that is no reason not to judge them."""
+
+from __future__ import annotations
+
+import logging
+
+from spade_edge.runtime.preprocessing.frame_format import FrameFormat
+from spade_edge.runtime.result import CANNOT_JUDGE
+from spade_edge.tools.scoring.scored import Scored
+
+log = logging.getLogger(__name__)
+
+
+class OtherSize:
+    """Says once that frames have another size than the good images.
+
+    Args:
+        good: what the good images have in common.
+    """
+
+    def __init__(self, good: FrameFormat) -> None:
+        self.good = good
+        self._said = False
+
+    def add(self, scored: Scored) -> None:
+        """Take note of a scored shot. One without a verdict on the part is ignored."""
+        frame, result = scored.shot.frame, scored.result
+        if self._said or frame is None or result is None or result.verdict == CANNOT_JUDGE:
+            return
+        hint = self.good.hint((frame.shape[0], frame.shape[1]))
+        if hint:
+            self._said = True
+            log.warning("%s", hint)
