@@ -46,8 +46,15 @@ def walk(raw: bytes) -> Anatomy:
 def _parts(raw: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The boxes of the file, up to what is none of its parts."""
     at = 0
+    seen: set[bytes] = set()
     while at + 8 <= len(raw) and raw[at + 4 : at + 8] in _PARTS:
-        kind, start, at = next(boxes(raw, at, len(raw)))
+        try:
+            kind, start, at = next(boxes(raw, at, len(raw)))
+        except (CutOffError, DamagedError):
+            if {b"meta", b"mdat"} <= seen:  # what follows the picture only looks like a box
+                return
+            raise
+        seen.add(kind)
         yield kind, start, at
 
 

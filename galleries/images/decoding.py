@@ -64,10 +64,11 @@ def decode(raw: bytes, anatomy: Anatomy) -> NDArray[np.generic]:
         raise MemoryError(f"{anatomy.width}x{anatomy.height} pixels: {lack}")
     write_back([line for line in lines if line and not _DECODERS.match(line)])
     complaint = next((line for line in lines if _DAMAGE.match(line) and not _is_harmless(line)), None)
-    if image is None and anatomy.kind in _OPTIONAL and not _can_write(cv2, _OPTIONAL[anatomy.kind]):
+    unknown = anatomy.kind in _OPTIONAL and not _can_write(cv2, _OPTIONAL[anatomy.kind])
+    if image is None and (unknown or (anatomy.frames > 1 and complaint is None)):
         raise UnreadError(
-            f"a {anatomy.kind} file, which the installed OpenCV {cv2.__version__} cannot read; install a newer "
-            f"opencv-python-headless, or convert it to PNG"
+            f"{anatomy.kind}{' with several pictures' if anatomy.frames > 1 else ''}, which the installed OpenCV "
+            f"{cv2.__version__} cannot read; install a newer opencv-python-headless, or convert it to PNG"
         )
     if complaint is not None:
         raise DamagedError(f"its decoder says: {_plain(complaint)}")

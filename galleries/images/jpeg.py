@@ -152,7 +152,7 @@ def _scan(raw: bytes, at: int, header: bytes, frame: _Frame, interval: int) -> i
             break
         if marker - 0xD0 != restarts % 8:
             raise DamagedError(
-                f"restart marker {marker - 0xD0} follows in place of {restarts % 8} at byte {found.start()}"
+                f"restart marker {marker - 0xD0} stands in place of {restarts % 8} at byte {found.start()}"
             )
         restarts += 1
     else:

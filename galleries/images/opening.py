@@ -194,7 +194,7 @@ def _check_bytes(path: Path, anatomy: Anatomy) -> None:
 def _refusal(path: Path, kind: str, problem: CutOffError | DamagedError | UnreadError) -> DataError:
     if isinstance(problem, UnreadError):
         return DataError(f"{path}: expected an image of a kind that is read, found {problem}")
-    state = f"a {kind} that is cut off" if isinstance(problem, CutOffError) else f"a damaged {kind}"
+    state = f"a cut-off {kind}" if isinstance(problem, CutOffError) else f"a damaged {kind}"
     return DataError(f"{path}: expected a whole image, found {state}: {problem}; {_COPY}")
 
 
