@@ -63,6 +63,19 @@ def read_picture(path: Path, *, bits: int | None = None) -> Picture:
     return _picture(open_image(path), bits)
 
 
+def picture_of(raw: bytes, name: str) -> Picture:
+    """A picture that is in memory, such as a frame of Motion JPEG, as `read_picture` reads a file.
+
+    Args:
+        raw: the bytes of the file.
+        name: stands for the path in messages.
+
+    Raises:
+        DataError, DeviceError: as for `read_picture`.
+    """
+    return _picture(examined(raw, Path(name)), None)
+
+
 def decode(raw: bytes, path: Path) -> NDArray[np.generic]:
     """The numbers of an image file as they are stored, of any type: (H, W) or (H, W, channels), colours as BGR or BGRA.
 

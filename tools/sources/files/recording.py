@@ -103,10 +103,12 @@ class Video:
             try:
                 return DecodedVideo(str(self.path))
             except OpeningError as problem:
-                raise DataError(f"{self.path}: expected an image or video, found {missing or problem}") from None
+                found = missing or f"a file that cannot be opened as a video: {problem}"
+                raise DataError(f"{self.path}: expected an image or video, found {found}") from None
         captured = capture(str(self.path))
         if captured is None:
-            raise DataError(f"{self.path}: expected an image or video, found {missing or 'one that does not open'}")
+            found = missing or "a file that OpenCV cannot open"
+            raise DataError(f"{self.path}: expected an image or video, found {found}")
         warn_of_damage(captured, str(self.path))
         return captured
 

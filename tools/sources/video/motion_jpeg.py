@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.images.reading import picture_of
 from spade_edge.runtime import DataError
-from spade_edge.tools.sources.opencv import opencv
 
 START = b"\xff\xd8"
 
@@ -26,11 +26,7 @@ def frame_of(jpeg: bytes, *, height: int = 0) -> NDArray[np.uint8]:
     """
     if not jpeg.startswith(START):
         raise DataError(f"expected a JPEG image, found {len(jpeg)} bytes of another kind")
-    if b"\xff\xd9" not in jpeg:
-        raise DataError(f"expected a whole JPEG image, found {len(jpeg)} bytes without an end marker")
-    frame = np.asarray(opencv().imdecode(np.frombuffer(jpeg, np.uint8), -1))
-    if frame.ndim < 2:
-        raise DataError(f"expected a JPEG image, found {len(jpeg)} bytes that OpenCV cannot decode")
+    frame = picture_of(jpeg, "JPEG image").frame
     if height and 2 * len(frame) in (height, height + 1):
         raise DataError(
             f"expected a frame {height} pixels high, found {len(frame)}: every other row; record progressive video"

@@ -198,7 +198,7 @@ class Prediction(Generic[Frame]):
     def _judge(self, packet: Sent[Frame], place: int) -> None:
         if packet.fault:
             self._fault, self._refreshing, self._key_place = PREDICTED, False, -1
-            if packet.frame is None:
+            if packet.frame is None and packet.fault == DAMAGED:
                 packet.fault = LOST
         elif not self._fault:
             if place < self._key_place:  # displayed before a key frame, and perhaps built on what was before it
