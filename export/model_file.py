@@ -106,7 +106,8 @@ def export_pyramid(
     output = Path(output)
     check_output_file(output, option="--output")
     if precision.views is not None and precision.views.shape[1:] != (*view.size, 3):
-        raise UsageError(f"expected views of {(*view.size, 3)} to calibrate on, found {precision.views.shape[1:]}")
+        wanted, found = ("x".join(map(str, shape)) for shape in ((*view.size, 3), precision.views.shape[1:]))
+        raise UsageError(f"expected views of {wanted} to calibrate on, found {found}")
     pyramid.eval()
     model, quantization = precision.apply(build_graph(pyramid, view=view), progress)
     card = ModelCard(

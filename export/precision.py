@@ -35,9 +35,9 @@ class Precision:
 
     def __post_init__(self) -> None:
         if self.name not in (FP32, FP16, INT8):
-            raise UsageError(f"expected a precision of {FP32}, {FP16} or {INT8}, found {self.name!r}")
+            raise UsageError(f"expected a precision of {FP32}, {FP16} or {INT8}, found '{self.name}'")
         if self.target not in TARGETS:
-            raise UsageError(f"expected a target of {', '.join(TARGETS)}, found {self.target!r}")
+            raise UsageError(f"expected a target of {', '.join(TARGETS)}, found '{self.target}'")
         if self.name == INT8 and (self.views is None or not len(self.views)):
             raise UsageError(f"expected views of good parts to calibrate {INT8} on, found none")
 

@@ -93,13 +93,14 @@ def build_pyramid(
         DataError: `state` does not fit the network.
     """
     if backbone not in BACKBONES:
-        raise UsageError(f"expected a backbone of {', '.join(BACKBONES)}, found {backbone!r}")
+        raise UsageError(f"expected a backbone of {', '.join(BACKBONES)}, found '{backbone}'")
     numbers = list(levels)
     if not numbers or any(number not in (1, 2, 3) for number in numbers) or numbers != sorted(set(numbers)):
-        raise UsageError(f"expected one or more of the levels 1, 2 and 3, each once and ascending, found {numbers}")
+        found = ", ".join(map(str, numbers)) or "none"
+        raise UsageError(f"expected one or more of the levels 1, 2 and 3, each once and ascending, found {found}")
     # The last level is accepted by number too, because the card of a model exported without an image level states it.
     if image_level not in (None, 3, 4, numbers[-1]):
-        raise UsageError(f"expected the image level 3, 4 or none (then it is {numbers[-1]}), found {image_level!r}")
+        raise UsageError(f"expected the image level 3, 4 or none (then it is {numbers[-1]}), found {image_level}")
     pyramid = TorchPyramid(BACKBONES[backbone], levels=numbers, image_level=image_level or numbers[-1])
     if state is not None:
         load(pyramid.stages, state, source=f"weights of {backbone}")

@@ -89,9 +89,9 @@ def trtexec_lines(model: Path, *, precision: str) -> dict[str, str]:
 def _checked(model: Path, output: Path, *, batch: int) -> Path:
     if not 1 <= batch <= LARGEST_BATCH:
         raise UsageError(f"expected a batch of 1 to {LARGEST_BATCH} views, found {batch}")
-    check_output_file(output, option="--static")
     if output.exists() and model.exists() and output.samefile(model):
         raise UsageError(f"--static {output}: expected another file than the model, found the same; bundles need both")
+    check_output_file(output, option="--static")
     return output
 
 

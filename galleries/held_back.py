@@ -97,7 +97,7 @@ def calibrate(
         BundleError, DeviceError: as for `Scorer.open`.
     """
     if certify not in (None, FRAMES, BOTH):
-        raise UsageError(f"expected certify to be {FRAMES} or {BOTH}, found {certify!r}")
+        raise UsageError(f"expected certify to be {FRAMES} or {BOTH}, found '{certify}'")
     if certify is None and rate is not None:
         raise UsageError("expected --certify with a rate, found none; choose frames or both")
     if certify is None and reason.strip():

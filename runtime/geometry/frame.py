@@ -38,7 +38,7 @@ def check_channels(channels: str) -> None:
         UsageError: neither "bgr" nor "rgb".
     """
     if channels not in (BGR, RGB):
-        raise UsageError(f"expected channels to be {BGR} or {RGB}, found {channels!r}")
+        raise UsageError(f"expected channels to be {BGR} or {RGB}, found '{channels}'")
 
 
 def as_bgr(frame: NDArray[np.uint8], channels: str) -> NDArray[np.uint8]:

@@ -61,16 +61,16 @@ class Provider:
         if self.name not in NAMES and (
             not self.name.endswith("ExecutionProvider") or self.name in EXECUTION_PROVIDERS.values()
         ):
-            raise UsageError(f"expected a provider among {', '.join(NAMES)}, found {self.name!r}")
+            raise UsageError(f"expected a provider among {', '.join(NAMES)}, found '{self.name}'")
         if not 0 <= self.device < 1024:
             raise UsageError(f"expected a GPU number of 0 or more, found {self.device}")
         for what, size in (("memory", self.memory), ("workspace", self.workspace)):
             if size is not None and not 1 <= size < 1 << 63:
                 raise UsageError(f"expected {what} of at least 1 byte, found {size}")
         if self.convolutions not in CONVOLUTIONS:
-            raise UsageError(f"expected convolutions among {', '.join(CONVOLUTIONS)}, found {self.convolutions!r}")
+            raise UsageError(f"expected convolutions among {', '.join(CONVOLUTIONS)}, found '{self.convolutions}'")
         if self.arena not in ARENAS:
-            raise UsageError(f"expected arena among {', '.join(ARENAS)}, found {self.arena!r}")
+            raise UsageError(f"expected arena among {', '.join(ARENAS)}, found '{self.arena}'")
 
     @property
     def execution_provider(self) -> str:

@@ -253,7 +253,7 @@ def test_options_are_checked_before_weights_are_looked_for(tmp_path: Path) -> No
     output, absent = tmp_path / "m.onnx", tmp_path / "none.pth"  # a DataError, once it is looked for
     with pytest.raises(UsageError, match="vgg16"):
         export_model(output, weights=absent, backbone="vgg16")
-    with pytest.raises(UsageError, match=r"\[3, 1\]"):
+    with pytest.raises(UsageError, match="found 3, 1"):
         export_model(output, weights=absent, backbone="resnet18", levels=(3, 1))
     with pytest.raises(UsageError, match="found 1"):
         export_model(output, weights=absent, backbone="resnet18", image_level=1)
@@ -262,3 +262,16 @@ def test_options_are_checked_before_weights_are_looked_for(tmp_path: Path) -> No
 def test_a_pyramid_in_training_mode_is_exported_in_evaluation_mode(tmp_path: Path, small: View) -> None:
     report = export_pyramid(small_pyramid().train(), tmp_path / "m.onnx", view=small, weights_note={})
     assert report.card.parity["level1"]["relative"] < 1e-4
+
+
+def test_nothing_else_is_replaced_by_a_model(tmp_path: Path) -> None:
+    """Each is refused before the weights, which are not there, are looked for."""
+    original = tmp_path / "weights.pth"
+    original.write_bytes(b"weights")
+    (tmp_path / "link.onnx").symlink_to(original)
+    (tmp_path / "part.spade").mkdir()
+    (tmp_path / "part.spade" / "manifest.json").touch()
+    for name in ("weights.pth", "link.onnx", "part.spade/m.onnx"):
+        with pytest.raises(UsageError, match=name):
+            export_model(tmp_path / name, weights=tmp_path / "none.pth", backbone="resnet18")
+    assert original.read_bytes() == b"weights" and (tmp_path / "link.onnx").is_symlink()

@@ -137,7 +137,7 @@ def render_defect(kind: str, seed: int, *, size: int = 320) -> tuple[NDArray[np.
         The image, (size, size, 3) uint8 BGR, and where the defect is, (size, size) bool.
     """
     if kind not in _FLAWS:
-        raise UsageError(f"expected a defect out of {', '.join(DEFECTS)}, found {kind!r}")
+        raise UsageError(f"expected a defect out of {', '.join(DEFECTS)}, found '{kind}'")
     scene = pose(seed, size=size)
     flaw = _FLAWS[kind](scene, np.random.default_rng([seed, 2, DEFECTS.index(kind)]))
     return photograph(scene, flaw), flaw.mask

@@ -164,7 +164,8 @@ def _in_thresholds(heatmap: NDArray[np.floating[Any]], threshold: float) -> NDAr
     if not (math.isfinite(threshold) and threshold > 0):
         raise UsageError(f"expected a pixel threshold over 0, found {threshold}")
     if heatmap.ndim != 2:
-        raise UsageError(f"expected an anomaly map of shape (h, w), found {heatmap.shape}")
+        found = "x".join(map(str, heatmap.shape)) or "a single number"
+        raise UsageError(f"expected an anomaly map of height and width, found {found}")
     ratio = np.nan_to_num(np.asarray(heatmap, dtype=np.float64) / threshold, nan=0.0, posinf=TOP, neginf=0.0)
     # Rounding to float32 must not move a value above the threshold down to it.
     over = ratio > 1

@@ -44,6 +44,8 @@ from spade_edge.tools.cli.opening import open_scorer
 from spade_edge.tools.cli.output_folder import check_picture_folders
 from spade_edge.tools.cli.source_arguments import add_source_options, source_options
 from spade_edge.tools.cli.text.score import summary
+from spade_edge.tools.scoring.frame_sizes import FrameSizes
+from spade_edge.tools.scoring.other_size import OtherSize
 from spade_edge.tools.scoring.pictures import Folders, Pictures, PictureWriter
 from spade_edge.tools.scoring.record import record
 from spade_edge.tools.scoring.scored import score_shots
@@ -87,7 +89,8 @@ def run(chosen: argparse.Namespace) -> int:
     scorer = open_scorer(chosen)
     _hint(chosen.provider)
     threshold, tally, failure = scorer.bundle.manifest.threshold, Tally(), None
-    writer = PictureWriter(scorer.bundle, folders)
+    other_size = OtherSize(scorer.bundle.manifest.format)
+    writer, sizes = PictureWriter(scorer.bundle, folders), FrameSizes()
     with opened.acquire() as shots, Interruption(shots.end) as interruption:
         with Pictures(writer, wait=not opened.live) as pictures:
             try:
@@ -96,6 +99,8 @@ def run(chosen: argparse.Namespace) -> int:
                         json.dumps(record(scored, threshold=threshold, live=opened.live), allow_nan=False), flush=True
                     )
                     tally.add(scored)
+                    other_size.add(scored)
+                    sizes.add(scored)
                     name, frame, result = scored.shot.name, scored.shot.frame, scored.result
                     if folders.given() and name is not None and frame is not None and result is not None:
                         pictures.add(name, frame, result)
