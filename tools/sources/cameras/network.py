@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from spade_edge.tools.sources.cameras.answer import answer, single_picture
 from spade_edge.tools.sources.cameras.camera import Connect, Grab
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.video.decoding import DecodedVideo, OpeningError, ReadingError, is_installed
-from spade_edge.tools.sources.video.through_opencv import CapturedVideo, capture, warn_of_damage
+from spade_edge.tools.sources.video.through_opencv import capture, warn_of_damage
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp")
 OPENS_WITHIN, READS_WITHIN = 10.0, 5.0  # seconds
@@ -26,17 +27,15 @@ class NetworkCamera:
     """An open network stream as a camera.
 
     Args:
-        video: the open stream.
+        frames: of the stream: each (H, W, 3) uint8 BGR, or the fault of one that is not whole.
+        close: closes the stream; may be called twice.
         label: the camera's name, for messages.
-        address: of the stream.
     """
 
-    def __init__(self, video: DecodedVideo | CapturedVideo, *, label: str, address: Address) -> None:
-        self.video = video
+    def __init__(self, frames: Iterator[NDArray[np.uint8] | str], close: Callable[[], None], *, label: str) -> None:
+        self.frames = frames
+        self.close = close
         self.label = label
-        self.address = address
-        self._frames: Iterator[NDArray[np.uint8] | str] = iter(video)
-        self._taken = 0
 
     def read(self) -> Grab:
         """The next frame, (H, W, 3) uint8 BGR.
@@ -46,26 +45,14 @@ class NetworkCamera:
             DeviceError: no frame came in time, or the stream has ended.
         """
         try:
-            found = next(self._frames, None)
+            found = next(self.frames, None)
         except ReadingError as problem:
             raise DeviceError(f"{self.label}: expected a frame, found none: {problem}") from None
         if found is None:
-            raise DeviceError(f"{self.label}: expected a frame, found {self._ending()}")
-        self._taken += 1
+            raise DeviceError(f"{self.label}: expected a frame, found the end of the stream")
         if isinstance(found, str):
             raise DataError(found)
         return Grab(found)
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._frames = iter(())
-        self.video.close()
-
-    def _ending(self) -> str:
-        """Why the stream has ended; a server that sent one picture is asked what it has sent."""
-        if self._taken <= 1 and isinstance(self.video, CapturedVideo):
-            return answer(self.address) or "the end of the stream"
-        return "the end of the stream"
 
 
 def is_network_address(source: str) -> bool:
@@ -96,7 +83,7 @@ def _through_pyav(address: Address, label: str) -> NetworkCamera:
     if video.single:
         video.close()
         raise DeviceError(f"{label}: expected a camera that opens, found {single_picture(video.codec)}")
-    return NetworkCamera(video, label=label, address=address)
+    return NetworkCamera(iter(video), video.close, label=label)
 
 
 def _through_opencv(address: Address, label: str) -> NetworkCamera:
@@ -111,8 +98,13 @@ def _through_opencv(address: Address, label: str) -> NetworkCamera:
     if video is None:
         found = answer(address) or f"no stream within {OPENS_WITHIN:.0f} s; check address, password and network"
         raise DeviceError(f"{label}: expected a camera that opens, found {found}")
+    frames = iter(video)
+    first = list(islice(frames, 2))
+    if len(first) < 2 and (found := answer(address)):  # OpenCV opens a single picture, too
+        video.close()
+        raise DeviceError(f"{label}: expected a camera that opens, found {found}")
     warn_of_damage(video, label)
-    return NetworkCamera(video, label=label, address=address)
+    return NetworkCamera(chain(first, frames), video.close, label=label)
 
 
 def _options() -> dict[str, str]:

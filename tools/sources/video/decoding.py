@@ -13,6 +13,7 @@ What is known of a frame:
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -238,6 +239,10 @@ def _reason(problem: Exception) -> str:
 
     if isinstance(problem, av.error.ExitError):
         return "no answer in time"
+    if isinstance(problem, av.error.InvalidDataError):
+        return "nothing in it that can be read as video"
+    if getattr(problem, "errno", None) == errno.EIO:
+        return "the connection was closed"
     return str(getattr(problem, "strerror", None) or type(problem).__name__)
 
 

@@ -26,7 +26,10 @@ def frame_of(jpeg: bytes, *, height: int = 0) -> NDArray[np.uint8]:
     """
     if not jpeg.startswith(START):
         raise DataError(f"expected a JPEG image, found {len(jpeg)} bytes of another kind")
-    frame = picture_of(jpeg, "JPEG image").frame
+    try:
+        frame = picture_of(jpeg, "a frame").frame
+    except DataError as problem:  # its advice is about files
+        raise DataError(str(problem).removeprefix("a frame: ").partition(";")[0]) from None
     if height and 2 * len(frame) in (height, height + 1):
         raise DataError(
             f"expected a frame {height} pixels high, found {len(frame)}: every other row; record progressive video"
