@@ -275,7 +275,14 @@ def test_opencv_is_asked_for_errors_even_where_it_was_silenced(tmp_path: Path) -
     try:
         raw = KINDS["lzw.tif"]()
         start = len(raw) // 2
-        refused(tmp_path / "a.tif", raw[:start] + bytes(100) + raw[start + 100 :])
+        damaged = raw[:start] + b"\x55" * 900 + raw[start + 900 :]
+        with captured_stderr() as lines:
+            logging.setLogLevel(2)
+            cv2.imdecode(np.frombuffer(damaged, np.uint8), cv2.IMREAD_UNCHANGED)
+            logging.setLogLevel(0)
+        if not lines:
+            pytest.skip("this OpenCV says nothing about damage in a TIFF")
+        refused(tmp_path / "a.tif", damaged)
         assert logging.getLogLevel() == 0
     finally:
         logging.setLogLevel(before)

@@ -401,8 +401,8 @@ def test_every_page_of_a_tiff(tmp_path: Path) -> None:
 
 
 def test_pages_that_only_opencv_reads(tmp_path: Path) -> None:
-    raw = bytes(cv2.imencodemulti(".tif", [COLOUR, 255 - COLOUR])[1].tobytes())
-    path = written(tmp_path / "lzw.tif", raw)
+    path = tmp_path / "lzw.tif"
+    cv2.imwritemulti(str(path), [COLOUR, 255 - COLOUR])
     first, second = pages(path)
     assert np.array_equal(read_image(first), COLOUR) and np.array_equal(read_image(second), 255 - COLOUR)
 
