@@ -25,7 +25,7 @@ from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult, R
 TOP = 4.0  # times the threshold: end of the scale
 CLEAR = 0.5  # times the threshold: below this the frame is not tinted
 UNSEEN = 0.45  # brightness of the parts that are not inspected
-TILE = (32, 1024)  # rows, columns that are worked on at a time, so that the numbers stay in the processor's cache
+TILE = (64, 1024)  # rows, columns that are worked on at a time, so that the numbers stay in the processor's cache
 _FINE = 1 << 14  # steps of the tables per threshold; a power of 2, so that no value above the threshold falls on it
 STEP = 0.16  # fraction of the palette that is skipped at the threshold
 
@@ -226,6 +226,10 @@ def _tint(
     for first in range(0, height, TILE[0]):
         for start in range(0, width, TILE[1]):
             here = np.s_[first : first + TILE[0], start : start + TILE[1]]
+            beyond = min(first + TILE[0], height), min(start + TILE[1], width)
+            covered = top <= first and left <= start and beyond[0] <= bottom and beyond[1] <= right
+            if covered and inside is None and _largest(ratio, rows[here[0]], columns[here[1]]) <= CLEAR:
+                continue
             grid_x, grid_y = np.meshgrid(columns[here[1]], rows[here[0]])
             values = cv2.remap(ratio, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             seen = np.zeros(values.shape, bool)
@@ -240,6 +244,12 @@ def _tint(
             if values.max() > 1:
                 over[here] = values > 1
     return over
+
+
+def _largest(ratio: NDArray[np.float32], rows: NDArray[np.float32], columns: NDArray[np.float32]) -> np.floating[Any]:
+    """The largest value of the map around the places of a tile in it: no value between them is larger."""
+    around = (slice(max(0, math.floor(at[0])), math.floor(at[-1]) + 2) for at in (rows, columns))
+    return ratio[tuple(around)].max()
 
 
 def _blended(tile: NDArray[np.uint8], ratio: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -66,8 +66,10 @@ def _strips(picture: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.uint8], byt
 
 def _compressed(picture: NDArray[np.uint8], first: int, rows: int) -> tuple[NDArray[np.uint8], bytes]:
     """A strip as PNG's rows, (rows, 1 + 3 W) uint8, and the same compressed, without zlib's header and end."""
-    strip = np.ascontiguousarray(picture[max(first - 1, 0) : first + rows, :, ::-1])  # RGB, with the row above
-    strip = strip.reshape(len(strip), -1)
+    import cv2  # whoever needs only the mark does without
+
+    above = np.ascontiguousarray(picture[max(first - 1, 0) : first + rows])  # with the row above
+    strip = cv2.cvtColor(above, cv2.COLOR_BGR2RGB).reshape(len(above), -1)
     filtered = np.empty((min(rows, len(picture) - first), 1 + strip.shape[1]), np.uint8)
     filtered[:, 0] = _UP
     if first == 0:
