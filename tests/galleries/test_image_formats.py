@@ -277,9 +277,10 @@ ALPHA[:9], ALPHA[9:20, :11] = 0, 100
 PART = ALPHA / 255
 
 
-@pytest.mark.parametrize("garbage", [0, 200])
+@pytest.mark.parametrize("garbage", [0, 255])
 def test_transparent_pixels_are_no_content(garbage: int, tmp_path: Path) -> None:
-    hidden = COLOUR.copy()
+    colours = COLOUR // 2
+    hidden = colours.copy()
     hidden[ALPHA == 0] = garbage
     rgba = np.dstack([hidden, ALPHA])
     files = {
@@ -291,12 +292,12 @@ def test_transparent_pixels_are_no_content(garbage: int, tmp_path: Path) -> None
     }
     for name, content in files.items():
         picture = read_picture(written(tmp_path / name, content))
-        assert np.abs(picture.frame - behind(PART, COLOUR)).max() <= 1, name
-        assert (picture.frame[ALPHA == 0] == NEUTRAL).all() and picture.brightest == COLOUR[ALPHA > 0].max()
+        assert np.abs(picture.frame - behind(PART, colours)).max() <= 1, name
+        assert (picture.frame[ALPHA == 0] == NEUTRAL).all() and picture.brightest == colours[ALPHA > 0].max()
     multiplied = rgba.copy()
     multiplied[:, :, :3] = np.rint(hidden * PART[:, :, None])
     picture = read_picture(written(tmp_path / "m.tif", tiff(multiplied[:, :, [2, 1, 0, 3]], extra=1)))
-    assert np.abs(picture.frame - behind(PART, COLOUR)).max() <= 1
+    assert np.abs(picture.frame - behind(PART, colours)).max() <= 1
     unspecified = read_picture(written(tmp_path / "u.tif", tiff(rgba[:, :, [2, 1, 0, 3]], extra=0)))
     assert np.array_equal(unspecified.frame, hidden)
 
@@ -339,6 +340,13 @@ def test_the_fourth_byte_of_a_bmp_may_be_padding(tmp_path: Path) -> None:
     raw = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54)
     raw += struct.pack("<IiiHHIIiiII", 40, 29, 37, 1, 32, 0, len(pixels), 0, 0, 0, 0) + pixels
     assert np.array_equal(read_image(written(tmp_path / "a.bmp", raw)), COLOUR)
+    for alpha in (np.zeros_like(ALPHA), ALPHA):  # with a mask for alpha in the header
+        pixels = np.dstack([COLOUR, alpha])[::-1].tobytes()
+        raw = b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122)
+        raw += struct.pack("<IiiHHIIiiII", 108, 29, 37, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+        raw += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"sRGB".ljust(52, b"\0") + pixels
+        expected = behind(alpha / 255, COLOUR) if alpha.any() else COLOUR
+        assert np.abs(read_image(written(tmp_path / "b.bmp", raw)) - expected.astype(float)).max() <= 1
 
 
 @pytest.mark.parametrize(
