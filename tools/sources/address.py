@@ -32,7 +32,9 @@ _SECRET = re.compile(
     rf"(?<![A-Za-z0-9])({_NAME_OF_LOGIN})(\s*(?:=|%3[Dd])\s*(?:\([a-z]+\)\s*)?)"
     r"""("(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s&;,!'")]+)"""
 )
-_USER_AND_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})[^\s]*@")
+_USER_AND_PASSWORD = re.compile(  # up to the last @ of a word; with spaces within, where no port follows the colon
+    r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3})(?:\S*@|[^\s/@:]*:(?!\d{1,5}(?:[/\s:;,]|$))(?=\S)[^@\n]*@)"
+)
 _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,3}[^\s?#'\"]*)[?#][^\s'\"]*")
 _LIKE_AN_ADDRESS = re.compile(
     r"[\s'\"<(]*(?P<scheme>(?:rtsps?|https?|udp|tcp)(?=\s*[:/])|[A-Za-z][A-Za-z0-9+.-]+(?=\s*:\s*//?))[\s:/\\]*", re.I

@@ -37,7 +37,7 @@ def _missing(due: int, size: int) -> str:
 
 def _riff(file: BinaryIO, size: int) -> int:
     """Where the last RIFF chunk ends; long recordings have several."""
-    end = 0
+    end, odd = 0, 0
     while end + 8 <= size:
         file.seek(end)
         head = file.read(8)
@@ -46,8 +46,9 @@ def _riff(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[4:], "little")
         if length in (0, 0xFFFFFFFF):  # left open by a recorder that streams
             return 0
-        end += 8 + length + length % 2
-    return end - 1 if end == size + 1 else end  # the padding of an odd length may be left out
+        odd = length % 2
+        end += 8 + length + odd
+    return max(end - odd, min(end, size))  # the padding behind an odd length may be left out
 
 
 def _boxes(file: BinaryIO, size: int) -> str:

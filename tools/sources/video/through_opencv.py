@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,13 @@ def capture(target: str, *, parameters: Sequence[int] = (), ffmpeg: bool = False
 def warn_of_damage(video: CapturedVideo, label: str) -> None:
     """Say that damage goes unnoticed, unless the frames are decoded here."""
     if not video.undecoded:
-        log.warning(
-            "%s: PyAV is not installed, so damaged frames cannot be noticed: OpenCV fills in what is missing from "
-            "other frames, and they get a verdict; pip install av",
-            label,
-        )
+        _warn(label)
+
+
+@lru_cache(maxsize=64)  # once for a camera, however often it is opened
+def _warn(label: str) -> None:
+    log.warning(
+        "%s: PyAV is not installed, so damaged frames cannot be noticed: OpenCV fills in what is missing from other "
+        "frames, and they get a verdict; pip install av",
+        label,
+    )

@@ -263,6 +263,53 @@ def test_opencv_reads_frames_until_there_are_no_more(tmp_path: Path) -> None:
     device.close()
 
 
+class FakeCapture:
+    """A cv2.VideoCapture of a Motion JPEG camera; `converts`: a backend that decodes all the same."""
+
+    def __init__(self, *images: NDArray[np.uint8], converts: bool = False, code: str = "MJPG") -> None:
+        self.images = list(images)
+        self.converts = converts
+        self.code = code
+        self.settings: dict[int, float] = {}
+
+    def get(self, name: int) -> float:
+        return cv2.VideoWriter.fourcc(*self.code) if name == cv2.CAP_PROP_FOURCC else 0
+
+    def set(self, name: int, value: float) -> bool:
+        self.settings[name] = value
+        return True
+
+    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        if not self.images:
+            return False, None
+        image = self.images.pop(0)
+        if self.settings.get(cv2.CAP_PROP_CONVERT_RGB) == 0 and not self.converts:
+            return True, np.frombuffer(cv2.imencode(".jpg", image)[1].tobytes(), np.uint8).reshape(1, -1)
+        return True, image
+
+
+def test_a_motion_jpeg_camera_hands_over_its_images_undecoded_and_damage_is_noticed() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    camera = opencv_camera.OpenCVCamera(FakeCapture(image), label="cam")
+    camera.ask_for_jpeg()
+    jpeg = cv2.imencode(".jpg", image)[1]
+    assert np.array_equal(camera.read().frame, cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+
+    half = FakeCapture(image)
+    half.read = lambda: (True, jpeg.ravel()[: jpeg.size // 2].reshape(1, -1))  # type: ignore[method-assign]
+    camera = opencv_camera.OpenCVCamera(half, label="cam")
+    camera.ask_for_jpeg()
+    with pytest.raises(DataError, match="cut"):
+        camera.read()
+
+
+@pytest.mark.parametrize("capture", [FakeCapture(picture(7), converts=True), FakeCapture(picture(7), code="YUYV")])
+def test_other_cameras_and_backends_deliver_decoded_frames(capture: FakeCapture) -> None:
+    camera = opencv_camera.OpenCVCamera(capture, label="cam")
+    camera.ask_for_jpeg()
+    assert np.array_equal(camera.read().frame, picture(7))
+
+
 def test_genicam_is_left_to_its_own_module(monkeypatch: pytest.MonkeyPatch) -> None:
     from spade_edge.tools.sources.cameras import genicam
 
