@@ -158,6 +158,7 @@ class Scorer:
             FrameError: the frame has another type or shape, or is empty.
             UsageError: another order of the channels.
             ModelError, BundleError: the features of the frame or of the gallery are not finite.
+            BundleError: a file of the bundle was cut while it is open.
         """
         (result,) = self.batch([frame], channels=channels)
         return result
@@ -287,6 +288,7 @@ class Scorer:
 
     def _match(self, run: _Features) -> list[_MatchedView]:
         """Matching (Eq. 3): the distances of each view, and where its nearest embeddings lie."""
+        self.bundle.mapped.check()
         numbers = [(run.first + i) % len(self.canvas.boxes) for i in range(len(run.pyramids))]
         matches = self.matcher.match(run.pyramids, views=numbers)
         return [_MatchedView(found, p.descriptor) for found, p in zip(matches, run.pyramids, strict=True)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.bundle.golden import Golden
 from spade_edge.runtime.bundle.manifest import Manifest, Payload
+from spade_edge.runtime.bundle.mapped_files import MappedFiles
 from spade_edge.runtime.bundle.observation import SAMPLES, Observation
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import BundleError, UsageError
@@ -24,7 +25,7 @@ REPAIR = "copy the bundle again or rebuild it"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle; its arrays are memory-mapped.
+    """An open bundle; its large arrays are memory-mapped.
 
     Attributes:
         path: the folder.
@@ -51,6 +52,14 @@ class Bundle:
     def model(self) -> Path:
         """The ONNX file."""
         return self.path / self.manifest.files["model"].name
+
+    @cached_property
+    def mapped(self) -> MappedFiles:
+        """The files of the arrays that are memory-mapped."""
+        roles = [*(level.output for level in self.manifest.model.levels), "thumbnails"]
+        arrays = (*self.gallery.levels, self.thumbnails)
+        files = self.manifest.files
+        return MappedFiles({self.path / files[role].name: array for role, array in zip(roles, arrays, strict=True)})
 
     @classmethod
     def open(cls, path: Path, *, verify: str = "hashes") -> Bundle:
@@ -115,7 +124,7 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
                 f"{dimensions} numbers, found {len(index)} cells with {index.keys.shape[1]}; {REPAIR}"
             )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
-    weights = _array(path, files["key_weights"], (record, dimensions), np.int8)
+    weights = np.array(_array(path, files["key_weights"], (record, dimensions), np.int8))
     if (weights == -128).any():  # ARM processors without byte dot products compute wrong sums with it
         raise BundleError(
             f"{path / files['key_weights'].name}: expected weights from -127 to 127, found -128; {REPAIR}"
@@ -194,6 +203,8 @@ def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype:
     try:
         array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
     except Exception as problem:  # a hostile header can make numpy raise anything
+        if isinstance(problem, MemoryError) or getattr(problem, "errno", None) == errno.ENOMEM:
+            raise
         raise BundleError(f"{bundle / payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
     fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
     if not fits or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
@@ -204,7 +215,8 @@ def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype:
 
 
 def _finite(bundle: Path, payload: Payload, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    array = _array(bundle, payload, shape, np.float32)
+    """Read a .npy file into memory: these are small beside the levels, and all of it is looked at anyway."""
+    array = np.array(_array(bundle, payload, shape, np.float32))
     if not np.isfinite(array).all():
         raise BundleError(f"{bundle / payload.name}: expected finite numbers, found NaN or infinity; {REPAIR}")
     return array

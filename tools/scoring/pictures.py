@@ -112,9 +112,7 @@ class Pictures:
                 self._write(scored)
             except Exception as problem:
                 if not self.failed:
-                    log.warning(
-                        "pictures are left out, from frame %s on: %s", scored.name, shortage(problem) or problem
-                    )
+                    log.warning("pictures of frame %s are left out: %s", scored.name, shortage(problem) or problem)
                 self.failed += 1
 
 
@@ -150,6 +148,7 @@ class PictureWriter:
         if self.folders.explain is not None:
             from spade_edge.tools.drawing.explanation import explanation
 
+            self.bundle.mapped.check()
             picture = explanation(self.bundle, frame, result)
             with _replacing(self.folders.explain, scored.name, PICTURE) as file:
                 write_png(file, picture)
