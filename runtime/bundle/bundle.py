@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
