@@ -93,9 +93,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        for argument in sorted(self.given, key=len, reverse=True):
-            message = message.replace(argument, without_login(argument))
-        self.exit(2, f"{self.prog}: {without_secrets(message)}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {_discreet(message, self.given)}; see {self.prog} --help\n")
 
 
 def parser() -> Parser:
@@ -139,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as problem:
-        return _fail(*_explained(problem))
+        message, code = _explained(problem)
+        return _fail(_discreet(message, sys.argv[1:] if arguments is None else arguments), code)
 
 
 def _explained(problem: Exception) -> tuple[str, int]:
@@ -158,6 +157,13 @@ def _explained(problem: Exception) -> tuple[str, int]:
         f"run again with {TRACEBACK}=1 and report what it prints",
         INTERNAL_FAULT,
     )
+
+
+def _discreet(message: str, given: Sequence[str]) -> str:
+    """A message without the passwords of the arguments that it repeats."""
+    for argument in sorted(given, key=len, reverse=True):
+        message = message.replace(argument, without_login(argument))
+    return without_secrets(message)
 
 
 class _ToStderr(logging.Handler):
