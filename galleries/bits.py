@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from spade_edge.galleries.images import Picture, read_picture
 from spade_edge.galleries.images.depth import bits_of
 from spade_edge.runtime import DataError
+
+
+def sample_bits(pictures: Iterable[Picture]) -> int | None:
+    """The fewest bits of a camera that took all these pictures; None where none is stored in 16 bits.
+
+    Args:
+        pictures: read without bits. Those whose range is known do not count.
+    """
+    needed = (bits_of(one.brightest) for one in pictures if one.depth == 16 and not one.known_range)
+    return max(needed, default=None)
 
 
 class Bits:

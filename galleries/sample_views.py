@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.images import find_images, read_image
+from spade_edge.galleries.bits import sample_bits
+from spade_edge.galleries.images import find_images, read_image, read_picture
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
 from spade_edge.runtime.geometry.view import View
@@ -47,10 +48,12 @@ def sample_views(
     found = find_images(folder, follow_links=follow_links)
     preprocessor = Preprocessor(Canvas(WHOLE, view))
     views: list[NDArray[np.float32]] = []
-    for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int)):
-        frame = read_image(found[number])
+    chosen = [found[number] for number in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int))]
+    bits = sample_bits(map(read_picture, chosen))  # as a build finds them
+    for path in chosen:
+        frame = read_image(path, bits=bits)
         if tile is not None:
-            frame = _part(frame, tile, len(views), path=found[number])
+            frame = _part(frame, tile, len(views), path=path)
         views.append(preprocessor(frame))
     return np.concatenate(views)
 

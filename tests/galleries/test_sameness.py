@@ -15,7 +15,9 @@ from spade_edge.galleries import BuildOptions, build
 from spade_edge.galleries.bits import Bits
 from spade_edge.galleries.requirements import check_content
 from spade_edge.galleries.sameness import Shape, check_alike
+from spade_edge.galleries.sample_views import sample_views
 from spade_edge.runtime import DataError, Scorer, UsageError
+from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.preprocessing.colour import BANDS, Colour
 from spade_edge.runtime.preprocessing.condition import Condition
 
@@ -229,3 +231,13 @@ def test_turned_images_are_counted(model: Path, parts: Callable[..., Path], tmp_
     built = build(folder, model=model, output=tmp_path / "b.spade")
     assert "2 of 8 good images were turned as their Exif data say" in built.remarks
     assert {image.size for image in built.manifest.images} == {(96, 80)}
+
+
+def test_a_sample_for_8_bit_networks_is_read_with_the_bits_of_the_camera(
+    parts: Callable[..., Path], tmp_path: Path, part: Frames
+) -> None:
+    deep_folder = parts(lambda i, image: deep(np.maximum(image, 4 * i), 12))
+    found = sample_views(deep_folder, View((64, 64), (64, 64)))
+    for seed in range(8):
+        picture(f"{seed}.png", np.maximum(part(seed), 4 * seed), deep_folder)
+    assert np.array_equal(found, sample_views(deep_folder, View((64, 64), (64, 64))))

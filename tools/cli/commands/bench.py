@@ -90,13 +90,14 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _frames(chosen: argparse.Namespace, scorer: Scorer) -> list[NDArray[np.uint8]]:
+    manifest = scorer.bundle.manifest
     if chosen.frames is None:
-        manifest = scorer.bundle.manifest
         wanted = chosen.size or manifest.layout.frame or manifest.model.view.size
         return frames_like(scorer.bundle, min(chosen.count, MOST_MADE), size=wanted)
-    from spade_edge.tools.sources import open_source
+    from spade_edge.tools.sources import SourceOptions, open_source
 
-    shots = (shot.frame for shot in open_source(chosen.frames))
+    source = open_source(chosen.frames, options=SourceOptions(bits=manifest.format.bits))
+    shots = (shot.frame for shot in source)
     frames = list(islice((frame for frame in shots if frame is not None), min(chosen.count, MOST_FRAMES)))
     if not frames:
         raise DataError(f"{printable(str(chosen.frames))}: expected frames that can be read, found none")

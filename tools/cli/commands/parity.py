@@ -78,7 +78,7 @@ def _golden(chosen: argparse.Namespace) -> int:
 def _frames(chosen: argparse.Namespace) -> int:
     found = parity(
         chosen.bundle,
-        _read(chosen.source, chosen.count),
+        _read(chosen.source, chosen.count, bits=Manifest.read(chosen.bundle[0]).format.bits),
         weights=chosen.weights,
         provider=provider(chosen),
         threads=chosen.threads,
@@ -94,11 +94,11 @@ def _frames(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _read(text: str, count: int) -> Iterator[NDArray[np.uint8]]:
-    from spade_edge.tools.sources import open_source
+def _read(text: str, count: int, *, bits: int | None) -> Iterator[NDArray[np.uint8]]:
+    from spade_edge.tools.sources import SourceOptions, open_source
 
-    frame = None
-    for frame in islice((shot.frame for shot in open_source(text) if shot.frame is not None), count):
+    frame, source = None, open_source(text, options=SourceOptions(bits=bits))
+    for frame in islice((shot.frame for shot in source if shot.frame is not None), count):
         yield frame
     if frame is None:
         raise DataError(f"{printable(text)}: expected frames that can be read, found none")
