@@ -283,7 +283,7 @@ def test_every_mistake_gets_one_line_and_its_exit_code(
         assert out == "" and "Traceback" not in err, (name, out, err)
         # Beside the complaint there may be the size of the bundle, what a frame costs, and progress, nothing else.
         rest = [line for line in re.split(r"[\r\n]+", err) if line and line not in complaint]
-        known = ("the bundle will take", " per frame: about ", "reading images  ")
+        known = ("the bundle will take", " per frame: about ", "reading images: ")
         assert all(any(text in line for text in known) for line in rest), (name, rest)
     assert not (tmp_path / "new.spade").exists() and not (tmp_path / "new.onnx").exists()
 
