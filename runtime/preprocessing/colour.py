@@ -48,16 +48,17 @@ class Colour:
         kept = pixels[:: max(1, len(pixels) // MOST)]
         if not len(kept):
             return NO_COLOUR
-        blue, _, red = kept.T
-        grey = kept.mean(axis=1)
+        blue, green, red = np.ascontiguousarray(kept.T)
+        grey = (blue + green + red) / 3
+        spread = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
         order = np.argsort(grey, kind="stable")
         difference, grey = (red - blue)[order], grey[order]
         ends = [len(kept) * band // BANDS for band in range(BANDS + 1)]
         redness = []
         for start, end in pairwise(ends):
             band = slice(start, max(end, start + 1))  # fewer pixels than bands: one pixel may be in several
-            redness.append(float(np.median(difference[band])) / (float(grey[band].mean()) + DIM))
-        return cls(saturation=float((kept.max(axis=1) - kept.min(axis=1)).mean()), redness=tuple(redness))
+            redness.append(_median(difference[band]) / (float(grey[band].mean()) + DIM))
+        return cls(saturation=float(spread.mean()), redness=tuple(redness))
 
     @property
     def grey(self) -> bool:
@@ -74,6 +75,12 @@ class Colour:
         colour = cls(saturation=own.number("saturation"), redness=own.numbers("redness", count=BANDS))
         own.done()
         return colour
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """As `np.median`, in a fifth of its time where the values are few."""
+    ordered = np.sort(values)
+    return (float(ordered[(len(ordered) - 1) // 2]) + float(ordered[len(ordered) // 2])) / 2
 
 
 NO_COLOUR = Colour(saturation=0.0, redness=(0.0,) * BANDS)
