@@ -35,6 +35,16 @@ def highest_bits(stored: NDArray[np.uint16], bits: int | None, where: str) -> ND
     return (stored >> (used - 8)).astype(np.uint8)
 
 
+def is_of_8_bits(stored: NDArray[np.generic], brightest: int) -> bool:
+    """Whether a picture of 8 bits was saved with 16: a program wrote each number times 257, so that white stays white.
+
+    Args:
+        stored: uint16.
+        brightest: the largest of them; a black picture tells nothing.
+    """
+    return brightest > 0 and brightest % 257 == 0 and not (stored % np.uint16(257)).any()
+
+
 def scaled(stored: NDArray[np.generic], largest: int) -> NDArray[np.uint8]:
     """Numbers from 0 to `largest` as 0 to 255, rounded down.
 

@@ -13,7 +13,7 @@ from spade_edge.galleries.images import npy, png, pnm, tiff
 from spade_edge.galleries.images.anatomy import UPRIGHT, CutOffError, DamagedError, UnreadError
 from spade_edge.galleries.images.colours import blue_first
 from spade_edge.galleries.images.decoding import decode as decode_with_opencv
-from spade_edge.galleries.images.depth import highest_bits, scaled
+from spade_edge.galleries.images.depth import highest_bits, is_of_8_bits, scaled
 from spade_edge.galleries.images.notices import say_once
 from spade_edge.galleries.images.opening import Whole, examined, open_image
 from spade_edge.galleries.images.transparency import composited
@@ -26,7 +26,7 @@ class Picture:
 
     Attributes:
         frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
-        depth: bits of a stored number: 8 or 16.
+        depth: bits of a stored number, 8 or 16. A picture of 8 bits that was saved with 16 has 8.
         brightest: the largest stored number, before it was scaled to 8 bits; transparent pixels do not count.
         turned: whether the picture was turned or mirrored, because the file says how the camera was held.
         known_range: whether the file itself says which number is white, so that it need not be guessed.
@@ -170,7 +170,7 @@ def _picture(file: Whole, bits: int | None) -> Picture:
         say_once("turned", path, f"{path}: turned as its EXIF orientation says")
     return Picture(
         np.ascontiguousarray(frame),
-        8 * colours.dtype.itemsize,
+        8 if colours.dtype == np.uint8 or (bits is None and is_of_8_bits(colours, brightest)) else 16,
         brightest,
         turned=anatomy.orientation != UPRIGHT,
         known_range=anatomy.largest is not None,

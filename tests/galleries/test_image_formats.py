@@ -192,6 +192,19 @@ def test_sixteen_bits_in_every_format(options: dict[str, object], tmp_path: Path
         assert (picture.depth, picture.brightest, picture.known_range) == (16, int(DEEP.max()), False)
 
 
+@pytest.mark.parametrize("image", [DEEP.astype(np.uint8), COLOUR])
+def test_a_picture_of_8_bits_that_was_saved_with_16_has_8(image: NDArray[np.uint8], tmp_path: Path) -> None:
+    whole = image.astype(np.uint16) * 257
+    for name in ("a.png", "a.tif", "a.npy"):
+        picture = read_picture(written(tmp_path / name, encoded(Path(name).suffix, whole)))
+        assert (picture.depth, picture.brightest) == (8, int(whole.max())), name
+        assert np.array_equal(picture.frame, image), name
+    whole[0, 0] += 1
+    assert read_picture(written(tmp_path / "deep.png", encoded(".png", whole))).depth == 16
+    black = written(tmp_path / "black.png", encoded(".png", np.zeros_like(whole)))
+    assert read_picture(black).depth == 16
+
+
 def exif(turn: int, order: str = "<") -> bytes:
     start = b"II*\0\x08\0\0\0" if order == "<" else b"MM\0*\0\0\0\x08"
     return start + struct.pack(order + "HHHIHHI", 1, 274, 3, 1, turn, 0, 0)
