@@ -33,6 +33,8 @@ def golden_frames(image: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]
     step = _step(image.shape[:2], canvas)
     kept = image[::step, ::step]
     noise = np.random.default_rng(0).normal(0, NOISE, kept.shape)
+    if kept.ndim == 3 and not np.ptp(kept, axis=2).any():  # grey in three channels stays grey
+        noise = noise[:, :, :1]
     noisy = np.clip(np.rint(kept + noise), 0, 255).astype(np.uint8)
     damaged = noisy.copy()
     # In the middle of the view whose features are stored.

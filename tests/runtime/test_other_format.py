@@ -22,11 +22,11 @@ def grey_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory: pytest.TempPathFactory, model: Path, part: Frames) -> Built:
-    """A bundle from grey images, half of them stored in three channels."""
+    """A bundle from grey images that are stored in three channels."""
     folder = tmp_path_factory.mktemp("grey")
     for seed in range(8):
         image = grey_of(part(seed))
-        np.save(folder / f"{seed}.npy", image if seed % 2 else np.dstack([image] * 3))
+        np.save(folder / f"{seed}.npy", np.dstack([image] * 3))
     return build(folder, model=model, output=tmp_path_factory.mktemp("bundle") / "part.spade")
 
 
@@ -62,6 +62,8 @@ def test_grey_in_three_channels_is_grey(edge: Built, grey: Built, part: Frames) 
     assert (grey.manifest.format.colour, edge.manifest.format.colour) == ("grey", "colour")
     assert Scorer.open(grey.path)(three).verdict == Scorer.open(grey.path)(image).verdict == "good"
     assert "they are in colour" in Scorer.open(edge.path)(three).reason
+    for built in (edge, grey):  # the golden frame without damage is of the same kind
+        assert built.manifest.golden[0].under == "good"
 
 
 def test_frames_that_are_larger_or_smaller_but_of_the_same_shape_are_judged(edge: Built, part: Frames) -> None:
