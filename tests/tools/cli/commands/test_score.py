@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spade_edge.galleries import Built
 from spade_edge.runtime import DataError, DeviceError, Scorer
 from spade_edge.tools.cli.main import main
-from spade_edge.tools.sources import source as source_module
+from spade_edge.tools.sources.cameras import opencv_camera
 from spade_edge.tools.sources.cameras.camera import Grab
 
 Frames = Callable[..., NDArray[np.uint8]]
@@ -56,7 +56,7 @@ def cameras(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             def close(self) -> None:
                 pass
 
-        monkeypatch.setattr(source_module, "connector", lambda _: Camera)
+        monkeypatch.setattr(opencv_camera, "connector", lambda _: Camera)
 
     return deliver
 
@@ -108,7 +108,7 @@ def test_a_camera_that_is_not_there_is_one_line(
     def refuse() -> None:
         raise DeviceError("camera 0: not there")
 
-    monkeypatch.setattr(source_module, "connector", lambda _: refuse)
+    monkeypatch.setattr(opencv_camera, "connector", lambda _: refuse)
     assert score(capsys, "--bundle", edge.path, "0") == (4, [], ["spade-edge: camera 0: not there"])
 
 
@@ -231,7 +231,7 @@ def test_ppm_through_a_pipe(edge: Built, part: Frames) -> None:
     running.process.stdin = None
     code, lines, err = running.rest()
     assert code == 3 and [line["frame"] for line in lines] == [0, 1]
-    assert err.splitlines()[-1].startswith("spade-edge: expected the header of a PGM or PPM")
+    assert err.splitlines()[-1].startswith("spade-edge: expected the header of a binary PGM or PPM")
     assert err.splitlines()[-2].startswith("2 frames: ")
 
 
