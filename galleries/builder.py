@@ -176,16 +176,18 @@ def _staged(
     extract = FeatureExtractor(session, good.views, good.names, len(plan.layout))
     gallery: Features
     searches: list[GraphSearch] = []
+    entries = None
     if matching.projection == CODES:
         items = np.tile(included, len(plan.layout))
         gallery, keys = extract_codes(stage, extract, included=items, threads=threads, progress=progress)
         stopwatch.lap("features")
-        indexes = write_indexes(stage, keys, matching.indexes(len(plan.layout)), included=items, progress=progress)
+        count = matching.indexes(len(plan.layout))
+        indexes, entries = write_indexes(stage, keys, count, included=items, progress=progress)
         searches = [GraphSearch(index, threads=threads) for index in indexes]
     else:
         gallery = extract_levels(stage, extract, progress=progress)
         stopwatch.lap("features")
-    matcher = Matcher(gallery, matching, searches=searches, included=included, threads=threads)
+    matcher = Matcher(gallery, matching, searches=searches, entries=entries, included=included, threads=threads)
     stopwatch.lap("index")
 
     stitching = Stitching(canvas, card.grid(card.levels[0]), sigma=matching.sigma, mask=mask, threads=threads)

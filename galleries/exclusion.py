@@ -138,14 +138,16 @@ def _staged(
     """Write the files that change into the staging folder."""
     before, gallery = opened.manifest, opened.gallery
     indexes: list[Index] = []
+    entries = None
     if isinstance(gallery, CodedGallery):
-        keys = _keys(gallery, opened.indexes, threads=threads)
+        keys = _keys(gallery, opened, threads=threads)
         items = np.tile(included, gallery.views)
-        indexes = write_indexes(stage, keys, len(opened.indexes), included=items, progress=progress)
+        indexes, entries = write_indexes(stage, keys, len(opened.indexes), included=items, progress=progress)
     matcher = Matcher(
         gallery,
         before.matching,
         searches=[GraphSearch(index, threads=threads) for index in indexes],
+        entries=entries,
         included=included,
         threads=threads,
     )
@@ -174,7 +176,7 @@ def _staged(
         farthest=assessment.farthest,
     )
     session = Session.open(opened.model, threads=threads, views=len(before.layout))
-    altered = replace(opened, manifest=changed, indexes=tuple(indexes), baseline=assessment.baseline)
+    altered = replace(opened, manifest=changed, indexes=tuple(indexes), entries=entries, baseline=assessment.baseline)
     scorer = Scorer(altered, session, matcher, threads=threads)
     golden = () if opened.golden is None else score_golden(stage, scorer, np.asarray(opened.golden.frames))
     return replace(changed, golden=golden, files=before.files | stage.files)
@@ -187,16 +189,18 @@ def _from_images(threshold: Threshold) -> Threshold:
     return replace(threshold, source=IMAGES, reason="")
 
 
-def _keys(gallery: CodedGallery, indexes: tuple[Index, ...], *, threads: int | None) -> NDArray[np.uint8]:
+def _keys(gallery: CodedGallery, opened: Bundle, *, threads: int | None) -> NDArray[np.uint8]:
     """The keys of all cells: from the indexes; of images that were excluded from their codes."""
-    cells, each = gallery.cells_per_item, len(gallery.squares) // len(indexes)
-    keys = np.zeros((len(gallery.squares), indexes[0].keys.shape[1]), np.uint8)
-    known = np.zeros(len(keys), bool)
-    for number, index in enumerate(indexes):
-        keys[number * each + index.labels] = index.keys
-        known[number * each + index.labels] = True
+    assert opened.entries is not None  # noqa: S101  (a gallery in codes has indexes)
+    cells, dimensions = gallery.cells_per_item, opened.indexes[0].keys.shape[1]
+    keys = np.zeros((len(gallery.squares), dimensions), np.uint8)
+    parts = np.split(keys, len(opened.indexes))
+    for index, entries, own in zip(opened.indexes, np.split(opened.entries, len(parts)), parts, strict=True):
+        by_label = np.zeros_like(own)
+        by_label[index.labels] = index.keys
+        own[:] = by_label[entries]  # of cells without an entry overwritten below
     coder = Coder(gallery.card, gallery.coding, threads=threads)
-    for item in np.flatnonzero(~known[::cells]):
+    for item in np.flatnonzero(opened.entries[::cells] < 0):
         keys[item * cells : (item + 1) * cells] = coder([gallery.pyramid(int(item))]).keys
     return keys
 

@@ -13,10 +13,11 @@ from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import BundleError, DeviceError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.matching.entries import entries_of
 from spade_edge.runtime.matching.hnsw import Index
 
-LINKS = 12  # M of Malkov & Yashunin: links of a node in the upper layers; in the lowest layer twice as many
-EF_CONSTRUCTION = 60  # more takes longer without better results; measured in docs/architecture.md
+LINKS = 10  # M of Malkov & Yashunin: links of a node in the upper layers; in the lowest layer twice as many
+EF_CONSTRUCTION = 200  # more takes longer without better results; measured in docs/architecture.md
 SEED = 100
 
 
@@ -38,8 +39,10 @@ def write_index(keys: NDArray[np.uint8], path: Path, *, labels: NDArray[np.int64
 
 def write_indexes(
     stage: Staging, keys: NDArray[np.uint8], count: int, *, included: NDArray[np.bool_], progress: Progress
-) -> list[Index]:
+) -> tuple[list[Index], NDArray[np.int32]]:
     """Add the indexes of a bundle: one over all cells, or one per view over the cells of that view.
+
+    Each key is in an index once, and the entries tell which cells it stands for.
 
     Args:
         stage: the bundle.
@@ -47,15 +50,20 @@ def write_indexes(
         count: of indexes.
         included: (items,) bool; cells of other items are left out, and the labels of the rest stay.
         progress: wraps the parts of the keys, with a label.
+
+    Returns:
+        the indexes, and the entries, (items * cells,) int32: the label by which its index knows each cell.
     """
-    indexes = []
+    indexes, entries = [], np.empty(len(keys), np.int32)
     kept = np.repeat(included, len(keys) // len(included))
     for number, own in enumerate(progress(np.split(np.arange(len(keys)), count), "indexing cells"), start=1):
-        labels = np.flatnonzero(kept[own])
+        entries[own] = entries_of(keys[own], kept[own])
+        labels = np.flatnonzero(entries[own] == np.arange(len(own)))
         scratch = stage.scratch("index.hnsw")
         write_index(keys[own[labels]], scratch, labels=labels)
         indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
-    return indexes
+    stage.add_array("entries", entries)
+    return indexes, entries
 
 
 class HnswlibSearch:

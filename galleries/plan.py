@@ -151,6 +151,6 @@ def bundle_bytes(card: ModelCard, matching: Matching, count: int, fixed: int, *,
     if coded:
         dimensions = min(DIMENSIONS, features // card.cells)
         indexes = matching.indexes(len(layout))
-        total += features // card.cells * dimensions
+        total += features // card.cells * dimensions + 4 * count * card.cells
         total += indexes * index_bytes(count * card.cells // indexes, dimensions)
     return total

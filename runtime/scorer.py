@@ -127,6 +127,7 @@ class Scorer:
             bundle.gallery,
             bundle.manifest.matching,
             indexes=bundle.indexes,
+            entries=bundle.entries,
             included=bundle.manifest.included,
             search=search,
             searches=searches,

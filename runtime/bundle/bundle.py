@@ -17,6 +17,7 @@ from spade_edge.runtime.bundle.mapped_files import MappedFiles
 from spade_edge.runtime.bundle.observation import SAMPLES, Observation
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.matching.entries import belong_together
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, Gallery
 from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.preprocessing.mask import Mask
@@ -36,6 +37,8 @@ class Bundle:
         thumbnails: (items, h, w, 3) uint8 BGR, the reduced views of the good images, to show the nearest good patch.
         indexes: HNSW indexes of the cells' keys: one, or one per view if the gallery is per view; none with projection
             "none".
+        entries: (items * cells,) int32, the label by which the indexes know each cell, see `entries.entries_of`; None
+            without indexes.
         mask: the pixels of a frame that are ignored; None for none.
         baseline: (h, w) float32, the anomaly map expected of good parts; None if scores do not use it.
         golden: frames to test a device with; None if the bundle has none.
@@ -46,6 +49,7 @@ class Bundle:
     gallery: Features
     thumbnails: NDArray[np.uint8]
     indexes: tuple[Index, ...]
+    entries: NDArray[np.int32] | None
     mask: Mask | None
     baseline: NDArray[np.float32] | None
     golden: Golden | None
@@ -84,6 +88,7 @@ class Bundle:
         card, count = manifest.model, len(manifest.names) * len(manifest.layout)
         descriptors = _finite(path, manifest.files["descriptors"], (count, card.image_channels))
         indexes: tuple[Index, ...] = ()
+        entries = None
         if manifest.scales is None:
             gallery: Features = Gallery(
                 card=card,
@@ -97,12 +102,14 @@ class Bundle:
             )
         else:
             gallery, indexes = _coded(path, manifest, descriptors)
+            entries = _entries(path, manifest, indexes)
         return cls(
             path=path,
             manifest=manifest,
             gallery=gallery,
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
+            entries=entries,
             mask=_mask(path, manifest),
             baseline=_finite(path, manifest.files["baseline"], manifest.canvas.size)
             if "baseline" in manifest.files
@@ -117,13 +124,11 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
     cells = card.cells
     roles, dimensions = manifest.index_roles(), len(manifest.scales.key_scale)
     indexes = tuple(Index.read(path / files[role].name) for role in roles)
-    items = np.tile(manifest.included, len(manifest.layout) // len(roles))
-    indexed = np.flatnonzero(np.repeat(items, cells))
     for role, index in zip(roles, indexes, strict=True):
-        if index.keys.shape[1] != dimensions or not np.array_equal(np.sort(index.labels), indexed):
+        if index.keys.shape[1] != dimensions:
             raise BundleError(
-                f"{path / files[role].name}: expected the {len(indexed)} cells of the included images with keys of "
-                f"{dimensions} numbers, found {len(index)} cells with {index.keys.shape[1]}; {REPAIR}"
+                f"{path / files[role].name}: expected keys of {dimensions} numbers, found {index.keys.shape[1]}; "
+                f"{REPAIR}"
             )
     record = sum(card.span(level) ** 2 * level.channels for level in card.levels)
     weights = np.array(_array(path, files["key_weights"], (record, dimensions), np.int8))
@@ -143,6 +148,20 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
         squares=_finite(path, files["squares"], (count * cells, card.side**2)),
     )
     return gallery, indexes
+
+
+def _entries(path: Path, manifest: Manifest, indexes: tuple[Index, ...]) -> NDArray[np.int32]:
+    cells = manifest.model.cells
+    count = len(manifest.names) * len(manifest.layout) * cells
+    entries = np.array(_array(path, manifest.files["entries"], (count,), np.int32))
+    included = np.repeat(np.tile(manifest.included, len(manifest.layout) // len(indexes)), cells)
+    for role, index, own in zip(manifest.index_roles(), indexes, np.split(entries, len(indexes)), strict=True):
+        if not belong_together(own, index.labels, included):
+            raise BundleError(
+                f"{path / manifest.files['entries'].name}: expected for each cell of the included images its label in "
+                f"{manifest.files[role].name}, and for no other, found others; {REPAIR}"
+            )
+    return entries
 
 
 def _golden(path: Path, manifest: Manifest) -> Golden:

@@ -137,9 +137,9 @@ class Manifest:
         farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         scales: the scales of the codes; None with projection "none".
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
-        files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights and
-            index, or index1 … if the gallery is per view; with a mask also mask; with scores from the map also
-            baseline; with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
+        files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights,
+            entries and index, or index1 … if the gallery is per view; with a mask also mask; with scores from the map
+            also baseline; with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
     """
 
     created: str
@@ -162,7 +162,7 @@ class Manifest:
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
         levels = tuple(level.output for level in self.model.levels)
-        weights = ("key_weights",) if self.matching.projection == CODES else ()
+        weights = ("key_weights", "entries") if self.matching.projection == CODES else ()
         mask = ("mask",) if self.layout.masked else ()
         baseline = ("baseline",) if self.matching.image_score == FROM_MAP else ()
         golden = golden_roles(self.model) if self.golden else ()

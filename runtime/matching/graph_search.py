@@ -20,7 +20,8 @@ ROUNDS = 4  # largest number of rounds, unless opening the whole list takes more
 PATIENCE = 8  # a query stops when the nearest 1 / PATIENCE of its list are all open
 EXHAUSTIVE = 16384  # up to so many allowed nodes, comparing with each is faster than graph search
 RARE = 4  # up to twice as many if a filter allows less than one node in RARE: graph search would meet too few of them
-RUN = 16  # nodes in a run
+REVISED = 16  # one query in so many, the farthest from what was found, is compared with each node
+RUN = 16  # nodes that are reduced to the nearest of them
 TABLE = 4 << 20  # distances in a table, 16 MB
 BLOCK = MOST_LINKS  # nodes whose distances are sorted together; their numbers fit COLUMN_BITS
 COLUMN_BITS = 10
@@ -40,10 +41,10 @@ class Search(Protocol):
         """Find the `count` nearest keys of each query.
 
         Args:
-            queries: (Q, D) uint8, 0 to 127.
+            queries: (Q, D) uint8, 0 to 127, the cells of one view.
             count: number of keys to find.
             ef: length of the list of best keys kept during the search; raised to `count` if smaller.
-            allowed: (n,) bool, the labels that may be found; None for all.
+            allowed: (n,) bool, the labels that may be found, all of which are in the index; None for all.
 
         Returns:
             labels and squared distances, (Q, count) int64 each, nearest first; label -1 if there are fewer.
@@ -61,6 +62,9 @@ class GraphSearch:
     so a node that is met twice has the same distance, is its own neighbour in the sorted list, and is dropped there. No
     table of visited nodes is needed, and the cost hardly grows with the index.
 
+    A search in a graph may end beside the nearest keys. It matters where the distance decides the score, and a query
+    that missed is one of the farthest. So the farthest sixteenth of a view's queries is compared with every node.
+
     Args:
         index: the graph.
         threads: threads of onnxruntime; None for one per core.
@@ -71,10 +75,10 @@ class GraphSearch:
         self.index = index
         self.exhaustive = exhaustive
         count = len(index)
-        # Node n stands for "no link": it is far from everything and linked to itself.
-        self._keys = np.concatenate([index.keys, np.zeros((1, index.keys.shape[1]), np.uint8)])
+        # Node n stands for "no link": it is far from everything and linked to itself. Those after it fill up a run.
+        self._keys = np.concatenate([index.keys, np.zeros((RUN, index.keys.shape[1]), np.uint8)])
         self._squares = _squares(self._keys)
-        self._squares[-1] = FAR
+        self._squares[count:] = FAR
         self._links = np.concatenate([index.links, np.full((1, index.links.shape[1]), count, np.int32)])
         self._each = Kernel(_each_graph(), threads=threads)
         self._all = Kernel(_all_graph(), threads=threads)
@@ -93,45 +97,54 @@ class GraphSearch:
         """Find the nearest keys, see `Search`. A few keys are searched exhaustively, more by graph search."""
         permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
         known = len(self.index) if permitted is None else int(np.count_nonzero(permitted))
+        nodes = None if permitted is None else np.flatnonzero(permitted)
+        squares = _squares(queries)[:, np.newaxis]
         if known <= self.exhaustive or (known <= 2 * self.exhaustive and known * RARE < len(self.index)):
-            nodes = np.arange(known) if permitted is None else np.flatnonzero(permitted)
             found = self._search_exhaustively(queries, nodes, count)
         else:
             found = self._search_graph(queries, max(ef, count), permitted)
-            if permitted is not None:
-                # Many equal nodes that are not allowed, an even background for example, may keep a query from the rest.
-                lacking = np.flatnonzero(found[:, min(found.shape[1], known) - 1] == NOTHING)
-                if len(lacking):
-                    nodes = np.flatnonzero(permitted)
-                    few = self._search_exhaustively(queries[lacking], nodes, count)
-                    found[lacking, : few.shape[1]] = few
+            again = _farthest(found[:, 0], squares[:, 0])
+            # Many near nodes that are not allowed, an even background for example, may keep a query from the rest.
+            again |= found[:, min(found.shape[1], known) - 1] == NOTHING
             found = found[:, :count]
+            exactly = self._search_exhaustively(queries[again], nodes, count)
+            found[again, : exactly.shape[1]] = exactly
         found = np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=NOTHING)
         there = found != NOTHING
         labels = self.index.labels[np.where(there, _node(found), 0)]
-        return np.where(there, labels, -1), (found >> 32) + _squares(queries)[:, np.newaxis]
+        return np.where(there, labels, -1), (found >> 32) + squares
 
     def _search_exhaustively(
-        self, queries: NDArray[np.uint8], nodes: NDArray[np.int64], count: int
+        self, queries: NDArray[np.uint8], nodes: NDArray[np.int64] | None, count: int
     ) -> NDArray[np.int64]:
-        """Exhaustive search among some nodes: (Q, at most `count`) records, nearest first.
+        """Exhaustive search among some nodes, None for all: (Q, at most `count`) records, nearest first.
 
-        The `count` nearest nodes lie in the `count` runs of `RUN` nodes with the smallest minima. Taking minima of runs
-        is far faster than partially sorting all distances.
+        The nodes are split into sets of `RUN`. The `count` nearest nodes lie in the `count` sets with the smallest
+        minima. Taking minima of sets is far faster than partially sorting all distances.
         """
         best = [np.full((len(queries), 1), NOTHING)]
         every = np.arange(len(queries))[:, np.newaxis, np.newaxis]
         size = min(max(TABLE // max(1, len(queries)) // RUN, 1), BLOCK) * RUN
-        for start in range(0, len(nodes), size):
-            block = nodes[start : start + size]
-            block = np.append(block, np.full(-len(block) % RUN, len(self.index)))  # the last run is filled up
-            (products,) = self._all(left=self._keys[block], right=queries.view(np.int8))
-            runs = _distances(products, self._squares[block, np.newaxis]).reshape(-1, RUN, len(queries))
-            numbered = np.ascontiguousarray(runs.min(axis=1).T) << COLUMN_BITS | np.arange(len(runs), dtype=np.int32)
-            few = min(count, len(runs))
-            chosen = np.partition(numbered, few - 1, axis=1)[:, :few] & BLOCK - 1
-            near = runs[chosen[:, :, np.newaxis], np.arange(RUN), every]
-            best.append(_records_of(near, block.reshape(-1, RUN)[chosen]).reshape(len(queries), -1))
+        known = len(self.index) if nodes is None else len(nodes)
+        for start in range(0, known, size):
+            stop = min(start + size, known)
+            stop += -(stop - start) % RUN  # the last set is filled up
+            if nodes is None:
+                block = np.arange(start, stop)
+                keys, squares = self._keys[start:stop], self._squares[start:stop]  # no copies
+            else:
+                block = np.append(nodes[start:stop], np.full(max(0, stop - known), len(self.index)))
+                keys, squares = self._keys[block], self._squares[block]
+            (products,) = self._all(left=keys, right=queries.view(np.int8))
+            # A set is a column of (RUN, sets): minima over the first axis take whole rows at a time.
+            sets = _distances(products, squares[:, np.newaxis]).reshape(RUN, -1, len(queries))
+            nearest = np.ascontiguousarray(sets.min(axis=0).T)
+            numbered = nearest << COLUMN_BITS | np.arange(sets.shape[1], dtype=np.int32)
+            few = min(count, sets.shape[1])
+            chosen = np.partition(numbered, few - 1, axis=1)[:, :few, np.newaxis] & BLOCK - 1
+            near = sets[np.arange(RUN), chosen, every]
+            own = block.reshape(RUN, -1).T[chosen[:, :, 0]]
+            best.append(_records_of(near, own).reshape(len(queries), -1))
         merged = np.concatenate(best, axis=1)
         merged.sort(axis=1)
         return merged[:, :count]
@@ -179,6 +192,22 @@ class GraphSearch:
                 found[active] = _merged(found[active], _nearest_records(*masked, near, 2 * width))
             pool[active] = _merged(here, _nearest_records(own, squares, near, 2 * width))
         return (pool if found is None else found)[:, :ef] | CLOSED
+
+
+def _farthest(nearest: NDArray[np.int64], squares: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """One query in `REVISED`: those farthest from the nearest node that was found.
+
+    Args:
+        nearest: (Q,) records.
+        squares: (Q,) squared lengths of the queries.
+
+    Returns:
+        (Q,) bool.
+    """
+    distances = np.where(nearest == NOTHING, FAR, (nearest >> 32) + squares)
+    chosen = np.zeros(len(nearest), bool)
+    chosen[np.argsort(-distances, kind="stable")[: -(-len(nearest) // REVISED)]] = True
+    return chosen
 
 
 def _squares(keys: NDArray[np.uint8]) -> NDArray[np.int32]:

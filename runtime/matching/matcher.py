@@ -15,6 +15,7 @@ from spade_edge.runtime.matching.cells import CellComparison
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.config import EXACT, HNSW, PER_VIEW, SHARED, Matching
 from spade_edge.runtime.matching.distances import ExactMatches, Matches, match_cells, match_exactly
+from spade_edge.runtime.matching.entries import stand_ins
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
 from spade_edge.runtime.matching.graph_search import GraphSearch, Search
 from spade_edge.runtime.matching.hnsw import Index
@@ -29,6 +30,8 @@ class Matcher:
         matching: how to compare.
         searches: for `search="hnsw"`, find similar cells: one search over all items, or one per view over the items of
             that view if the gallery is per view.
+        entries: (items * cells,) int32, the label by which the searches know each cell, see `entries.entries_of`; with
+            one search per view, the labels of each view's own. None if they know every cell by its own number.
         included: (N,) bool, the good images that are matched at all, the ones that `searches` know; None for all.
         threads: threads of onnxruntime; None for one per core.
 
@@ -43,6 +46,7 @@ class Matcher:
         matching: Matching,
         *,
         searches: Sequence[Search] = (),
+        entries: NDArray[np.int32] | None = None,
         included: NDArray[np.bool_] | None = None,
         threads: int | None = None,
     ) -> None:
@@ -50,6 +54,7 @@ class Matcher:
         self.gallery = gallery
         self.matching = matching
         self._searches = tuple(searches)
+        self._entries = entries
         self._included = np.ones(len(gallery), bool) if included is None else included
         self._product = Products(threads=threads)
         self._coder = None
@@ -75,6 +80,7 @@ class Matcher:
         matching: Matching,
         *,
         indexes: Sequence[Index],
+        entries: NDArray[np.int32] | None,
         included: NDArray[np.bool_] | None = None,
         search: str | None = None,
         searches: Sequence[Search] = (),
@@ -87,6 +93,7 @@ class Matcher:
             gallery: the good images.
             matching: how the bundle was built.
             indexes: the bundle's HNSW indexes, over the included images.
+            entries: the label by which they know each cell, as above; None without indexes.
             included: (N,) bool, the good images that are matched at all; None for all.
             search: "exact" or "hnsw" instead; None as built.
             searches: search objects that replace the search of `indexes`; they imply "hnsw".
@@ -108,7 +115,7 @@ class Matcher:
             matching = replace(matching, search=wanted)
         if matching.search == HNSW and not searches:
             searches = [GraphSearch(index, threads=threads) for index in indexes]
-        return cls(gallery, matching, searches=searches, included=included, threads=threads)
+        return cls(gallery, matching, searches=searches, entries=entries, included=included, threads=threads)
 
     def match(
         self,
@@ -165,31 +172,43 @@ class Matcher:
         cells = self.gallery.cells_per_item
         keys = keys.reshape(len(pyramids), cells, -1)
         found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
-        # Views that search one index among the same items are searched together.
-        for together in self._together(len(pyramids), views):
-            view = views[together[0]]
-            items = self._items(view, pyramids[together[0]].descriptor, allowed)
-            index, own = self._searches[0], slice(0, len(self.gallery.descriptors))
+        filters: dict[int, NDArray[np.int32] | None] = {}  # views that may be matched with the same cells share one
+        for number, view in enumerate(views):
+            search, own = self._searches[0], slice(0, len(self.gallery.descriptors))
             if self.matching.gallery == PER_VIEW:
-                index, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
-            # A filter takes time even if it allows everything that the index knows.
-            every = items is None or np.array_equal(items[own], np.tile(self._included, self.gallery.views)[own])
-            near, _ = index(
-                keys[together].reshape(len(together) * cells, -1),
+                search, own = self._searches[view], slice(view * len(self.gallery), (view + 1) * len(self.gallery))
+            # With K neighbours each view has its own nearest items.
+            same = number if self.matching.neighbours is not None else own.start
+            if same not in filters:
+                items = self._items(view, pyramids[number].descriptor, allowed)
+                filters[same] = None if items is None else self._filter(items[own], own)
+            stand = filters[same]
+            near, _ = search(
+                keys[number],
                 count=self.matching.candidates,
                 ef=self.matching.ef,
-                allowed=None if every or items is None else np.repeat(items[own], cells),
+                allowed=None if stand is None else stand >= 0,
             )
-            near = np.where(near >= 0, near + own.start * cells, -1)
-            found[together, :, : near.shape[1]] = near.reshape(len(together), cells, -1)
+            if stand is not None:
+                near = np.where(near >= 0, stand[near], -1)
+            found[number, :, : near.shape[1]] = np.where(near >= 0, near + own.start * cells, -1)
         return found
 
-    def _together(self, count: int, views: Sequence[int]) -> list[list[int]]:
-        if self.matching.neighbours is not None:  # each view has its own nearest items
-            return [[number] for number in range(count)]
-        if self.matching.gallery == SHARED:
-            return [list(range(count))]
-        return [[number for number in range(count) if views[number] == view] for view in sorted(set(views))]
+    def _filter(self, items: NDArray[np.bool_], own: slice) -> NDArray[np.int32] | None:
+        """The cell that each label of a search stands for if only some of its items may be matched; None for all.
+
+        Args:
+            items: (n,) bool, of the items that the search knows.
+            own: these items among all of the gallery.
+        """
+        # A filter takes time even if it allows everything that the index knows.
+        if np.array_equal(items, np.tile(self._included, self.gallery.views)[own]):
+            return None
+        cells = self.gallery.cells_per_item
+        allowed = np.repeat(items, cells)
+        if self._entries is None:
+            return np.where(allowed, np.arange(len(allowed)), -1).astype(np.int32)
+        return stand_ins(self._entries[own.start * cells : own.stop * cells], allowed)
 
     def match_exactly(self, pyramid: Pyramid, items: NDArray[np.intp]) -> ExactMatches:
         """Compare a view with every embedding of some gallery items, whichever search is configured.

@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from spade_edge.galleries import BuildOptions, Built, build, set_threshold
 from spade_edge.galleries.exclusion import exclude, include
 from spade_edge.galleries.held_back import calibrate
+from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import BundleError, DataError, Scorer, UsageError
+from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest
+from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.config import Matching
+from spade_edge.runtime.matching.gallery import CodedGallery
 
 Bundles = Callable[[str], Built]
 Frames = Callable[..., NDArray[np.uint8]]
@@ -212,7 +217,7 @@ def test_an_index_over_other_images_than_the_manifest_says_is_refused(copy: Path
     one, other = value["images"][1], value["images"][2]
     one["excluded"], other["excluded"] = other["excluded"], one["excluded"]
     (copy / FILE).write_text(json.dumps(value))
-    with pytest.raises(BundleError, match="cells of the included images"):
+    with pytest.raises(BundleError, match="cell of the included images"):
         Scorer.open(copy)
 
 
@@ -225,3 +230,53 @@ def test_a_damaged_bundle_is_refused(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="index-"):
         exclude(copy, ["1.npy"], reason="x")
     assert (copy / FILE).read_bytes() == text
+
+
+@pytest.mark.parametrize("gallery", ["shared", "per-view"])
+def test_images_with_a_common_background_share_its_entries(tiny_model: Path, tmp_path: Path, gallery: str) -> None:
+    """The first image holds the entries of the background; without it the next one does, with the same keys."""
+    for number in range(5):
+        frame = np.full((64, 96, 3), 250, np.uint8)
+        frame[20:36, 8 + number : 24 + number] = np.random.default_rng(number).integers(0, 200, (16, 16, 3))
+        (tmp_path / "images").mkdir(exist_ok=True)
+        np.save(tmp_path / "images" / f"{number}.npy", frame)
+    options = BuildOptions(views=Views(tile=(32, 32), overlap=0), matching=Matching(gallery=gallery))
+    path = build(tmp_path / "images", model=tiny_model, output=tmp_path / "b.spade", options=options).path
+
+    def opened() -> tuple[Bundle, NDArray[np.uint8]]:
+        """The bundle, and the keys of all cells, computed from the codes."""
+        bundle = Bundle.open(path)
+        assert isinstance(bundle.gallery, CodedGallery) and bundle.entries is not None
+        coder = Coder(bundle.gallery.card, bundle.gallery.coding, threads=1)
+        items = range(len(bundle.gallery.descriptors))
+        return bundle, np.concatenate([coder([bundle.gallery.pyramid(item)]).keys for item in items])
+
+    def check(out: set[int]) -> int:
+        """Every cell is known by its key, except those of images that are out; returns the number of entries."""
+        bundle, keys = opened()
+        assert bundle.entries is not None
+        parts = len(bundle.indexes)
+        for index, entries, own in zip(
+            bundle.indexes, np.split(bundle.entries, parts), np.split(keys, parts), strict=True
+        ):
+            images = np.arange(len(own)) // bundle.gallery.cells_per_item % 5
+            known = ~np.isin(images, list(out))
+            assert (entries[~known] == -1).all()
+            assert np.array_equal(own[entries[known]], own[known])
+            assert np.array_equal(index.keys, own[index.labels]) and len(np.unique(index.keys, axis=0)) == len(index)
+            assert set(index.labels.tolist()) == set(entries[known].tolist())
+        return sum(map(len, bundle.indexes))
+
+    before = Manifest.read(path)
+    all_entries = check(set())
+    assert all_entries < 0.7 * 5 * 6 * 4
+    exclude(path, ["0.npy", "3.npy"], reason="dirty")
+    assert check({0, 3}) < all_entries
+    scorer = Scorer.open(path)
+    assert scorer(np.load(tmp_path / "images" / "1.npy")).verdict == "good"
+    include(path, ["0.npy", "3.npy"])
+    assert check(set()) == all_entries
+    after = Manifest.read(path)
+    assert {role: x.sha256 for role, x in after.files.items() if "index" in role or role == "entries"} == {
+        role: x.sha256 for role, x in before.files.items() if "index" in role or role == "entries"
+    }

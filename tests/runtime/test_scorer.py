@@ -153,7 +153,7 @@ def test_a_search_that_is_handed_in_is_used(edge: Built, part: Frames) -> None:
         assert scorer(frame).heatmap.mean() == pytest.approx(Scorer.open(edge.path)(frame).heatmap.mean(), rel=0.01)
     assert search.asked == [((16, 64), PROFILES["edge"].candidates, PROFILES["edge"].ef)] * 2
     scorer.batch(frames)
-    assert search.asked[2:] == [((32, 64), PROFILES["edge"].candidates, PROFILES["edge"].ef)]
+    assert search.asked[2:] == [((16, 64), PROFILES["edge"].candidates, PROFILES["edge"].ef)] * 2
 
 
 def test_a_bundle_without_codes_is_searched_exactly_or_not_at_all(paper: Built, edge: Built) -> None:

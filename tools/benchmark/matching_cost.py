@@ -8,7 +8,7 @@ from spade_edge.runtime import Scorer
 from spade_edge.runtime.matching.coding import windows
 from spade_edge.runtime.matching.config import HNSW
 from spade_edge.runtime.matching.gallery import CodedGallery
-from spade_edge.runtime.matching.graph_search import BEAM
+from spade_edge.runtime.matching.graph_search import BEAM, EXHAUSTIVE, REVISED
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ def matching_cost(scorer: Scorer) -> MatchingCost | None:
     pairs = cells * matching.candidates
     opened = cells * BEAM * 5 * index.links.shape[1]  # about five rounds
     dimensions = index.keys.shape[1]
-    products = gallery.coding.key_weights.size * cells + (opened + cells * len(index.seeds)) * dimensions
+    revised = -(-gallery.cells_per_item // REVISED) * gallery.views if len(index) > EXHAUSTIVE else 0
+    compared = opened + cells * len(index.seeds) + revised * len(index)
+    products = gallery.coding.key_weights.size * cells + compared * dimensions
     floats, gathered = 0, 0
     for level, window in zip(gallery.card.levels, windows(gallery.card), strict=True):
         taps, padded = window.taps.shape[1], window.padded()[1].shape[1]

@@ -72,6 +72,7 @@ class GoodPictures:
             bundle.gallery,
             manifest.matching,
             indexes=bundle.indexes,
+            entries=bundle.entries,
             included=manifest.included,
             threads=threads,
             source=str(bundle.path),

@@ -68,7 +68,7 @@ COMMON |= GOLDEN
 
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
-    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "baseline"}
+    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "entries", "baseline"}
     assert set(plain.manifest.files) == COMMON  # descriptors need no baseline
     assert coded.baseline is not None and coded.baseline.shape == (64, 64) and plain.baseline is None
     assert plain.indexes == () and plain.manifest.scales is None
@@ -303,8 +303,36 @@ def test_an_index_of_another_gallery_is_refused(copy: Path, tmp_path: Path, cell
     keys = np.random.default_rng(0).integers(0, 128, (cells, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(copy, "index", tmp_path / "other.hnsw")
-    says = f"128 cells .* 64 numbers, found {cells} cells with {dimensions}"
+    says = "index-.*expected keys of 64 numbers" if dimensions != 64 else "entries-.*expected .*label in index-"
     with pytest.raises(BundleError, match=says):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize(
+    "fault", ["too few", "int64", "absent", "beyond", "below", "none", "another's", "an entry less", "excluded"]
+)
+def test_entries_that_do_not_fit_the_index_are_refused(copy: Path, tmp_path: Path, edge: Built, fault: str) -> None:
+    entries = np.array(np.load(edge.path / edge.manifest.files["entries"].name))
+    assert entries.tolist() == list(range(128))  # no cell is a copy of another
+    if fault == "too few":
+        entries = entries[:-1]
+    elif fault == "int64":
+        entries = entries.astype(np.int64)
+    elif fault == "absent":  # no cell has this entry, which is in the index
+        entries[5] = 6
+    elif fault in ("beyond", "below", "none"):
+        entries[5] = {"beyond": 128, "below": -2, "none": -1}[fault]
+    elif fault == "another's":  # each entry is there, but two of them are exchanged
+        entries[[5, 6]] = 6, 5
+    elif fault == "an entry less":
+        entries[:] = 0
+    np.save(tmp_path / "entries.npy", entries)
+    swap_payload(copy, "entries", tmp_path / "entries.npy")
+    if fault == "excluded":  # the manifest says that the last image is excluded, and the index holds its cells
+        value = json.loads((copy / FILE).read_text())
+        value["images"][-1]["excluded"] = {"reason": "blurred", "set": value["created"]}
+        (copy / FILE).write_text(json.dumps(value))
+    with pytest.raises(BundleError, match="expected"):
         Bundle.open(copy)
 
 
@@ -439,10 +467,10 @@ def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built])
     )
     indexes = {f"index{number}" for number in range(1, 7)}
     maps = COMMON | {"baseline"}
-    assert set(shared.manifest.files) == maps | {"key_weights", "index"}
-    assert set(per_view.manifest.files) == maps | {"key_weights"} | indexes
+    assert set(shared.manifest.files) == maps | {"key_weights", "index", "entries"}
+    assert set(per_view.manifest.files) == maps | {"key_weights", "entries"} | indexes
     assert set(plain.manifest.files) == maps
-    assert set(masked.manifest.files) == maps | {"key_weights", "index1", "index2", "mask"}
+    assert set(masked.manifest.files) == maps | {"key_weights", "index1", "index2", "entries", "mask"}
     for bundle in (shared, per_view, plain, masked):
         assert bundle.baseline is not None and bundle.baseline.shape == bundle.manifest.canvas.size
     assert [len(index) for index in shared.indexes] == [36 * 4]
@@ -572,7 +600,7 @@ def test_an_index_of_another_view_is_refused(masked: Path, tmp_path: Path) -> No
     keys = np.random.default_rng(0).integers(0, 128, (23, dimensions), dtype=np.uint8)
     write_index(keys, tmp_path / "other.hnsw")
     swap_payload(masked, "index2", tmp_path / "other.hnsw")
-    with pytest.raises(BundleError, match=f"index2-.* 24 cells .*{dimensions} numbers, found 23 cells"):
+    with pytest.raises(BundleError, match=r"entries-.*expected .*label in index2-"):
         Bundle.open(masked)
 
 

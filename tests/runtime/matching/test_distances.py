@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from spade_edge.runtime.matching.cells import CellComparison
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.config import Matching
 from spade_edge.runtime.matching.distances import CellMatches, ExactMatches, match_cells, match_exactly
+from spade_edge.runtime.matching.entries import entries_of
 from spade_edge.runtime.matching.gallery import CodedGallery, Gallery, squared_lengths
 from spade_edge.runtime.matching.graph_search import GraphSearch
 from spade_edge.runtime.matching.hnsw import Index
@@ -249,6 +251,41 @@ def test_looking_into_every_cell_is_exact(card: ModelCard, kappa: int, signed: b
             found.distances, naive(rounded(query, indexed.gallery), indexed.decoded, kappa), rtol=1e-4
         )
         check_places(found, rounded(query, indexed.gallery), indexed.decoded, list(range(6)))
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_copy_is_found_where_the_cell_that_stands_for_it_may_not_be(views: int, tmp_path: Path) -> None:
+    """Images 0, 2 and 4 are the same, and their cells have one entry each: leaving 0 out must not lose 2 and 4."""
+    rng = np.random.default_rng(9)
+    one, *others = (random_pyramid(rng, THREE) for _ in range(3 * views + 1))
+    pyramids = [one if i % 2 == 0 else others[i // 2] for i in range(6 * views)]
+    gallery, coder, keys = coded_gallery_of(pyramids, THREE)
+    gallery = replace(gallery, names=gallery.names[:6])
+    included = np.arange(6) != 5
+    parts = np.split(keys, views)
+    own = [entries_of(part, np.repeat(included, 6)) for part in parts]
+    for number, (part, entries) in enumerate(zip(parts, own, strict=True)):
+        labels = np.unique(entries[entries >= 0]).astype(np.int64)
+        write_index(part[labels], tmp_path / f"{number}.hnsw", labels=labels)
+    matcher = Matcher(
+        gallery,
+        Matching(candidates=3, gallery="per-view" if views > 1 else "shared"),
+        searches=[GraphSearch(Index.read(tmp_path / f"{n}.hnsw"), threads=1) for n in range(views)],
+        entries=np.concatenate(own),
+        included=included,
+        threads=1,
+    )
+    for view in range(views):
+        for left_out, first in ((None, 0), (0, 2), (2, 0), (3, 0)):
+            allowed = None if left_out is None else np.arange(6) != left_out
+            found = matcher.candidates([one], coder([one]).keys, views=[view], allowed=allowed)[0]
+            assert found[:, 0].tolist() == [(view * 6 + first) * 6 + cell for cell in range(6)]
+            items = np.unique(found // 6)
+            assert view * 6 + 5 not in items and (left_out is None or view * 6 + left_out not in items)
+            (matches,) = matcher.match([one], views=[view], allowed=allowed)
+            np.testing.assert_allclose(matches.distances, 0, atol=1e-2)
+        nobody = matcher.candidates([one], coder([one]).keys, views=[view], allowed=np.arange(6) == 3)[0]
+        assert set(np.unique(nobody // 6)) <= {view * 6 + 3, -1}
 
 
 @pytest.mark.parametrize("kappa", [1, 2, 20, 10_000])

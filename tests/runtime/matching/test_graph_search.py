@@ -239,15 +239,36 @@ def test_threads_do_not_change_the_answer(exhaustive: int, written: Written) -> 
 
 
 @both_ways
-def test_a_query_is_answered_as_alone(exhaustive: int, written: Written) -> None:
+def test_a_query_is_answered_the_same_wherever_it_stands_in_its_view(exhaustive: int, written: Written) -> None:
     path, _, queries = written
     search = GraphSearch(Index.read(path), threads=1, exhaustive=exhaustive)
+    order = np.random.default_rng(8).permutation(150)
     for allowed in (None, permissions("most", 6000)):
         labels, distances = search(queries, count=6, ef=16, allowed=allowed)
-        for row in range(0, 150, 5):
-            alone = search(queries[row : row + 1], count=6, ef=16, allowed=allowed)
-            assert np.array_equal(alone[0][0], labels[row])
-            assert np.array_equal(alone[1][0], distances[row])
+        for found, wanted in zip(
+            search(queries[order], count=6, ef=16, allowed=allowed), (labels, distances), strict=True
+        ):
+            assert np.array_equal(found, wanted[order])
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 40])
+def test_the_queries_of_a_view_that_are_farthest_are_compared_with_every_key(
+    written: Written, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph gives far answers here, as it does where a query ends in the wrong place; the farthest are revised."""
+    path, keys, queries = written
+    queries, truth = queries[:count], np.sort(true_distances(keys, queries[:count]), axis=1)[:, :5]
+    wrong = true_distances(keys, queries).argsort(axis=1)[:, 2000:2032]
+    search = GraphSearch(Index.read(path), threads=1, exhaustive=0)
+    nodes = np.argsort(search.index.labels)[wrong]
+    lost = module._squares(queries)[:, np.newaxis].astype(np.int64)
+    records = np.take_along_axis(true_distances(keys, queries), wrong, axis=1) - lost << 32 | nodes << 1 | 1
+    monkeypatch.setattr(search, "_search_graph", lambda *_: records.copy())
+    answer = search(queries, count=5, ef=32)
+    check_answer(keys, queries, answer)
+    exact = (answer[1] == truth).all(axis=1)
+    farthest = np.argsort(-(records[:, 0] >> 32) - lost[:, 0], kind="stable")[: -(-count // module.REVISED)]
+    assert sorted(np.flatnonzero(exact)) == sorted(farthest)
 
 
 @pytest.mark.parametrize("ef", [1, 3, 7, 9])

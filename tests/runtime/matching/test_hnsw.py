@@ -26,7 +26,7 @@ def test_what_was_written_is_read(written: Written) -> None:
     size = path.stat().st_size
     assert abs(index_bytes(6000, keys.shape[1]) - size) < 0.01 * size
     assert 100 < len(index.seeds) < 1000
-    assert index.links.shape == (6000, 24)
+    assert index.links.shape == (6000, 20)
     assert index.links.min() >= 0 and index.links.max() <= 6000
 
 

@@ -37,7 +37,7 @@ from spade_edge.tools.cli.main import main
 Frames = Callable[..., NDArray[np.uint8]]
 Capture = pytest.CaptureFixture[str]
 
-GROWING = {"level1", "level2", "level3", "squares", "descriptors", "thumbnails", "index"}
+GROWING = {"level1", "level2", "level3", "squares", "descriptors", "thumbnails", "index", "entries"}
 
 
 def bench(capsys: Capture, bundle: Path, *arguments: object) -> tuple[str, str]:

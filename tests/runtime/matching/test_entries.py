@@ -1,0 +1,160 @@
+"""Entries that stand for many cells: against loops, and in searches of surfaces that are mostly flat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from indexes import Keys, clustered
+from numpy.typing import NDArray
+
+from spade_edge.galleries.index_writer import write_index
+from spade_edge.runtime.matching import graph_search as module
+from spade_edge.runtime.matching.entries import belong_together, entries_of, stand_ins
+from spade_edge.runtime.matching.graph_search import GraphSearch
+from spade_edge.runtime.matching.hnsw import Index
+
+
+def some_keys() -> tuple[Keys, NDArray[np.bool_]]:
+    """Sixty cells with nine keys; every fourth cell is excluded."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 3, (60, 2), dtype=np.uint8), np.arange(60) % 4 > 0
+
+
+def test_the_first_included_cell_with_a_key_stands_for_all() -> None:
+    keys, included = some_keys()
+    first: dict[tuple[int, ...], int] = {}
+    for cell, key in enumerate(keys.tolist()):
+        if included[cell]:
+            first.setdefault(tuple(key), cell)
+    expected = [first[tuple(key)] if included[cell] else -1 for cell, key in enumerate(keys.tolist())]
+    entries = entries_of(keys, included)
+    assert entries.dtype == np.int32 and entries.tolist() == expected
+    assert entries_of(keys[:, ::-1], included).tolist() == expected
+    assert entries_of(keys, np.zeros(60, bool)).tolist() == [-1] * 60
+
+
+def test_an_entry_stands_for_the_first_of_its_cells_that_is_allowed() -> None:
+    keys, included = some_keys()
+    entries = entries_of(keys, included)
+    allowed = included & (np.arange(60) > 8)
+    expected = [-1] * 60
+    for cell in reversed(np.flatnonzero(allowed).tolist()):
+        expected[entries[cell]] = cell
+    stand = stand_ins(entries, allowed)
+    assert stand.tolist() == expected
+    assert any(0 <= cell < 9 and stand[cell] > 8 for cell in range(60))  # an entry that may not be found itself
+    assert stand_ins(entries, np.zeros(60, bool)).tolist() == [-1] * 60
+
+
+def test_entries_belong_to_an_index_with_each_of_their_labels_once() -> None:
+    keys, included = some_keys()
+    entries = entries_of(keys, included)
+    labels = np.unique(entries[included]).astype(np.int64)[::-1]
+    assert belong_together(entries, labels, included)
+    assert not belong_together(entries, labels[1:], included)
+    assert not belong_together(entries, np.append(labels, 4), included)
+    assert not belong_together(entries, labels, np.ones(60, bool))
+    for cell, value in ((0, 5), (1, -1), (1, 60), (1, 2**31 - 1), (1, -(2**31)), (int(labels[0]), int(labels[1]))):
+        altered = entries.copy()
+        altered[cell] = value
+        assert not belong_together(altered, labels, included)
+
+
+def mostly_white(rng: np.random.Generator, count: int) -> Keys:
+    """Three quarters of the cells have one of four keys, as a background has; the rest is varied."""
+    keys = clustered(count, 64, seed=int(rng.integers(1000)), centres=300)
+    white = rng.random(count) < 0.76
+    keys[white] = clustered(4, 64, seed=5)[rng.integers(0, 4, int(white.sum()))]
+    return keys
+
+
+def noisy(rng: np.random.Generator, count: int) -> Keys:
+    """One level with noise along few directions, rounded: near copies without end."""
+    directions = np.random.default_rng(6).normal(0, 1.2, (8, 64))
+    return np.clip(np.rint(64 + rng.normal(0, 1, (count, 8)) @ directions), 0, 127).astype(np.uint8)
+
+
+def binarised(rng: np.random.Generator, count: int) -> Keys:
+    """Four quarters, each of which has one of few patterns: many copies, and large gaps between the others."""
+    patterns = np.random.default_rng(7).integers(20, 108, (4, 40, 16), dtype=np.uint8)
+    chosen = np.minimum(rng.geometric(0.12, (count, 4)) - 1, 39)
+    return np.concatenate([patterns[quarter, chosen[:, quarter]] for quarter in range(4)], axis=1)
+
+
+KINDS = {"mostly white": (mostly_white, 40_000), "noisy": (noisy, 18_000), "binarised": (binarised, 20_000)}
+Flat = tuple[Keys, NDArray[np.int32], Index]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def flat(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Flat:
+    """Keys of cells, their entries and the index."""
+    make, count = KINDS[request.param]
+    keys = make(np.random.default_rng(1), count)
+    entries = entries_of(keys, np.ones(count, bool))
+    labels = np.unique(entries).astype(np.int64)
+    path = tmp_path_factory.mktemp("flat") / "i.hnsw"
+    write_index(keys[labels], path, labels=labels)
+    return keys, entries, Index.read(path)
+
+
+def queries_of(keys: Keys, seed: int) -> Keys:
+    """A view: cells like those of the gallery, a few of which are damaged."""
+    rng = np.random.default_rng(seed)
+    chosen = keys[rng.integers(0, len(keys), 196)].astype(int)
+    moved = chosen + rng.integers(-1, 2, chosen.shape)
+    moved[::20] += rng.integers(-9, 10, moved[::20].shape)
+    return np.clip(moved, 0, 127).astype(np.uint8)
+
+
+def true_records(keys: Keys, queries: Keys) -> NDArray[np.int64]:
+    """(Q, n) squared distances of every query to every key."""
+    wide, seen = keys.astype(np.float32), queries.astype(np.float32)  # no sum exceeds 2^24, so all are exact
+    table = (wide**2).sum(axis=1) - 2 * (seen @ wide.T) + (seen**2).sum(axis=1)[:, np.newaxis]
+    return table.astype(np.int64)
+
+
+def part_of(kind: str, count: int) -> NDArray[np.bool_] | None:
+    """Cells that may be found: all; all but those of an image, as in leave-one-out; a third."""
+    if kind == "all":
+        return None
+    if kind == "all but one image":
+        return np.arange(count) >= 196
+    return np.random.default_rng(2).random(count) < 1 / 3
+
+
+@pytest.mark.parametrize("kind", ["all", "all but one image", "a third"])
+def test_the_graph_finds_the_nearest_cell_of_flat_surfaces(flat: Flat, kind: str) -> None:
+    keys, entries, index = flat
+    search = GraphSearch(index, threads=1, exhaustive=0)
+    allowed = part_of(kind, len(keys))
+    stand = None if allowed is None else stand_ins(entries, allowed)
+    right, far, total, truth_total = 0, [], 0.0, 0.0
+    for seed in range(2):
+        queries = queries_of(keys, seed)
+        labels, distances = search(queries, count=12, ef=32, allowed=None if stand is None else stand >= 0)
+        cells = labels if stand is None else np.where(labels >= 0, stand[labels], -1)
+        every = true_records(keys, queries)
+        if allowed is not None:
+            every[:, ~allowed] = np.iinfo(np.int64).max
+            assert allowed[cells[cells >= 0]].all()
+        truth = every.min(axis=1)
+        assert np.array_equal(np.take_along_axis(every, cells[:, :1], axis=1)[:, 0], distances[:, 0])
+        right += int((distances[:, 0] == truth).sum())
+        far.append((distances[:, 0].max(), truth.max()))
+        total, truth_total = total + float(distances[:, 0].sum()), truth_total + float(truth.sum())
+    assert right >= 0.98 * 2 * 196
+    assert total <= 1.02 * truth_total
+    assert all(found == best for found, best in far)  # the cell that decides a score
+
+
+def test_copies_as_nodes_of_their_own_would_hide_the_rest(tmp_path: Path) -> None:
+    """What entries are for. The same keys, each copy in the graph: too few are found."""
+    keys = mostly_white(np.random.default_rng(1), 12_000)
+    write_index(keys, tmp_path / "i.hnsw")
+    search = GraphSearch(Index.read(tmp_path / "i.hnsw"), threads=1, exhaustive=0)
+    queries = queries_of(keys, 0)
+    found = search._search_graph(queries, 32, None)[:, 0] >> 32
+    truth = true_records(keys, queries).min(axis=1) - module._squares(queries)
+    assert (found == truth).mean() < 0.95
