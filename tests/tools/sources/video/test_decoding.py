@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "h264-refresh.ts": ("libx264", {"options": REFRESH}),
     "h264-10-bits.mp4": ("libx264", {"options": FAST, "pixels": "yuv420p10le"}),
     "h265.ts": ("libx265", {"options": X265}),
+    "h265.mkv": ("libx265", {"options": X265}),
     "mpeg4.avi": ("mpeg4", {}),
     "mpeg4-b.avi": ("mpeg4", {"between": 2}),
     "mpeg2-b.mpg": ("mpeg2video", {"between": 2}),
@@ -105,7 +106,7 @@ def test_no_frame_of_a_stream_that_lost_datagrams_shows_anything_but_itself(
     assert concealed > 0  # what OpenCV shows of the same files
 
 
-@pytest.mark.parametrize("kind", ["h264.mp4", "ffv1.mkv", "mpeg4.avi"])
+@pytest.mark.parametrize("kind", ["h264.mp4", "h265.mkv", "ffv1.mkv", "mpeg4.avi"])
 def test_zeros_in_the_middle_of_a_frame_spoil_it_and_those_built_on_it(
     kind: str, made: Callable[[str], Path], tmp_path: Path
 ) -> None:
