@@ -67,7 +67,6 @@ def test_frames_pass_as_they_are() -> None:
         (DEEP * 257, FRAME),
         ((DEEP << 4).transpose(2, 0, 1), FRAME),
     ],
-    ids=str,
 )
 def test_the_advice_makes_a_frame(frame: NDArray[np.generic], expected: NDArray[np.uint8]) -> None:
     assert np.array_equal(advised(frame), expected)
@@ -97,7 +96,6 @@ def test_the_advice_makes_a_frame(frame: NDArray[np.generic], expected: NDArray[
         (np.zeros(9, np.uint8), "channels last"),
         (np.zeros((1, 1, 1, 1, 1), np.uint8), "channels last"),
     ],
-    ids=str,
 )
 def test_what_is_no_frame_is_refused_in_one_line(frame: object, says: str) -> None:
     assert says in refusal(frame)
