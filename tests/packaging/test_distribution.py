@@ -102,7 +102,7 @@ def test_a_device_needs_numpy_alone_and_each_extra_brings_its_own(metadata: Mess
     assert needed["gpu"] == {"onnxruntime-gpu"}
     assert {"torch", "torchvision", "onnx"} <= needed["export"]
     assert {"hnswlib", "opencv-python-headless"} <= needed["galleries"]
-    assert needed["camera"] == {"opencv-python-headless"}
+    assert needed["camera"] == {"av", "opencv-python-headless"}
     assert needed["all"] == set.union(*(needed[extra] for extra in ("cpu", "export", "galleries", "camera", "demo")))
     assert needed["all"] < needed["dev"]
 

@@ -9,12 +9,13 @@ from spade_edge.galleries import Built
 
 HIDDEN = "zqx"
 ADDRESS = "rtsp://me:z/zqx y?zqx@127.0.0.1:1/live?token=zqx"
+LONG = f"rtsp://me:zqx {'a' * 70}@cam/x"  # longer than what a message repeats of an argument
 PIPELINE = 'rtspsrc location="rtsp://me:zqx@cam/x" user-pw=zqx ! decodebin ! appsink'
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    "source", [ADDRESS, PIPELINE, "rtsp:/me:zqx@cam/x", "me:zqx@cam:554/x", "rtsp://me:zqx@[cam/x"]
+    "source", [ADDRESS, LONG, PIPELINE, "rtsp:/me:zqx@cam/x", "me:zqx@cam:554/x", "rtsp://me:zqx@[cam/x"]
 )
 @pytest.mark.parametrize(
     ("before", "behind"),

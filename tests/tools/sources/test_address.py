@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -34,6 +35,7 @@ HIDDEN = "zqx"  # in every password below, and in nothing else
 def test_user_and_password_reach_ffmpeg_and_no_message(text: str, user: str, password: str, place: str) -> None:
     address = Address.of(text)
     assert address.login == (user, password)
+    assert re.search("%(?![0-9A-F]{2})", address.encoded) is None
     split = urlsplit(address.encoded)  # an independent reader
     assert (unquote(split.username or ""), unquote(split.password or "")) == (user, password)
     assert (split.scheme, split.netloc.rpartition("@")[2], split.path) == ("rtsp", place, "/live")
@@ -126,6 +128,7 @@ def test_what_is_printed_of_a_source(source: str, shown: str) -> None:
         "rtspsrc location=rtsp://h/x user-pw='zqx' proxy-id=zqx",
         "rtspsrc user-pw=(string)zqx",
         "http://h/cgi?usr=a&pwd=zqx",
+        "http://h/cgi?zqx",
         "rtsp://h/user=admin_password=zqx_channel=1",
         "api_key=zqx, access-token=zqx; secret=zqx",
     ],

@@ -45,7 +45,9 @@ class Pages(BaseHTTPRequestHandler):
             self.answer(401, "text/html", b"<html>no</html>")
         elif path in ("/stream", "/private"):
             self.stream()
-        elif path == "/page":
+        elif path == "/private-page" and self.headers.get("Authorization") != AUTHORIZATION:
+            self.answer(401, "text/html", b"<html>no</html>")
+        elif path in ("/page", "/private-page"):
             self.answer(200, "text/html", b"<!doctype html><html><body>Log in</body></html>" * 9)
         elif path == "/json":
             self.answer(200, "application/json", b'{"error": 7}')
@@ -130,6 +132,11 @@ def test_a_server_that_delivers_no_stream_is_described_at_once(path: str, says: 
     address = f"http://127.0.0.1:{port}/{path}"
     with pytest.raises(DeviceError, match=f"^{address}: expected a camera that opens, found {says}"):
         next(iter(open_source(f"{address}?token=zqx")))  # with ten tries, which are for later
+
+
+def test_a_page_behind_a_password_is_a_page(port: int, backend: str) -> None:
+    shots, end = taken(f"http://{LOGIN}@127.0.0.1:{port}/private-page")
+    assert shots == [] and "found a web page" in end
 
 
 def test_a_refused_password_is_not_told(port: int, backend: str, caplog: pytest.LogCaptureFixture) -> None:

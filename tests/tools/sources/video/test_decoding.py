@@ -106,6 +106,21 @@ def test_no_frame_of_a_stream_that_lost_datagrams_shows_anything_but_itself(
     assert concealed > 0  # what OpenCV shows of the same files
 
 
+@pytest.mark.parametrize("kind", ["h264.mp4", "h264-b.mkv", "mpeg4.avi", "ffv1.mkv"])
+def test_wrong_bytes_that_a_decoder_runs_into_spoil_a_frame(
+    kind: str, made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = made(kind)
+    raw = bytearray(path.read_bytes())
+    start, size = packets(path)[9]
+    raw[start + size // 4 : start + size // 2] = np.random.default_rng(1).bytes(size // 2 - size // 4)
+    damaged = tmp_path / path.name
+    damaged.write_bytes(raw)
+    whole, frames = found_in(path), found_in(damaged)
+    assert len(frames) == FRAMES and sum(isinstance(one, str) for one in frames) >= 4
+    assert all(isinstance(one, str) or np.array_equal(one, same) for one, same in zip(frames, whole, strict=True))
+
+
 @pytest.mark.parametrize("kind", ["h264.mp4", "h265.mkv", "ffv1.mkv", "mpeg4.avi"])
 def test_zeros_in_the_middle_of_a_frame_spoil_it_and_those_built_on_it(
     kind: str, made: Callable[[str], Path], tmp_path: Path

@@ -26,6 +26,7 @@ WHOLE = {
     "avi": riff(100),
     "odd avi without padding": riff(101),
     "avi in two parts": riff(100) + riff(60),
+    "avi in two parts, the first odd": riff(101) + b"\0" + riff(60),
     "avi left open": riff(100, said=0),
     "avi and bytes behind": riff(100) + bytes(9),
     "mp4": box(b"ftyp", 24) + box(b"moov", 50) + box(b"mdat", 70),
@@ -47,7 +48,7 @@ def test_a_whole_file_lacks_nothing(kind: str, tmp_path: Path) -> None:
     assert shortfall(path) == ""
 
 
-@pytest.mark.parametrize("kind", ["avi", "mp4", "mov", "fragments", "matroska"])
+@pytest.mark.parametrize("kind", ["avi", "avi in two parts, the first odd", "mp4", "mov", "fragments", "matroska"])
 @pytest.mark.parametrize("lost", [1, 30])
 def test_a_file_that_is_cut_off_says_by_how_much(kind: str, lost: int, tmp_path: Path) -> None:
     path = tmp_path / "v"

@@ -90,6 +90,13 @@ def test_missing_frames_are_counted_by_even_time_stamps_where_data_were_damaged(
     assert decoded("0K", *even, "120d", "160", "170K") == " ".join(["0", *even, "D", "L L L p 170"])
 
 
+def test_a_frame_that_was_counted_as_missing_is_not_reported_again() -> None:
+    even = [f"{stamp}" for stamp in range(10, 110, 10)]
+    # 130 and 120 belong to packets behind the key frame 140, whose frames never come.
+    found = decoded("0K", *even, "110d", "140K", "120-", "130-", "150", "160")
+    assert found == " ".join(["0", *even, "D", "L L 140 150 160"])
+
+
 def test_uneven_time_stamps_are_no_fault() -> None:
     steps = [f"{stamp}K" for stamp in (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 400, 410, 2000)]
     assert decoded(*steps) == " ".join(step.rstrip("K") for step in steps)
