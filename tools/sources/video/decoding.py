@@ -6,7 +6,7 @@ What is known of a frame:
     an exception of decode()     the decoder could not use the packet
     frame.is_corrupt             the decoder has filled in something (H.264, MPEG-1, -2 and -4)
     a frame without a packet     the decoder has invented one for a number that is missing (H.264)
-    zeros in a packet            a part that was never written (H.265)
+    zeros in a packet            a part that was never written (H.264, H.265)
     a line of the decoder's log  all that other decoders tell: checksums (FFV1), missing references (H.265)
 
 `Prediction` draws the conclusions for the frames that are built on it.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import av
 
 MARKING = {"h264", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv"}  # codecs whose decoders mark damaged frames
+UNITS = {"h264", "hevc"}  # codecs of NAL units
 SLOTS = {"avi"}  # containers in which each frame has its slot
 SINGLE = (
     "image2",
@@ -101,7 +102,7 @@ class DecodedVideo:
         if self.codec != "mjpeg":
             decoder = self.stream.codec_context
             decoder.copy_opaque = True  # each frame bears the number of its packet
-            self.lengths = length_bytes(decoder.extradata)
+            self.lengths = length_bytes(self.codec, decoder.extradata) if self.codec in UNITS else 0
             decoder.thread_count = 1  # several return frames late and errors at the wrong packet, or mark no damage
 
     def __iter__(self) -> Iterator[NDArray[np.uint8] | str]:
@@ -153,7 +154,7 @@ class DecodedVideo:
         decoder = self.stream.codec_context
         if packet is not None:
             number = prediction.send(packet.pts, entry=packet.is_keyframe, damaged=packet.is_corrupt)
-            if self.codec == "hevc" and has_impossible_zeros(bytes(packet), self.lengths):
+            if self.codec in UNITS and has_impossible_zeros(bytes(packet), self.lengths):
                 prediction.fail()
             packet.opaque = [number]  # a new object each time: PyAV finds it again by its address
         frames: list[av.VideoFrame] = []

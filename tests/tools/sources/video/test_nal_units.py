@@ -1,4 +1,4 @@
-"""Zeros in H.265, in packets written by hand."""
+"""Zeros in H.264 and H.265, in packets written by hand."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def test_three_zeros_within_a_unit_are_damage(packet: bytes, lengths: int, damag
 
 
 def test_the_description_of_the_container_tells_the_bytes_of_a_length() -> None:
-    assert length_bytes(b"\x01" + bytes(20) + b"\xff") == 4
-    assert length_bytes(b"\x01" + bytes(20) + b"\xfd") == 2
-    assert length_bytes(b"\0\0\0\x01\x40") == length_bytes(b"") == length_bytes(None) == 0
+    assert length_bytes("hevc", b"\x01" + bytes(20) + b"\xff") == 4
+    assert length_bytes("hevc", b"\x01" + bytes(20) + b"\xfd") == 2
+    assert length_bytes("h264", b"\x01\x64\0\x0a\xff\xe1") == 4
+    for description in (b"\0\0\0\x01\x67\x64", b"", None):
+        assert length_bytes("h264", description) == length_bytes("hevc", description) == 0

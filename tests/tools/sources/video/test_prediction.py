@@ -92,9 +92,9 @@ def test_missing_frames_are_counted_by_even_time_stamps_where_data_were_damaged(
 
 def test_a_frame_that_was_counted_as_missing_is_not_reported_again() -> None:
     even = [f"{stamp}" for stamp in range(10, 110, 10)]
-    # 130 and 120 belong to packets behind the key frame 140, whose frames never come.
-    found = decoded("0K", *even, "110d", "140K", "120-", "130-", "150", "160")
-    assert found == " ".join(["0", *even, "D", "L L 140 150 160"])
+    # 120 and 130 are decoded behind the key frame 140, as far as their data go.
+    found = decoded("0K", *even, "110d", "140K", "120x", "130x", "150", "160K")
+    assert found == " ".join(["0", *even, "D", "L L 140 p 160"])
 
 
 def test_uneven_time_stamps_are_no_fault() -> None:
