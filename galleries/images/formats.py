@@ -17,4 +17,4 @@ UNREAD_SUFFIXES = (
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".nef", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"),
     *(".dcm", ".exr", ".fits", ".hdr", ".mpo", ".npz", ".pam", ".pcx", ".pfm", ".psd", ".ras", ".sr", ".tga", ".xcf"),
 )  # pictures that are counted and named, because they are not read
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ts", ".wmv", ".mjpeg", ".mjpg")
