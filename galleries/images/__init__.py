@@ -16,6 +16,7 @@ reading         a file as a frame
 completeness    whether a file that may still be being written is whole
 listing         a look at a folder and everything below it
 folder          the images of a folder, and what is left out
+palette         the numbers of palette entries, which are the labels of a mask
 mask            a file as a mask
 """
 

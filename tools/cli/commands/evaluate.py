@@ -2,7 +2,7 @@
 
 DIR of --dataset is one of
 
-    DIR/test/good, DIR/test/TYPE                MVTec AD, MVTec LOCO AD, BTAD
+    DIR/test/good, DIR/test/TYPE                MVTec AD, MVTec LOCO AD, BTAD; MVTec AD 2 with test_public
     DIR/Data/Images/Normal, .../Anomaly         VisA; split_csv/1cls.csv beside DIR says which images to test with
     DIR/good, DIR/TYPE                          one folder per type of defect
 
