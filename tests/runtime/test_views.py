@@ -228,7 +228,7 @@ def test_exact_search_on_any_bundle_and_graph_search_near_it(with_views: Bundles
         over.append((near.distances.mean() - 1e-3) / truth.mean())
         allowed = set(naive.items(view, pyramid.descriptor))
         assert items_in(best) | items_in(near) <= allowed
-    assert max(over) <= 1.1 and np.mean(over) <= 1.02
+    assert max(over) <= 1.1 and np.mean(over) <= 1.04
 
 
 @pytest.mark.parametrize("name", PER_VIEW)
