@@ -116,7 +116,7 @@ def test_a_video_is_scored_frame_by_frame(capsys: Capture, edge: Built, part: Fr
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["000000.npy", "000001.npy", "000002.npy"]
     path.write_bytes(b"no video at all")
     code, out, err = run(capsys, "score", "--bundle", edge.path, path)
-    assert code == 3 and out == "" and "expected an image or video, found a file that" in err
+    assert code == 3 and out == "" and "expected a video, found a file that" in err
 
 
 def test_the_papers_profile_says_where_it_departs(

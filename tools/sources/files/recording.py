@@ -103,12 +103,11 @@ class Video:
             try:
                 return DecodedVideo(str(self.path))
             except OpeningError as problem:
-                found = missing or f"a file that cannot be opened as a video: {problem}"
-                raise DataError(f"{self.path}: expected an image or video, found {found}") from None
+                fault = missing or f"expected a video, found a file that cannot be opened as one: {problem}"
+                raise DataError(f"{self.path}: {fault}") from None
         captured = capture(str(self.path))
         if captured is None:
-            found = missing or "a file that OpenCV cannot open"
-            raise DataError(f"{self.path}: expected an image or video, found {found}")
+            raise DataError(f"{self.path}: {missing or 'expected a video, found a file that OpenCV cannot open'}")
         warn_of_damage(captured, str(self.path))
         return captured
 

@@ -209,7 +209,7 @@ def test_a_file_that_is_cut_off_says_so_behind_its_frames(
 def test_a_recording_without_its_index_is_refused_with_the_reason(made: Callable[[str], Path], tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(made("h264.mp4").read_bytes()[:5000])
-    with pytest.raises(DataError, match="cut.mp4: expected an image or video, found expected an index|no index"):
+    with pytest.raises(DataError, match="cut.mp4: expected an index"):
         list(open_source(cut))
 
 
@@ -218,5 +218,5 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
     junk.write_bytes(b"no video at all")
     with pytest.raises(OpeningError, match="nothing in it that can be read as video"):
         DecodedVideo(str(junk))
-    with pytest.raises(DataError, match="junk.avi: expected an image or video"):
+    with pytest.raises(DataError, match="junk.avi: expected a video"):
         list(open_source(junk))
