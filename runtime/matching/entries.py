@@ -1,10 +1,12 @@
 """Entries: the keys of an index, each once. One entry stands for all cells of the gallery that have its key.
 
-Cells with equal keys are copies of each other as far as a search by keys can tell: even backgrounds have thousands. In
-a graph they would be linked to each other only, and hide everything else.
+Cells with equal keys look the same to a search by keys, and an even background has thousands of them. In a graph they
+would be linked to each other only, and hide everything else.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,23 +40,86 @@ def belong_together(entries: NDArray[np.int32], labels: NDArray[np.int64], inclu
         included: (n,) bool.
     """
     own = entries[included]
-    if (entries[~included] != -1).any() or not len(own) or own.min() < 0 or own.max() >= len(entries):
+    if (entries[~included] != -1).any() or not len(own) or own.max() >= len(entries):
         return False
     # Every entry stands for itself too, so no cell is lost and none is there twice.
     return np.array_equal(np.unique(own), np.sort(labels)) and bool((entries[labels] == labels).all())
 
 
-def stand_ins(entries: NDArray[np.int32], allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The cell that each entry stands for if only some cells may be found: the first of those with its key.
+def variants_of(entries: NDArray[np.int32], squares: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The cells that are the same: with one key, and embeddings of the same lengths.
+
+    A key does not see all of a cell: fine detail is averaged, and embeddings depend on the positions around the cell.
+    So cells with one key may differ, and a frame is compared with all that do.
 
     Args:
         entries: (n,) int32, as from `entries_of`.
-        allowed: (n,) bool, included cells.
+        squares: (n, side * side) float32, squared lengths of the embeddings of each cell.
 
     Returns:
-        (n,) int32, by label; -1 for entries none of whose cells is allowed, and for cells that are no entry.
+        (n,) int32, the first cell that is the same; -1 for cells without an entry.
     """
-    cells = np.flatnonzero(allowed)[::-1]  # of several cells with one entry, the first is written last
-    stand = np.full(len(entries), -1, np.int32)
-    stand[entries[cells]] = cells
-    return stand
+    variants = np.where(entries >= 0, np.arange(len(entries)), -1).astype(np.int32)
+    shared = np.flatnonzero((entries >= 0) & (np.bincount(entries[entries >= 0], minlength=len(entries))[entries] > 1))
+    if len(shared):
+        whole = np.concatenate([entries[shared, np.newaxis].view(np.float32), squares[shared]], axis=1)  # bytes, unread
+        _, first, group = np.unique(whole.view(f"V{4 * whole.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+        variants[shared] = shared[first[group.ravel()]]
+    return variants
+
+
+@dataclass(frozen=True)
+class Members:
+    """The cells that the entries of an index stand for; of cells that are the same, the first that may be found.
+
+    Attributes:
+        cells: (m,) int64, numbers of cells, entry by entry, in ascending order of their variants.
+        starts: (n,) int64, by label, where the cells of an entry begin in `cells`.
+        counts: (n,) int64, by label, the number of its cells; 0 for entries none of whose cells may be found.
+    """
+
+    cells: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, entries: NDArray[np.int32], variants: NDArray[np.int32], *, allowed: NDArray[np.bool_] | None = None
+    ) -> Members:
+        """The members of each entry.
+
+        Args:
+            entries: (n,) int32, as from `entries_of`.
+            variants: (n,) int32, as from `variants_of`.
+            allowed: (n,) bool, the included cells that may be found; None for all.
+        """
+        known = np.flatnonzero(entries >= 0 if allowed is None else allowed)[::-1]
+        stand = np.full(len(entries), -1, np.int64)
+        stand[variants[known]] = known  # of several cells that are the same, the first is written last
+        found = np.flatnonzero(stand >= 0)
+        own = entries[found]
+        counts = np.bincount(own, minlength=len(entries))
+        return cls(cells=stand[found[np.argsort(own, kind="stable")]], starts=np.cumsum(counts) - counts, counts=counts)
+
+    def __call__(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The cells of the nearest entries, as many as there are labels: all of the first entry, then the next.
+
+        Args:
+            labels: (Q, T) labels, nearest first; -1 for none.
+
+        Returns:
+            (Q, T) numbers of cells, nearest first; -1 for none.
+        """
+        wanted = labels.shape[1]
+        counts = np.where(labels >= 0, np.minimum(self.counts[labels], wanted), 0)
+        ends = np.cumsum(counts, axis=1)
+        # For each place the first entry that ends behind it, in all rows at once: each row has numbers of its own.
+        row = np.arange(len(labels))[:, np.newaxis]
+        shift = row * (wanted**2 + 1)
+        places = np.arange(wanted)
+        entry = np.searchsorted((ends + shift).ravel(), (places + shift).ravel(), side="right")
+        entry = entry.reshape(labels.shape) - row * wanted
+        there = entry < wanted
+        entry = np.where(there, entry, 0)
+        within = places - (ends - counts)[row, entry]
+        return np.where(there, self.cells[np.where(there, self.starts[labels[row, entry]] + within, 0)], -1)

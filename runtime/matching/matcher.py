@@ -15,7 +15,7 @@ from spade_edge.runtime.matching.cells import CellComparison
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.config import EXACT, HNSW, PER_VIEW, SHARED, Matching
 from spade_edge.runtime.matching.distances import ExactMatches, Matches, match_cells, match_exactly
-from spade_edge.runtime.matching.entries import stand_ins
+from spade_edge.runtime.matching.entries import Members, variants_of
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
 from spade_edge.runtime.matching.graph_search import GraphSearch, Search
 from spade_edge.runtime.matching.hnsw import Index
@@ -54,14 +54,13 @@ class Matcher:
         self.gallery = gallery
         self.matching = matching
         self._searches = tuple(searches)
-        self._entries = entries
         self._included = np.ones(len(gallery), bool) if included is None else included
         self._product = Products(threads=threads)
         self._coder = None
         if isinstance(gallery, CodedGallery):
             self._coder = Coder(gallery.card, gallery.coding, threads=threads)
         if matching.search == HNSW:
-            if self._coder is None or not searches:
+            if not isinstance(gallery, CodedGallery) or self._coder is None or not searches:
                 raise BundleError(
                     "expected a gallery in codes with an HNSW index, found one without: "
                     "this bundle was built with --projection none; use --search exact"
@@ -72,6 +71,23 @@ class Matcher:
                     f"expected {expected} searches, as the gallery is {matching.gallery}, found {len(searches)}"
                 )
             self._comparison = CellComparison(gallery.card, self._coder.coding, threads=threads)
+            self._know_cells(entries, gallery.squares)
+
+    def _know_cells(self, entries: NDArray[np.int32] | None, squares: NDArray[np.float32]) -> None:
+        """Find out which cells the labels of each search stand for."""
+        cells, parts = self.gallery.cells_per_item, len(self._searches)
+        if entries is None:
+            known = np.repeat(np.tile(self._included, self.gallery.views), cells)
+            own = np.tile(np.arange(len(known) // parts), parts)
+            entries = np.where(known, own, -1).astype(np.int32)
+        each = list(zip(np.split(entries, parts), np.split(squares, parts), strict=True))
+        variants = [variants_of(*one) for one in each]
+        self._entries, self._variants = entries, np.concatenate(variants)
+        # By the first item that a search knows.
+        first = range(0, len(self.gallery.descriptors), len(self.gallery.descriptors) // parts)
+        self._members = {
+            item: Members.of(own, same) for item, (own, _), same in zip(first, each, variants, strict=True)
+        }
 
     @classmethod
     def open(
@@ -172,7 +188,7 @@ class Matcher:
         cells = self.gallery.cells_per_item
         keys = keys.reshape(len(pyramids), cells, -1)
         found = np.full((len(pyramids), cells, self.matching.candidates), -1, np.int64)
-        filters: dict[int, NDArray[np.int32] | None] = {}  # views that may be matched with the same cells share one
+        filters: dict[int, Members] = {}  # views that may be matched with the same cells share one
         for number, view in enumerate(views):
             search, own = self._searches[0], slice(0, len(self.gallery.descriptors))
             if self.matching.gallery == PER_VIEW:
@@ -180,35 +196,31 @@ class Matcher:
             # With K neighbours each view has its own nearest items.
             same = number if self.matching.neighbours is not None else own.start
             if same not in filters:
-                items = self._items(view, pyramids[number].descriptor, allowed)
-                filters[same] = None if items is None else self._filter(items[own], own)
-            stand = filters[same]
-            near, _ = search(
+                filters[same] = self._members_among(self._items(view, pyramids[number].descriptor, allowed), own)
+            members = filters[same]
+            labels, _ = search(
                 keys[number],
                 count=self.matching.candidates,
                 ef=self.matching.ef,
-                allowed=None if stand is None else stand >= 0,
+                # A filter takes time even if it allows everything that the index knows.
+                allowed=None if members is self._members[own.start] else members.counts > 0,
             )
-            if stand is not None:
-                near = np.where(near >= 0, stand[near], -1)
+            near = members(labels)
             found[number, :, : near.shape[1]] = np.where(near >= 0, near + own.start * cells, -1)
         return found
 
-    def _filter(self, items: NDArray[np.bool_], own: slice) -> NDArray[np.int32] | None:
-        """The cell that each label of a search stands for if only some of its items may be matched; None for all.
+    def _members_among(self, items: NDArray[np.bool_] | None, own: slice) -> Members:
+        """The cells that the labels of a search stand for if only some items may be matched.
 
         Args:
-            items: (n,) bool, of the items that the search knows.
-            own: these items among all of the gallery.
+            items: (items,) bool, all of the gallery's; None if each may be.
+            own: the items that the search knows.
         """
-        # A filter takes time even if it allows everything that the index knows.
-        if np.array_equal(items, np.tile(self._included, self.gallery.views)[own]):
-            return None
+        if items is None or np.array_equal(items[own], np.tile(self._included, self.gallery.views)[own]):
+            return self._members[own.start]
         cells = self.gallery.cells_per_item
-        allowed = np.repeat(items, cells)
-        if self._entries is None:
-            return np.where(allowed, np.arange(len(allowed)), -1).astype(np.int32)
-        return stand_ins(self._entries[own.start * cells : own.stop * cells], allowed)
+        part = slice(own.start * cells, own.stop * cells)
+        return Members.of(self._entries[part], self._variants[part], allowed=np.repeat(items[own], cells))
 
     def match_exactly(self, pyramid: Pyramid, items: NDArray[np.intp]) -> ExactMatches:
         """Compare a view with every embedding of some gallery items, whichever search is configured.

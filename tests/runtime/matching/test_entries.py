@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.index_writer import write_index
 from spade_edge.runtime.matching import graph_search as module
-from spade_edge.runtime.matching.entries import belong_together, entries_of, stand_ins
+from spade_edge.runtime.matching.entries import Members, belong_together, entries_of, variants_of
 from spade_edge.runtime.matching.graph_search import GraphSearch
 from spade_edge.runtime.matching.hnsw import Index
 
@@ -35,17 +35,55 @@ def test_the_first_included_cell_with_a_key_stands_for_all() -> None:
     assert entries_of(keys, np.zeros(60, bool)).tolist() == [-1] * 60
 
 
-def test_an_entry_stands_for_the_first_of_its_cells_that_is_allowed() -> None:
+def some_cells() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The entries of these cells, and the lengths of embeddings: of cells with one key some are the same."""
     keys, included = some_keys()
-    entries = entries_of(keys, included)
-    allowed = included & (np.arange(60) > 8)
-    expected = [-1] * 60
-    for cell in reversed(np.flatnonzero(allowed).tolist()):
-        expected[entries[cell]] = cell
-    stand = stand_ins(entries, allowed)
-    assert stand.tolist() == expected
-    assert any(0 <= cell < 9 and stand[cell] > 8 for cell in range(60))  # an entry that may not be found itself
-    assert stand_ins(entries, np.zeros(60, bool)).tolist() == [-1] * 60
+    return entries_of(keys, included), np.random.default_rng(1).integers(0, 3, (60, 1)).astype(np.float32).repeat(4, 1)
+
+
+def test_cells_with_one_key_and_the_same_embeddings_are_the_same() -> None:
+    entries, squares = some_cells()
+    first: dict[tuple[float, ...], int] = {}
+    expected = []
+    for cell, (entry, lengths) in enumerate(zip(entries.tolist(), squares.tolist(), strict=True)):
+        expected.append(-1 if entry < 0 else first.setdefault((entry, *lengths), cell))
+    variants = variants_of(entries, squares)
+    assert variants.dtype == np.int32 and variants.tolist() == expected
+    assert len(set(entries)) < len(set(expected)) < 46
+    each = np.arange(60, dtype=np.int32)
+    assert np.array_equal(variants_of(each, squares), each)
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["all", "some"])
+@pytest.mark.parametrize("wanted", [1, 4, 9, 30])
+def test_the_cells_of_the_nearest_entries_fill_the_list(few: bool, wanted: int) -> None:
+    entries, squares = some_cells()
+    variants = variants_of(entries, squares)
+    allowed = (entries >= 0) & (np.arange(60) > 12) if few else None
+    members = Members.of(entries, variants, allowed=allowed)
+    rng = np.random.default_rng(2)
+    known = np.flatnonzero(members.counts)
+    assert set(known) == set(entries[(entries >= 0) if allowed is None else allowed])
+    labels = np.full((7, wanted), -1)
+    for row in range(6):  # the last has none
+        some = rng.permutation(known)[: rng.integers(1, 10)][:wanted]
+        labels[row, : len(some)] = some
+    expected = np.full((7, wanted), -1)
+    for row in range(7):
+        cells: list[int] = []
+        for label in labels[row][labels[row] >= 0]:
+            seen = set()
+            for variant in sorted(set(variants[entries == label])):
+                same = [c for c in range(60) if variants[c] == variant and (allowed is None or allowed[c])]
+                if same and variant not in seen:
+                    seen.add(variant)
+                    cells.append(min(same))
+        expected[row, : len(cells[:wanted])] = cells[:wanted]
+    assert np.array_equal(members(labels), expected)
+    if few:  # an entry that may not be found itself stands for a cell that may
+        assert any(label <= 12 for label in known) and members.cells.min() > 12
+        nobody = Members.of(entries, variants, allowed=np.zeros(60, bool))
+        assert not nobody.counts.any()
 
 
 def test_entries_belong_to_an_index_with_each_of_their_labels_once() -> None:
@@ -56,6 +94,8 @@ def test_entries_belong_to_an_index_with_each_of_their_labels_once() -> None:
     assert not belong_together(entries, labels[1:], included)
     assert not belong_together(entries, np.append(labels, 4), included)
     assert not belong_together(entries, labels, np.ones(60, bool))
+    beyond = np.where(entries == labels[0], 60, entries).astype(np.int32)  # a cell that is not there, on both sides
+    assert not belong_together(beyond, np.append(labels[1:], 60), included)
     for cell, value in ((0, 5), (1, -1), (1, 60), (1, 2**31 - 1), (1, -(2**31)), (int(labels[0]), int(labels[1]))):
         altered = entries.copy()
         altered[cell] = value
@@ -129,12 +169,12 @@ def test_the_graph_finds_the_nearest_cell_of_flat_surfaces(flat: Flat, kind: str
     keys, entries, index = flat
     search = GraphSearch(index, threads=1, exhaustive=0)
     allowed = part_of(kind, len(keys))
-    stand = None if allowed is None else stand_ins(entries, allowed)
+    members = Members.of(entries, np.where(entries >= 0, np.arange(len(entries)), -1).astype(np.int32), allowed=allowed)
     right, far, total, truth_total = 0, [], 0.0, 0.0
     for seed in range(2):
         queries = queries_of(keys, seed)
-        labels, distances = search(queries, count=12, ef=32, allowed=None if stand is None else stand >= 0)
-        cells = labels if stand is None else np.where(labels >= 0, stand[labels], -1)
+        labels, distances = search(queries, count=12, ef=32, allowed=None if allowed is None else members.counts > 0)
+        cells = members(labels)
         every = true_records(keys, queries)
         if allowed is not None:
             every[:, ~allowed] = np.iinfo(np.int64).max
