@@ -157,7 +157,7 @@ def test_good_frames_are_rejected_no_more_often_than_stated(line: str, count: in
 def test_beyond_the_largest_score_lower_rates_give_higher_thresholds(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = (rng.gamma(2, 3, count) if seed % 2 else rng.pareto(2, count)).tolist()
-    rates = lowest_rate(count) * np.array([0.999, 0.7, 0.3, 0.1, 0.01, 1e-4])
+    rates = lowest_rate(count) * np.array([0.999, 0.7, 0.3, 0.1, 0.01, 1e-3])
     found = [limit(scores, rate=rate) for rate in rates.tolist()]
     assert {one.basis for one in found} == {"extrapolated"}
     values = [one.value for one in found]
@@ -214,7 +214,7 @@ def test_its_words_are_expected_found_remedy() -> None:
 
 @pytest.mark.parametrize(
     ("count", "rate", "refused"),
-    [(2, None, 0), (2, 0.3, 1), (2, 0.34, 0), (9, 0.05, 1), (10, 1e-9, 0), (98, 0.01, 0), (99, 0.01, 0)],
+    [(2, None, 0), (2, 0.3, 1), (2, 0.34, 0), (9, 0.05, 1), (10, 1e-6, 0), (98, 0.01, 0), (99, 0.01, 0)],
 )
 def test_a_rate_is_refused_beforehand_if_it_is_afterwards(count: int, rate: float | None, refused: int) -> None:
     scores = np.random.default_rng(0).normal(size=count).tolist()

@@ -30,7 +30,7 @@ def test_parameters_are_those_of_the_profile_unless_given() -> None:
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ({"profile": "fast"}, "'fast'"),
+        ({"profile": "fast"}, "fast"),
         ({"rate": 0.0}, "0"),
         ({"rate": 1.0}, "1"),
         ({"rate": math.nan}, "nan"),

@@ -120,7 +120,7 @@ def test_from_torch_to_8_bits(
     for name in ("level1", "level2", "level3"):
         assert 0 < plain["worst"][name] < 1e-5
         assert 1e-3 < rounded["worst"][name] < 0.1
-    assert plain["worst"]["distances"] < 1e-3
+    assert plain["worst"]["distances"] < 5e-3  # a feature beside the middle of two codes may be rounded otherwise
     assert plain["flips"] == 0
     # Against torch by hand.
     frame = np.load(frames / "4.npy")
