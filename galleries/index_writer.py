@@ -69,7 +69,8 @@ def write_indexes(
 class HnswlibSearch:
     """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, searches=[HnswlibSearch(path)])`.
 
-    It is faster than the runtime's own graph search, but hnswlib must be installed.
+    It is faster than the runtime's own graph search, but hnswlib must be installed. It does not compare the farthest
+    cells of a view with every key, so a score may differ by more.
 
     Args:
         bundle: the bundle folder, built with the default --projection.

@@ -16,8 +16,8 @@ from spade_edge.runtime.matching.hnsw import MOST_LINKS, Index
 
 STARTS = 8  # starting points of a query: the nearest seed in each of so many parts of the seeds
 BEAM = 8  # nodes that a query opens in one round
-ROUNDS = 4  # largest number of rounds, unless opening the whole list takes more; later rounds find little
-PATIENCE = 6  # a query stops when the nearest 1 / PATIENCE of its list are all open
+ROUNDS = 6  # largest number of rounds, unless opening the whole list takes more; later rounds find little
+PATIENCE = 4  # a query stops when the nearest 1 / PATIENCE of its list are all open
 EXHAUSTIVE = 16384  # up to so many allowed nodes, comparing with each is faster than graph search
 RARE = 4  # up to twice as many if a filter allows less than one node in RARE: graph search would meet too few of them
 REVISED = 16  # one query in so many, the farthest from what was found, is compared with each node

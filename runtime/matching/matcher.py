@@ -75,11 +75,9 @@ class Matcher:
 
     def _know_cells(self, entries: NDArray[np.int32] | None, squares: NDArray[np.float32]) -> None:
         """Find out which cells the labels of each search stand for."""
-        cells, parts = self.gallery.cells_per_item, len(self._searches)
+        parts = len(self._searches)
         if entries is None:
-            known = np.repeat(np.tile(self._included, self.gallery.views), cells)
-            own = np.tile(np.arange(len(known) // parts), parts)
-            entries = np.where(known, own, -1).astype(np.int32)
+            entries = np.tile(np.arange(len(squares) // parts, dtype=np.int32), parts)
         each = list(zip(np.split(entries, parts), np.split(squares, parts), strict=True))
         variants = [variants_of(*one) for one in each]
         self._entries, self._variants = entries, np.concatenate(variants)
