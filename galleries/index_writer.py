@@ -14,6 +14,7 @@ from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import BundleError, DeviceError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.matching.entries import entries_of
+from spade_edge.runtime.matching.graph_search import GraphSearch, farthest
 from spade_edge.runtime.matching.hnsw import Index
 
 LINKS = 10  # M of Malkov & Yashunin: links of a node in the upper layers; in the lowest layer twice as many
@@ -69,8 +70,8 @@ def write_indexes(
 class HnswlibSearch:
     """Finds a bundle's cells with hnswlib itself: `Scorer.open(path, searches=[HnswlibSearch(path)])`.
 
-    It is faster than the runtime's own graph search, but hnswlib must be installed. It does not compare the farthest
-    cells of a view with every key, so a score may differ by more.
+    It is faster than the runtime's own graph search, but hnswlib must be installed. The farthest cells of a view are
+    compared with every key here, too, and not by hnswlib.
 
     Args:
         bundle: the bundle folder, built with the default --projection.
@@ -92,7 +93,7 @@ class HnswlibSearch:
         known = opened.indexes[view]
         self._index = import_hnswlib().Index(space="l2", dim=known.keys.shape[1])
         self._index.load_index(str(path), max_elements=len(known))
-        self._count = len(known)
+        self._every = GraphSearch(known, threads=threads, exhaustive=len(known))
         if threads is not None:
             self._index.set_num_threads(threads)
 
@@ -100,7 +101,7 @@ class HnswlibSearch:
         self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `spade_edge.runtime.matching.hnsw.Search`."""
-        known = min(count, self._count if allowed is None else int(allowed.sum()))
+        known = min(count, len(self._every.index) if allowed is None else int(allowed.sum()))
         self._index.set_ef(max(ef, known))
         permitted = None if allowed is None else (lambda label: bool(allowed[label]))
         threads = -1 if allowed is None else 1  # a filter is called back in Python
@@ -114,10 +115,11 @@ class HnswlibSearch:
                 "raise --ef when building, or leave the search to the runtime"
             ) from None
         rest = ((0, 0), (0, count - known))
-        return (
-            np.pad(labels.astype(np.int64), rest, constant_values=-1),
-            np.pad(np.rint(distances).astype(np.int64), rest, constant_values=np.iinfo(np.int64).max),
-        )
+        found = np.pad(labels.astype(np.int64), rest, constant_values=-1)
+        apart = np.pad(np.rint(distances).astype(np.int64), rest, constant_values=np.iinfo(np.int64).max)
+        again = farthest(apart[:, 0])
+        found[again], apart[again] = self._every(queries[again], count=count, ef=ef, allowed=allowed)
+        return found, apart
 
 
 def import_hnswlib() -> Any:

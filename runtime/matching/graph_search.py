@@ -103,7 +103,7 @@ class GraphSearch:
             found = self._search_exhaustively(queries, nodes, count)
         else:
             found = self._search_graph(queries, max(ef, count), permitted)
-            again = _farthest(found[:, 0], squares[:, 0])
+            again = farthest(np.where(found[:, 0] == NOTHING, FAR, (found[:, 0] >> 32) + squares[:, 0]))
             # Many near nodes that are not allowed, an even background for example, may keep a query from the rest.
             again |= found[:, min(found.shape[1], known) - 1] == NOTHING
             found = found[:, :count]
@@ -194,19 +194,17 @@ class GraphSearch:
         return (pool if found is None else found)[:, :ef] | CLOSED
 
 
-def _farthest(nearest: NDArray[np.int64], squares: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """One query in `REVISED`: those farthest from the nearest node that was found.
+def farthest(distances: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The queries of a view to compare with every key: one in `REVISED`, those farthest from the nearest key found.
 
     Args:
-        nearest: (Q,) records.
-        squares: (Q,) squared lengths of the queries.
+        distances: (Q,) squared distances.
 
     Returns:
         (Q,) bool.
     """
-    distances = np.where(nearest == NOTHING, FAR, (nearest >> 32) + squares)
-    chosen = np.zeros(len(nearest), bool)
-    chosen[np.argsort(-distances, kind="stable")[: -(-len(nearest) // REVISED)]] = True
+    chosen = np.zeros(len(distances), bool)
+    chosen[np.argsort(-distances, kind="stable")[: -(-len(distances) // REVISED)]] = True
     return chosen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import hnswlib
 import numpy as np
@@ -107,6 +108,25 @@ def test_hnswlib_finds_only_what_is_allowed(bundle: tuple[HnswlibSearch, NDArray
     chosen = np.random.default_rng(2).permutation(len(keys))
     allowed[chosen[: int(share * len(keys)) if share < 1 else int(share)]] = True
     check(keys, queries, search(queries, count=5, ef=len(keys), allowed=allowed), count=5, allowed=allowed)
+
+
+def test_the_farthest_queries_are_compared_with_every_key(
+    bundle: tuple[HnswlibSearch, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here hnswlib finds the farthest keys instead of the nearest; two of 20 queries are looked at again."""
+    search, keys = bundle
+    queries = queries_like(keys)
+    wide = keys.astype(np.int64)
+    truth = np.array([((wide - query) ** 2).sum(axis=1) for query in queries.astype(np.int64)])
+    labels = np.argsort(-truth, axis=1)[:, :5][:, ::-1]
+    answer = labels.astype(np.uint64), np.take_along_axis(truth, labels, axis=1).astype(np.float32)
+    lost = SimpleNamespace(set_ef=lambda ef: None, knn_query=lambda *_, **__: answer)
+    monkeypatch.setattr(search, "_index", lost)
+    found, distances = search(queries, count=5, ef=32)
+    again = np.argsort(-answer[1][:, 0], kind="stable")[:2]
+    assert np.array_equal(distances[again], np.sort(truth[again], axis=1)[:, :5])
+    others = np.setdiff1d(np.arange(20), again)
+    assert np.array_equal(found[others], labels[others])
 
 
 def test_a_scorer_takes_it(edge: Built) -> None:
