@@ -125,7 +125,10 @@ def test_a_bare_device_lacks_nothing_but_onnxruntime() -> None:
 def test_packages_that_pip_did_not_install() -> None:
     told = rows({"numpy": "2.0", "tqdm": "4.66"}, "cv2", "onnxruntime")
     assert told["onnxruntime"][:2] == ("ok", "present, without pip metadata")
-    assert told["camera"][:2] == ("ok", "cv2 without pip metadata")
+    assert told["camera"][:2] == (
+        "ok",
+        "cv2 without pip metadata, not installed: av; [camera] is for image files, videos and cameras",
+    )
     assert told["galleries"][1].startswith("cv2 without pip metadata, tqdm 4.66, not installed: hnswlib")
 
 
