@@ -241,8 +241,10 @@ def test_a_file_that_changes_in_all_but_its_content_is_no_new_frame(tmp_path: Pa
 
 def test_each_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
     images = [IMAGE[:, :, 0], IMAGE[:, :, 1], IMAGE[:, :, 2]]
-    raw = cv2.imencodemulti(".tif", images)[1].tobytes()
     path = tmp_path / "stack.tif"
+    assert cv2.imwritemulti(str(path), images)
+    raw = path.read_bytes()
+    path.unlink()
     looks = Looks(tmp_path, lambda: path.write_bytes(raw[: len(raw) // 2]), nothing)
     looks.acts += [lambda: path.write_bytes(raw), nothing, looks.wait(QUIET), looks.wait(GIVEN_UP)]
     shots = list(looks.watch)
