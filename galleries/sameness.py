@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,20 +73,14 @@ def check_alike(folder: Path, shapes: Sequence[Shape], *, even_so: bool) -> tupl
 def _mixed_colours(shapes: Sequence[Shape]) -> str:
     grey = [shape for shape in shapes if shape.colour.grey]
     coloured = [shape for shape in shapes if shape.colour.coloured]
-    if not grey or not coloured:
-        return ""
-    if len(grey) <= len(coloured):
-        return _odd_ones(grey, shapes, "grey, the others in colour")
-    return _odd_ones(coloured, shapes, "in colour, the others grey")
+    return _fewer(shapes, (grey, "grey, the others in colour"), (coloured, "in colour, the others grey"))
 
 
 def _mixed_depths(shapes: Sequence[Shape]) -> str:
-    deep, usual = _split(shapes, lambda shape: shape.depth == 16)
-    if not deep or not usual:
-        return ""
-    if len(deep) <= len(usual):
-        return _odd_ones(deep, shapes, "stored in 16 bits per channel, the others in 8")
-    return _odd_ones(usual, shapes, "stored in 8 bits per channel, the others in 16")
+    deep = [shape for shape in shapes if shape.depth == 16]
+    usual = [shape for shape in shapes if shape.depth != 16]
+    what = "stored in {} bits per channel, the others in {}"
+    return _fewer(shapes, (deep, what.format(16, 8)), (usual, what.format(8, 16)))
 
 
 def _other_sizes(shapes: Sequence[Shape]) -> str:
@@ -94,7 +88,7 @@ def _other_sizes(shapes: Sequence[Shape]) -> str:
     (size, count), *_ = Counter(shape.size for shape in shapes).most_common(1)
     if 2 * count <= len(shapes):
         return ""
-    odd, _ = _split(shapes, lambda shape: _differs(shape.size, size))
+    odd = [shape for shape in shapes if _differs(shape.size, size)]
     found = ", ".join(sorted({_named(shape.size) for shape in odd})[:SHOWN])
     return _odd_ones(odd, shapes, f"of {found} pixels, most of {_named(size)}") if odd else ""
 
@@ -106,9 +100,12 @@ def _differs(size: Size, usual: Size) -> bool:
     return aspect > math.log(ASPECT) or max(high, wide) > math.log(SIDES)
 
 
-def _split(shapes: Sequence[Shape], kind: Callable[[Shape], bool]) -> tuple[list[Shape], list[Shape]]:
-    """Those of a kind, and the others."""
-    return [shape for shape in shapes if kind(shape)], [shape for shape in shapes if not kind(shape)]
+def _fewer(shapes: Sequence[Shape], *kinds: tuple[Sequence[Shape], str]) -> str:
+    """Names the kind with fewer images, of two; empty if there is only one kind."""
+    if not all(found for found, _ in kinds):
+        return ""
+    odd, what = min(kinds, key=lambda kind: len(kind[0]))
+    return _odd_ones(odd, shapes, what)
 
 
 def _odd_ones(odd: Sequence[Shape], shapes: Sequence[Shape], what: str) -> str:

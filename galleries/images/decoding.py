@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,10 +100,15 @@ def _can_write(cv2: ModuleType, suffix: str) -> bool:
         return False
 
 
+def log_of(cv2: ModuleType) -> Any:
+    """Where OpenCV has `getLogLevel` and `setLogLevel`: version 4 itself, version 5 in a module of it."""
+    return cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+
+
 @contextmanager
 def _errors_printed(cv2: ModuleType) -> Iterator[None]:
     """Let OpenCV print errors, which are caught, even where it was told to be silent."""
-    logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # of OpenCV 4, and 5
+    logging = log_of(cv2)
     before = logging.getLogLevel()
     logging.setLogLevel(ERRORS)
     try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from spade_edge.runtime.preprocessing.preprocessor import SIZES
 from spade_edge.tools.scoring.scored import Scored
 
 log = logging.getLogger(__name__)
 
-MANY = 8  # sizes for which the preprocessor keeps what it has prepared
+MANY = SIZES  # for which the preprocessor keeps what it has prepared
 
 
 class FrameSizes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from spade_edge.galleries.images.decoding import log_of
+
 SILENT = 0  # of OpenCV's log levels
 
 
@@ -13,8 +15,5 @@ def opencv() -> Any:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's messages; read when the first file is opened
     import cv2
 
-    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
-        cv2.setLogLevel(SILENT)
-    else:
-        cv2.utils.logging.setLogLevel(SILENT)
+    log_of(cv2).setLogLevel(SILENT)
     return cv2

@@ -15,7 +15,7 @@ from spade_edge.galleries.images import file_of, find_images, name_of, pages
 from spade_edge.galleries.images.formats import LARGEST, SUFFIXES, VIDEO_SUFFIXES
 from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.runtime import DataError
-from spade_edge.tools.memory import shortage
+from spade_edge.tools.sources.files.image_shot import image_shot
 from spade_edge.tools.sources.shot import Shot
 from spade_edge.tools.sources.video.decoding import DecodedVideo, OpeningError, ReadingError, is_installed
 from spade_edge.tools.sources.video.ending import shortfall
@@ -45,15 +45,8 @@ class ImageFiles:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Shot]:
-        for path, name in zip(self.paths, self.names(), strict=True):
-            try:
-                yield Shot(name, self.reading.image(path))
-            except DataError as problem:
-                yield Shot(name, None, str(problem))
-            except Exception as problem:
-                if not (lack := shortage(problem)):
-                    raise
-                yield Shot(name, None, f"{path}: {lack}")
+        for path in self.paths:
+            yield image_shot(path, self.folder, self.reading)
 
 
 @dataclass(frozen=True)

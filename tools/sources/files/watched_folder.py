@@ -21,12 +21,11 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from spade_edge.galleries.images import name_of, pages
+from spade_edge.galleries.images import pages
 from spade_edge.galleries.images.folder import as_text, remarks
 from spade_edge.galleries.images.like_good import ANY, Reading
 from spade_edge.galleries.images.listing import ImageFile, Listing, look
 from spade_edge.runtime import DataError, DeviceError
-from spade_edge.tools.memory import shortage
 from spade_edge.tools.sources.files.arrival import (
     GIVEN_UP,
     Known,
@@ -37,6 +36,7 @@ from spade_edge.tools.sources.files.arrival import (
     quiet_time,
     state_of,
 )
+from spade_edge.tools.sources.files.image_shot import image_shot
 from spade_edge.tools.sources.outage import Outage, Pause
 from spade_edge.tools.sources.shot import Shot
 
@@ -255,23 +255,13 @@ class WatchedFolder:
         if quiet < wait:
             return ()
         first, *others = pages(path)
-        shot = self._shot(first)
+        shot = image_shot(first, self.folder, self.reading)
         if (shot.frame is None and quiet < GIVEN_UP) or state_of(path) != unread.state:
             return ()
         self._settle(name, Known.given(unread.state, raw, faulty=shot.frame is None))
         if goes_on and shot.frame is None:  # the fault was told when the file was given up
             return ()
-        return chain([shot], (self._shot(page) for page in others))
-
-    def _shot(self, path: Path) -> Shot:
-        try:
-            return Shot(name_of(path, self.folder), self.reading.image(path))
-        except DataError as problem:
-            return Shot(name_of(path, self.folder), None, str(problem))
-        except Exception as problem:
-            if not (lack := shortage(problem)):
-                raise
-            return Shot(name_of(path, self.folder), None, f"{path}: {lack}")
+        return chain([shot], (image_shot(page, self.folder, self.reading) for page in others))
 
     def _settle(self, name: str, known: Known) -> None:
         """Nothing more is to be read from a file until it changes."""

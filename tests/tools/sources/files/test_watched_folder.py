@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.images import listing
 from spade_edge.galleries.images.completeness import is_complete
+from spade_edge.galleries.images.like_good import Reading
 from spade_edge.runtime import DeviceError
 from spade_edge.tools.sources import Shot, open_source
 from spade_edge.tools.sources.acquisition import ALL, Acquisition
 from spade_edge.tools.sources.files import watched_folder
 from spade_edge.tools.sources.files.arrival import GIVEN_UP, QUIET
+from spade_edge.tools.sources.files.image_shot import image_shot
 from spade_edge.tools.sources.files.watched_folder import WatchedFolder
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -201,15 +203,14 @@ def test_a_file_that_is_renamed_before_it_is_whole_is_one_frame_and_not_called_d
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, taken = tmp_path / "p.npy", []
     looks = Looks(tmp_path, lambda: path.write_bytes(encoded(".npy")), nothing, nothing)
-    shot = looks.watch._shot
 
-    def disturbed(place: Path) -> Shot:
-        taken.append(shot(place))
+    def disturbed(place: Path, folder: Path, reading: Reading) -> Shot:
+        taken.append(image_shot(place, folder, reading))
         if len(taken) == 1:
             path.write_bytes(encoded(".npy", IMAGE[:9]))
         return taken[-1]
 
-    monkeypatch.setattr(looks.watch, "_shot", disturbed)
+    monkeypatch.setattr(watched_folder, "image_shot", disturbed)
     (given,) = looks.watch
     assert given.frame is not None and np.array_equal(given.frame, IMAGE[:9])
 
