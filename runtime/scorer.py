@@ -151,7 +151,8 @@ class Scorer:
         """Score one frame.
 
         Args:
-            frame: (H, W, 3) uint8 colour, or (H, W) or (H, W, 1) uint8 grey; any size, any strides.
+            frame: (H, W, 3) uint8 colour, or (H, W) or (H, W, 1) uint8 grey; any strides. One whose shape, size or
+                colours are unlike those of the good images cannot be judged.
             channels: order of the frame's channels: "bgr", as OpenCV and most cameras give them, or "rgb", as Pillow,
                 torchvision and imageio do.
 
