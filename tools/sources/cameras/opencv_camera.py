@@ -14,6 +14,7 @@ from spade_edge.tools.sources.cameras.camera import Connect, Grab
 from spade_edge.tools.sources.opencv import opencv
 from spade_edge.tools.sources.video.motion_jpeg import START, frame_of
 
+MOST_CAMERAS = 9999  # more than any system numbers
 TO_BGR = "videoconvert ! video/x-raw, format=BGR"
 APPSINK = "appsink drop=true max-buffers=1 sync=false"  # the newest frame, not the oldest
 CSI = "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM), format=NV12 ! nvvidconv ! video/x-raw, format=BGRx"
@@ -93,6 +94,8 @@ def connector(source: str) -> Connect:
                 f"gst-launch-1.0 -q … ! {TO_BGR} ! fdsink | spade-edge score --raw WIDTHxHEIGHT … -"
             )
     else:
+        if source.isdecimal() and int(source) > MOST_CAMERAS:
+            raise UsageError(f"{source}: expected a camera number of at most {MOST_CAMERAS}")
         target = int(source) if source.isdecimal() else source
         backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
 

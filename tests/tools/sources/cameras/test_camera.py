@@ -204,6 +204,11 @@ def test_one_bit_or_another_shape_is_a_difference() -> None:
     )
 
 
+def test_a_number_that_no_camera_has_is_refused() -> None:
+    with pytest.raises(UsageError):
+        open_source("9" * 40)
+
+
 @pytest.mark.parametrize("source", ["csi://0", "videotestsrc ! videoconvert"])
 def test_gstreamer_that_is_missing_is_named_with_what_to_do(source: str) -> None:
     if "GStreamer:                   YES" in cv2.getBuildInformation():
