@@ -19,18 +19,28 @@ from spade_edge.runtime.fields import Fields, parse
 from spade_edge.runtime.geometry.view import View
 
 METADATA_KEY = "spade_edge"
-SCHEMA = 2
+SCHEMA = 3
+READABLE = (2, 3)  # version 2 has neither colours nor blocks
+HIGHEST = 99  # number of a level
 INPUT = "frames"
 DESCRIPTOR = "image"
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level of the pyramid: `number` is the paper's block, `stride` its stride in pixels of the network's input."""
+    """One level of the pyramid.
+
+    Attributes:
+        number: the paper's block; for a transformer, the last of its blocks that the level is taken from.
+        stride: in pixels of the network's input.
+        channels: number of features at each position.
+        blocks: of a transformer, whose features stand one after another in the channels; else empty.
+    """
 
     number: int
     stride: int
     channels: int
+    blocks: tuple[int, ...] = ()
 
     @property
     def output(self) -> str:
@@ -52,6 +62,8 @@ class ModelCard:
         parity: difference from the torch network per output, measured by `export`.
         quantization: how an int8 model was quantized, as information for people, and its "target", "cpu" or "tensorrt";
             empty for other precisions.
+        mean, std: of the network's training images, RGB, on a scale of 0 to 255, as information for people: the graph
+            normalises colours itself. None on a card of version 2.
     """
 
     backbone: str
@@ -63,6 +75,8 @@ class ModelCard:
     precision: str
     parity: dict[str, Any]
     quantization: dict[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         strides = [level.stride for level in self.levels]
@@ -111,11 +125,16 @@ class ModelCard:
             "schema": SCHEMA,
             "backbone": self.backbone,
             "weights": self.weights,
-            "levels": [{"number": x.number, "stride": x.stride, "channels": x.channels} for x in self.levels],
+            "levels": [
+                {"number": x.number, "stride": x.stride, "channels": x.channels, "blocks": list(x.blocks)}
+                for x in self.levels
+            ],
             "image_level": self.image_level,
             "image_channels": self.image_channels,
             "view": self.view.to_json(),
             "colour": "BGR",
+            "mean": None if self.mean is None else list(self.mean),
+            "std": None if self.std is None else list(self.std),
             "precision": self.precision,
             "parity": self.parity,
             "quantisation": self.quantization,
@@ -147,7 +166,7 @@ class ModelCard:
             ModelError: this version does not understand it.
         """
         schema = fields.integer("schema")
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise ModelError(
                 f"{source}: expected model card version {SCHEMA}, found {schema}; export it again or update"
             )
@@ -157,19 +176,21 @@ class ModelCard:
         for item in fields.items("levels"):
             levels.append(
                 Level(
-                    number=item.integer("number", least=1, most=9),
+                    number=item.integer("number", least=1, most=HIGHEST),
                     stride=item.integer("stride", least=1, most=256),
                     channels=item.integer("channels", least=1, most=65536),
+                    blocks=item.integers("blocks", least=1, most=HIGHEST) if schema >= 3 else (),
                 )
             )
             item.done()
-        image_level = fields.integer("image_level", least=1, most=9)
+        image_level = fields.integer("image_level", least=1, most=HIGHEST)
         image_channels = fields.integer("image_channels", least=1, most=65536)
         try:
             view = View.from_fields(fields.object("view"))
         except UsageError as problem:
             raise ModelError(f"{source}: {problem}") from None
         fields.text("colour", among=("BGR",))
+        mean, std = (fields.numbers_or_none(name, count=3) if schema >= 3 else None for name in ("mean", "std"))
         precision = fields.text("precision", among=("fp32", "fp16", "int8"))
         parity = fields.open_object("parity")
         quantization = fields.open_object("quantisation")
@@ -184,4 +205,6 @@ class ModelCard:
             precision=precision,
             parity=parity,
             quantization=quantization,
+            mean=mean,
+            std=std,
         )
