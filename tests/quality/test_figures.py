@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quality.figures import LIMIT, Scores, Truth, draws, figures, interval, seen_mask, verdict
+from quality.figures import (
+    COUNTED,
+    FIGURES,
+    LIMIT,
+    STRICT,
+    Floats,
+    Scores,
+    Truth,
+    draws,
+    figures,
+    interval,
+    seen_mask,
+    verdict,
+)
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
@@ -29,6 +42,11 @@ def scores(truth: Truth) -> Scores:
     return Scores(np.round(maps.max(axis=(1, 2)), 1).astype(np.float64), maps, np.ones(N))
 
 
+def named(found: Floats) -> dict[str, Floats]:
+    """The figures by name, each (R,)."""
+    return dict(zip(FIGURES, found, strict=True))
+
+
 def naive_aupro(masks: np.ndarray, maps: np.ndarray) -> float:
     good = maps[~masks]
     rates, overlaps = [], []
@@ -47,17 +65,72 @@ def naive_aupro(masks: np.ndarray, maps: np.ndarray) -> float:
 
 @pytest.mark.slow
 def test_the_figures_are_those_of_scikit_learn_and_of_naive_loops(truth: Truth, scores: Scores) -> None:
-    image, pixel, aupro = figures(truth, scores, np.ones((1, N)))[:, 0]
-    assert image == pytest.approx(roc_auc_score(truth.defective, scores.images), abs=1e-12)
-    assert pixel == pytest.approx(roc_auc_score(truth.masks.ravel(), scores.maps.ravel()), abs=1e-4)
-    assert aupro == pytest.approx(naive_aupro(truth.masks, scores.maps), abs=1e-3)
+    found = named(figures(truth, scores, np.ones((1, N))))
+    assert found["image AUROC"] == pytest.approx(roc_auc_score(truth.defective, scores.images), abs=1e-12)
+    assert found["pixel AUROC"] == pytest.approx(roc_auc_score(truth.masks.ravel(), scores.maps.ravel()), abs=1e-4)
+    assert found["AUPRO"] == pytest.approx(naive_aupro(truth.masks, scores.maps), abs=1e-3)
+
+
+def naive_aupimo(defective: np.ndarray, masks: np.ndarray, maps: np.ndarray) -> float:
+    good, thresholds = maps[~defective], np.append(np.unique(maps), np.inf)
+    rates = np.array([(good > threshold).mean() for threshold in thresholds])
+    middles = np.exp(np.linspace(*np.log(STRICT), 4001))
+    middles = np.sqrt(middles[1:] * middles[:-1])
+    areas = []
+    for mask, heatmap in zip(masks[defective], maps[defective], strict=True):
+        overlaps = np.array([(heatmap[mask] > threshold).mean() for threshold in thresholds])
+        areas.append(np.mean([overlaps[rates <= rate].max() for rate in middles]))
+    return float(np.mean(areas))
+
+
+def test_aupimo_is_that_of_a_naive_loop_also_for_drawn_images_and_ties() -> None:
+    rng = np.random.default_rng(2)
+    defective, masks = np.arange(7) >= 3, np.zeros((7, 160, 160), bool)
+    for i in range(3, 7):
+        masks[i, 20 : 23 + i, 30:38] = True
+    bumps = np.repeat(np.repeat(rng.normal(0, 1, (7, 40, 40)), 4, axis=1), 4, axis=2)
+    maps = np.round(2 * bumps + rng.normal(0, 0.3, masks.shape) + masks * rng.uniform(2, 9, masks.shape), 2)
+    truth, scores = Truth(tuple("abcdefg"), defective, masks), Scores(np.zeros(7), maps.astype(np.float32), np.ones(7))
+    counts = draws(defective, times=3, seed=1)
+    found = named(figures(truth, scores, counts))["AUPIMO"]
+    assert found.min() > 0.2 and found.max() < 0.9 and len(np.unique(found)) == 4
+    for value, count in zip(found, counts.astype(int), strict=True):
+        drawn = np.repeat(np.arange(7), count)
+        assert value == pytest.approx(naive_aupimo(defective[drawn], masks[drawn], scores.maps[drawn]), abs=1e-3)
+
+
+def test_aupimo_ignores_the_surroundings_of_defects_and_regions_count_by_their_pixels(truth: Truth) -> None:
+    maps = np.zeros(truth.masks.shape, np.float32)
+    maps[truth.defective] = 5  # everywhere in defective images
+    counts = np.ones((1, N))
+    assert named(figures(truth, Scores(np.zeros(N), maps, np.ones(N)), counts))["AUPIMO"] == pytest.approx(1)
+    masks = np.zeros((2, 20, 20), bool)
+    masks[1, :2, :2] = masks[1, 10:16, 10:16] = True
+    maps = np.zeros(masks.shape, np.float32)
+    maps[1, :2, :2] = 1  # one region of two, 4 pixels of 40
+    two = Truth(("a", "b"), np.array([False, True]), masks)
+    assert named(figures(two, Scores(np.zeros(2), maps, np.ones(2)), np.ones((1, 2))))["AUPIMO"] == pytest.approx(0.1)
+
+
+def test_rejects_and_misses_are_counted_for_each_draw_and_both_thresholds(truth: Truth, scores: Scores) -> None:
+    rejected = np.random.default_rng(3).random((2, N)) < [[0.6], [0.3]]
+    counts = draws(truth.defective, times=20, seed=0)
+    found = named(figures(truth, Scores(scores.images, scores.maps, scores.milliseconds, rejected), counts))
+    for r, count in enumerate(counts.astype(int)):
+        drawn = np.repeat(np.arange(N), count)
+        expected = []
+        for row in rejected:
+            expected += [np.mean([row[i] for i in drawn if i < 5]), np.mean([not row[i] for i in drawn if i >= 5])]
+        assert [found[name][r] for name in COUNTED] == pytest.approx(expected)
+    none = named(figures(truth, scores, counts))
+    assert all(np.isnan(none[name]).all() for name in COUNTED)
 
 
 @pytest.mark.slow
 def test_drawing_an_image_twice_is_having_it_twice(truth: Truth, scores: Scores) -> None:
     counts = draws(truth.defective, times=3, seed=5)
     found = figures(truth, scores, counts)
-    for column, count in zip(found.T[1:], counts[1:].astype(int), strict=True):
+    for column, count in zip(found[:3].T[1:], counts[1:].astype(int), strict=True):
         drawn = np.repeat(np.arange(N), count)
         defective, masks, maps = truth.defective[drawn], truth.masks[drawn], scores.maps[drawn]
         assert column[0] == pytest.approx(roc_auc_score(defective, scores.images[drawn]), abs=1e-12)
@@ -83,9 +156,9 @@ def test_only_the_order_of_scores_counts(truth: Truth, scores: Scores) -> None:
 def test_a_perfect_and_a_useless_method(truth: Truth) -> None:
     counts = draws(truth.defective, times=20, seed=0)
     perfect = Scores(truth.defective.astype(float), truth.masks.astype(np.float32), np.ones(N))
-    np.testing.assert_allclose(figures(truth, perfect, counts), 1)
+    np.testing.assert_allclose(figures(truth, perfect, counts)[:4], 1)
     same = Scores(np.zeros(N), np.zeros(truth.masks.shape, np.float32), np.ones(N))
-    np.testing.assert_allclose(figures(truth, same, counts), [[0.5], [0.5], [LIMIT / 2]] * np.ones((1, 21)))
+    np.testing.assert_allclose(figures(truth, same, counts)[:4], [[0.5], [0.5], [LIMIT / 2], [0]] * np.ones((1, 21)))
 
 
 def test_a_wide_defect_is_seen_where_half_is_covered_and_a_narrow_one_where_it_is_covered_most() -> None:
@@ -102,7 +175,9 @@ def test_a_wide_defect_is_seen_where_half_is_covered_and_a_narrow_one_where_it_i
 
 def test_what_a_verdict_says() -> None:
     spread = np.linspace(0.01, 0.1, 100)
-    assert verdict(spread) == "ahead"
-    assert verdict(-spread) == "behind"
-    assert verdict(spread - 0.05) == "level"
+    assert verdict("AUPIMO", spread) == "ahead"
+    assert verdict("AUPIMO", -spread) == "behind"
+    assert verdict("AUPIMO", spread - 0.05) == "level"
+    assert [verdict("missed", each) for each in (spread, -spread, spread - 0.05)] == ["behind", "ahead", "level"]
+    assert verdict("missed", spread * np.nan) == ""
     assert interval(np.array([9.0, *spread])) == (pytest.approx(0.01225), pytest.approx(0.09775))
