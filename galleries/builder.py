@@ -25,6 +25,7 @@ from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
+from spade_edge.galleries.placement import place
 from spade_edge.galleries.plan import Plan, make_plan
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.requirements import check_count, check_room, check_variation, copied_model
@@ -165,8 +166,7 @@ def _staged(
     )
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     _check_excluded(images, good.names, options.exclude)  # some may have been skipped
-    exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
-    exclusions = [exclusion if name in options.exclude else None for name in good.names]
+    exclusions = _exclusions(good.names, options.exclude, now=now)
     included = np.array([exclusion is None for exclusion in exclusions], bool)
     check_rate(options.rate, check_parts(images, good.groups, included))
     if mask is not None:
@@ -205,6 +205,16 @@ def _staged(
     )
     if assessment.baseline is not None:
         stage.add_array("baseline", assessment.baseline)
+    placement = place(
+        stage,
+        good.thumbnails,
+        align=options.align,
+        matching=matching,
+        canvas=canvas,
+        included=included,
+        groups=good.groups,
+        sizes=[shape.size for shape in good.shapes],
+    )
     threshold = calibrated(evidence_of(assessment.images), rate=options.rate, area=options.area, now=now)
     stopwatch.lap("calibration")
     check_variation(images, gallery, assessment.images)
@@ -225,6 +235,7 @@ def _staged(
         farthest=assessment.farthest,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
+        alignment=placement.alignment,
     )
     scorer = accepted(stage, manifest, good.first, threads=threads)
     stopwatch.lap("checking")
@@ -235,10 +246,16 @@ def _staged(
         path=stage.folder,
         manifest=manifest,
         skipped=good.skipped,
-        remarks=(*good.remarks, *_without_order(manifest)),
+        remarks=(*good.remarks, *_without_order(manifest), *filter(None, [placement.remark])),
         former=None,
         seconds=seconds,
     )
+
+
+def _exclusions(names: tuple[str, ...], exclude: tuple[str, ...], *, now: str) -> list[Exclusion | None]:
+    """Why each image is excluded; None for those that are included."""
+    exclusion = Exclusion(reason="excluded when the bundle was built", set=now)
+    return [exclusion if name in exclude else None for name in names]
 
 
 def _without_order(manifest: Manifest) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Excluding good images from a bundle and including them again, without their files and without the network.
 
 The features of every image stay in the bundle. What changes is the index, which holds the included images only, the
-leave-one-out scores, the baseline, the limits, the threshold and the golden results.
+leave-one-out scores, the baseline, where parts lie, the limits, the threshold and the golden results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from spade_edge.galleries.assessment import assess, check_parts
 from spade_edge.galleries.calibration import again
 from spade_edge.galleries.golden_frames import score_golden
 from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
+from spade_edge.galleries.placement import AUTO, OFF, place
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging, publish, staging
 from spade_edge.runtime import Scorer, UsageError
@@ -166,8 +167,19 @@ def _staged(
     )
     if assessment.baseline is not None:
         stage.add_array("baseline", assessment.baseline)
+    placement = place(
+        stage,
+        opened.thumbnails,
+        align=OFF if before.alignment is None else AUTO,
+        matching=before.matching,
+        canvas=before.canvas,
+        included=included,
+        groups=[image.group for image in before.images],
+        sizes=[image.size for image in before.images],
+    )
     changed = replace(
         before,
+        alignment=placement.alignment,
         images=assessment.images,
         frames=(),  # they were scored with the former gallery
         threshold=again(_from_images(before.threshold), evidence_of(assessment.images), now=now),
@@ -176,10 +188,20 @@ def _staged(
         farthest=assessment.farthest,
     )
     session = Session.open(opened.model, threads=threads, views=len(before.layout))
-    altered = replace(opened, manifest=changed, indexes=tuple(indexes), entries=entries, baseline=assessment.baseline)
+    altered = replace(
+        opened,
+        manifest=changed,
+        indexes=tuple(indexes),
+        entries=entries,
+        baseline=assessment.baseline,
+        reference=placement.reference,
+    )
     scorer = Scorer(altered, session, matcher, threads=threads)
     golden = () if opened.golden is None else score_golden(stage, scorer, np.asarray(opened.golden.frames))
-    return replace(changed, golden=golden, files=before.files | stage.files)
+    files = before.files | stage.files
+    if placement.reference is None:
+        files.pop("reference", None)
+    return replace(changed, golden=golden, files=files)
 
 
 def _from_images(threshold: Threshold) -> Threshold:

@@ -39,6 +39,7 @@ class GoodImages:
         conditions: exposure, contrast, focus and colour of each image.
         shapes: name, size, depth and colour of each image.
         bits: that the camera uses of 16; None for all, or where no image has 16.
+        thumbnails: (views * N, h, w, 3) uint8 BGR, the reduced views, view by view.
         remarks: what a user should know about them, a line each.
     """
 
@@ -51,6 +52,7 @@ class GoodImages:
     conditions: tuple[Condition, ...]
     shapes: tuple[Shape, ...]
     bits: int | None
+    thumbnails: NDArray[np.uint8]
     remarks: tuple[str, ...]
 
 
@@ -145,6 +147,7 @@ def read_good_images(
         conditions=tuple(conditions),
         shapes=tuple(shapes),
         bits=camera.used,
+        thumbnails=items,
         remarks=tuple(filter(None, remarks)),
     )
 

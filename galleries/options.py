@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from spade_edge.galleries.placement import AUTO, OFF
 from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.threshold import LOWEST_RATE
@@ -31,6 +32,8 @@ class BuildOptions:
         bits: that the camera uses of the 16 in which its numbers are stored, 8 to 16; None to find them.
         even_so: build also from images of which some are grey and some in colour, some have 8 bits and some 16, or
             some have another size than most.
+        align: "auto" to learn where parts lie in the good images, if they have a place, and to bring back the part of a
+            frame that lies elsewhere; "off" to judge every frame as it is.
         follow_links: whether links to folders inside the folder of images are followed, each folder once.
         threads: of all steps but the index, which one thread builds; None for one per core.
 
@@ -48,6 +51,7 @@ class BuildOptions:
     skip_bad: bool = False
     bits: int | None = None
     even_so: bool = False
+    align: str = AUTO
     follow_links: bool = False
     threads: int | None = None
 
@@ -60,6 +64,8 @@ class BuildOptions:
             )
         if not (math.isfinite(self.area) and self.area >= 0):
             raise UsageError(f"expected an area of 0 frame pixels or more, found {self.area:g}")
+        if self.align not in (AUTO, OFF):
+            raise UsageError(f"expected align to be {AUTO} or {OFF}, found '{self.align}'")
         if self.bits is not None and not 8 <= self.bits <= 16:
             raise UsageError(f"expected 8 to 16 bits, found {self.bits}")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:

@@ -61,6 +61,22 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """Where the part lies in a frame, from the middle of where good parts lie.
+
+    Attributes:
+        right, down: the shift, in pixels of the frame.
+        angle: the turn in degrees, clockwise; 0 where turns are not measured.
+        aligned: whether the part lay elsewhere than good parts, and was brought back before it was judged.
+    """
+
+    right: float
+    down: float
+    angle: float
+    aligned: bool
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """The result of scoring one frame.
 
@@ -85,6 +101,7 @@ class FrameResult:
         provider: the onnxruntime execution provider that ran the network.
         providers: execution provider to the fraction of the network's nodes that it runs, largest first, measured when
             the model was loaded; empty if unknown.
+        pose: where the part lies; None if it was not found for certain, or if the bundle does not align frames.
     """
 
     score: float
@@ -101,3 +118,4 @@ class FrameResult:
     milliseconds: Mapping[str, float]
     provider: str
     providers: Mapping[str, float] = field(default_factory=dict)
+    pose: Pose | None = None

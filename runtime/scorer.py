@@ -1,6 +1,7 @@
 """A frame from top to bottom: views → network → matching → anomaly map → verdict → result.
 
 Preprocessor   frame                  → views, the network's inputs
+Aligner        view                   → the same with the part where good parts lie
 Session        views                  → pyramids, the features of each view
 Matcher        pyramids               → squared distances to the gallery at each position (Eq. 3)
 Stitching      distances of all views → one anomaly map of the frame
@@ -36,7 +37,9 @@ from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.alignment import Aligner, Placed, complaint
 from spade_edge.runtime.preprocessing.condition import Condition
+from spade_edge.runtime.preprocessing.moved import Moved
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD, FrameResult
 
@@ -75,6 +78,10 @@ class Scorer:
         self.canvas = bundle.manifest.canvas
         self._evidence = bundle.manifest.evidence
         self.preprocessor = Preprocessor(self.canvas, mask=bundle.mask)
+        alignment, reference = bundle.manifest.alignment, bundle.reference
+        self.aligner = None
+        if alignment is not None and reference is not None:
+            self.aligner = Aligner(alignment, reference, size=self.canvas.view.size)
         try:
             self.stitching = Stitching(
                 self.canvas, matcher.gallery.grid, sigma=matcher.matching.sigma, mask=bundle.mask, threads=threads
@@ -262,6 +269,11 @@ class Scorer:
             start = perf_counter()
             views_of_frames = [self.preprocessor(frame) for frame in frames]
             conditions = [Condition.of(views, self.preprocessor.painted) for views in views_of_frames]
+            places = [Placed(None)] * len(frames)
+            if self.aligner is not None:  # there is one view of each frame
+                aligned = [self.aligner(views[0]) for views in views_of_frames]
+                views_of_frames = [view[np.newaxis] for view, _ in aligned]
+                places = [placed for _, placed in aligned]
             views = views_of_frames[0] if len(frames) == 1 else np.concatenate(views_of_frames)
             seconds = {"view": perf_counter() - start}
             for first in range(0, len(views), VIEWS_PER_RUN):
@@ -269,7 +281,7 @@ class Scorer:
                 pyramids = self.session(views[first : first + VIEWS_PER_RUN])
                 seconds["network"] = perf_counter() - start
                 last = first + VIEWS_PER_RUN >= len(views)
-                yield _Features(frames, conditions, first, pyramids, last, seconds)
+                yield _Features(frames, conditions, places, first, pyramids, last, seconds)
                 seconds = {"view": 0.0}
 
     def _results(self, runs: Iterable[_Features]) -> Iterator[FrameResult]:
@@ -284,8 +296,9 @@ class Scorer:
                 seconds[stage] += time
             if run.last:
                 milliseconds = {stage: 1000 * time / len(run.frames) for stage, time in seconds.items()}
-                for i, (frame, condition) in enumerate(zip(run.frames, run.conditions, strict=True)):
-                    yield self._result(frame, condition, matched[i * views : (i + 1) * views], milliseconds)
+                for i, frame in enumerate(run.frames):
+                    own = matched[i * views : (i + 1) * views]
+                    yield self._result(frame, run.conditions[i], run.places[i], own, milliseconds)
                 matched, seconds = [], dict.fromkeys(seconds, 0.0)
 
     def _match(self, run: _Features) -> list[_MatchedView]:
@@ -299,16 +312,22 @@ class Scorer:
         self,
         frame: NDArray[np.uint8],
         condition: Condition,
+        placed: Placed,
         views: Sequence[_MatchedView],
         milliseconds: dict[str, float],
     ) -> FrameResult:
         """Distances of all views → anomaly map → image score → verdict → result."""
         start = perf_counter()
-        heatmap = self._anomaly_map(views)
+        heatmap = self._anomaly_map(views, placed.moved)
         excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
         score = self._image_score(views, excess)
         frame_size = (frame.shape[0], frame.shape[1])
-        verdict, reason = self._verdict(score, condition, views, frame_size)
+        extent = self.canvas.extent(frame_size)
+        pose = placed.pose(extent)
+        verdict, reason = self._verdict(score, condition, placed, views, frame_size)
+        looked_at = self.stitching.kept
+        if placed.moved is not None:
+            heatmap, excess, looked_at = self._where_the_camera_sees(placed.moved, heatmap, excess)
 
         threshold = self.bundle.manifest.threshold
         regions, nearest = [], []
@@ -316,7 +335,8 @@ class Scorer:
             region = region_in_frame(blob, self.canvas, frame_size)
             if region.area >= threshold.area:
                 regions.append(region)
-                nearest.append(nearest_match(blob, self.canvas, self.matcher.gallery, [v.matches for v in views]))
+                matches = [view.matches for view in views]
+                nearest.append(nearest_match(blob, self.canvas, self.matcher.gallery, matches, moved=placed.moved))
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
@@ -326,22 +346,41 @@ class Scorer:
             verdict=verdict,
             reason=reason,
             heatmap=heatmap,
-            extent=self.canvas.extent(frame_size),
-            looked_at=self.stitching.kept,
+            extent=extent,
+            looked_at=looked_at,
             regions=tuple(regions),
             nearest=tuple(nearest),
             milliseconds=milliseconds | {"total": sum(milliseconds.values())},
             provider=self.session.provider,
             providers=self.session.node_fractions,
+            pose=pose,
         )
 
-    def _anomaly_map(self, views: Sequence[_MatchedView]) -> NDArray[np.float32]:
-        heatmap = self.stitching([view.matches.distances for view in views])
+    def _anomaly_map(self, views: Sequence[_MatchedView], moved: Moved | None) -> NDArray[np.float32]:
+        distances = [view.matches.distances for view in views]
+        if moved is not None:  # what the frame does not show is no evidence against it
+            distances = [np.where(moved.unseen(self.matcher.gallery.grid), np.float32(0), distances[0])]
+        heatmap = self.stitching(distances)
         if not np.isfinite(heatmap).all():
             raise BundleError(
                 f"{self.bundle.path}: expected finite distances, found NaN or infinity; build the bundle again"
             )
         return heatmap
+
+    def _where_the_camera_sees(
+        self, moved: Moved, heatmap: NDArray[np.float32], excess: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """The map and the map over its baseline of a frame whose part was brought back, and what was looked at.
+
+        They are carried back to where the part lies in the frame; beyond what was looked at they are 0.
+        """
+        grid = self.matcher.gallery.grid
+        rows, columns = (np.arange(side) * count // side for side, count in zip(heatmap.shape, grid, strict=True))
+        seen = ~moved.unseen(grid)[np.ix_(rows, columns)]
+        maps = moved.carried_back(np.stack([heatmap, excess, seen.astype(np.float32)], axis=-1))
+        looked_at = maps[..., 2] > 0.5
+        maps[~looked_at] = 0
+        return np.ascontiguousarray(maps[..., 0]), np.ascontiguousarray(maps[..., 1]), looked_at
 
     def _image_score(self, views: Sequence[_MatchedView], excess: NDArray[np.float32]) -> float:
         """From the map over its baseline, or from the global descriptors: the paper's, of the worst view."""
@@ -350,12 +389,19 @@ class Scorer:
         return max(self.matcher.descriptor_score(each.descriptor, view=view) for view, each in enumerate(views))
 
     def _verdict(
-        self, score: float, condition: Condition, views: Sequence[_MatchedView], frame_size: tuple[int, int]
+        self,
+        score: float,
+        condition: Condition,
+        placed: Placed,
+        views: Sequence[_MatchedView],
+        frame_size: tuple[int, int],
     ) -> tuple[str, str]:
         """The verdict, and the reason if it is not good. A frame that scores as good must also be like a good image."""
         limits = self.bundle.manifest.limits
-        if complaint := limits.bad_light(condition) or self._other_format(condition, frame_size):
-            return CANNOT_JUDGE, complaint
+        if problem := limits.bad_light(condition) or self._other_format(condition, frame_size):
+            return CANNOT_JUDGE, problem
+        if displaced := self._displaced(placed, frame_size):
+            return CANNOT_JUDGE, displaced
         threshold = self.bundle.manifest.threshold
         verdict = threshold.verdict(score)
         if verdict == GOOD and (doubt := limits.doubt(condition) or self._unlike(views)):
@@ -372,6 +418,14 @@ class Scorer:
         # Where frames are divided into boxes, they have one size, which has been checked.
         shape = "" if manifest.layout.boxes else form.other_size(frame_size, seen)
         return form.other_colour(condition.colour) or shape or manifest.limits.other_colours(condition)
+
+    def _displaced(self, placed: Placed, frame_size: tuple[int, int]) -> str:
+        """Why the part lies too far from where good parts lie; empty if it does not."""
+        extent = self.canvas.extent(frame_size)
+        pose = placed.pose(extent)
+        if self.aligner is None or pose is None or not placed.unreachable:
+            return ""
+        return complaint(pose, self.aligner.alignment, extent)
 
     def _unlike(self, views: Sequence[_MatchedView]) -> str:
         """Why a frame resembles no good image as a whole, whatever its parts resemble; empty if it does.
@@ -404,6 +458,7 @@ class _Features:
     Attributes:
         frames: the whole batch.
         conditions: exposure, contrast and focus of each frame.
+        places: where the part of each frame lies.
         first: number of the first of these views among all views of the batch.
         pyramids: the features of these views.
         last: whether these are the last views of the batch.
@@ -412,6 +467,7 @@ class _Features:
 
     frames: Sequence[NDArray[np.uint8]]
     conditions: Sequence[Condition]
+    places: Sequence[Placed]
     first: int
     pyramids: list[Pyramid]
     last: bool

@@ -41,6 +41,8 @@ class Bundle:
             without indexes.
         mask: the pixels of a frame that are ignored; None for none.
         baseline: (h, w) float32, the anomaly map expected of good parts; None if scores do not use it.
+        reference: (rows, columns, 3) float32 BGR, the mean of the good parts, by which frames are aligned; None if they
+            are not.
         golden: frames to test a device with; None if the bundle has none.
     """
 
@@ -52,6 +54,7 @@ class Bundle:
     entries: NDArray[np.int32] | None
     mask: Mask | None
     baseline: NDArray[np.float32] | None
+    reference: NDArray[np.float32] | None
     golden: Golden | None
 
     @property
@@ -114,6 +117,7 @@ class Bundle:
             baseline=_finite(path, manifest.files["baseline"], manifest.canvas.size)
             if "baseline" in manifest.files
             else None,
+            reference=_reference(path, manifest),
             golden=_golden(path, manifest) if manifest.golden else None,
         )
 
@@ -162,6 +166,18 @@ def _entries(path: Path, manifest: Manifest, indexes: tuple[Index, ...]) -> NDAr
                 f"{manifest.files[role].name}, and for no other, found others; {REPAIR}"
             )
     return entries
+
+
+def _reference(path: Path, manifest: Manifest) -> NDArray[np.float32] | None:
+    if manifest.alignment is None:
+        return None
+    array = _finite(path, manifest.files["reference"], (None, None, 3))
+    if not 0 < min(array.shape[:2]) <= max(array.shape[:2]) <= max(manifest.model.view.size):
+        raise BundleError(
+            f"{path / manifest.files['reference'].name}: expected a picture no larger than the view, found "
+            f"{array.shape[1]}x{array.shape[0]}; {REPAIR}"
+        )
+    return array
 
 
 def _golden(path: Path, manifest: Manifest) -> Golden:
@@ -235,7 +251,7 @@ def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype:
     return array
 
 
-def _finite(bundle: Path, payload: Payload, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _finite(bundle: Path, payload: Payload, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
     """Read a .npy file into memory: these are small beside the levels, and all of it is looked at anyway."""
     array = np.array(_array(bundle, payload, shape, np.float32))
     if not np.isfinite(array).all():

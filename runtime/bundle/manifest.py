@@ -26,6 +26,7 @@ from spade_edge.runtime.geometry.layout import Canvas, Layout
 from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.config import CODES, FROM_MAP, PROFILES, Matching
 from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.preprocessing.alignment import Alignment
 from spade_edge.runtime.preprocessing.condition import Limits
 from spade_edge.runtime.preprocessing.frame_format import FrameFormat
 from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
@@ -136,10 +137,12 @@ class Manifest:
         format: what the good images have in common: grey or colour, channel order, depth, size.
         farthest: the largest `Matcher.unlikeness` of a view of a frame that can be good.
         scales: the scales of the codes; None with projection "none".
+        alignment: where parts lie in good images, by which frames are aligned; None if they are not aligned.
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
         files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights,
             entries and index, or index1 … if the gallery is per view; with a mask also mask; with scores from the map
-            also baseline; with golden frames also golden_frames, golden_level1 …, golden_distances, golden_heatmaps.
+            also baseline; with an alignment also reference; with golden frames also golden_frames, golden_level1 …,
+            golden_distances, golden_heatmaps.
     """
 
     created: str
@@ -158,6 +161,7 @@ class Manifest:
     scales: Scales | None
     files: dict[str, Payload]
     golden: tuple[Judged, ...] = ()
+    alignment: Alignment | None = None
 
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
@@ -165,13 +169,14 @@ class Manifest:
         weights = ("key_weights", "entries") if self.matching.projection == CODES else ()
         mask = ("mask",) if self.layout.masked else ()
         baseline = ("baseline",) if self.matching.image_score == FROM_MAP else ()
+        reference = ("reference",) if self.alignment is not None else ()
         golden = golden_roles(self.model) if self.golden else ()
         always = ("model", *levels, "squares", "descriptors", "thumbnails")
-        return (*always, *weights, *self.index_roles(), *mask, *baseline, *golden)
+        return (*always, *weights, *self.index_roles(), *mask, *baseline, *reference, *golden)
 
     def gallery_roles(self) -> tuple[str, ...]:
         """The files that grow with the number of good images."""
-        fixed = {"model", "key_weights", "mask", "baseline", *golden_roles(self.model)}
+        fixed = {"model", "key_weights", "mask", "baseline", "reference", *golden_roles(self.model)}
         return tuple(role for role in self.roles() if role not in fixed)
 
     def index_roles(self) -> tuple[str, ...]:
@@ -234,6 +239,7 @@ class Manifest:
             "limits": self.limits.to_json(),
             "format": self.format.to_json(),
             "farthest": self.farthest,
+            "alignment": None if self.alignment is None else self.alignment.to_json(),
             "model": self.model.to_json(),
             "layout": self.layout.to_json(),
             "scales": None if self.scales is None else self.scales.to_json(),
@@ -287,6 +293,8 @@ class Manifest:
         limits = Limits.from_fields(fields.object("limits"), source=source)
         form = FrameFormat.from_fields(fields.object("format"), source=source)
         farthest = fields.number("farthest")
+        own = fields.object_or_none("alignment")
+        alignment = None if own is None else Alignment.from_fields(own, source=source)
         try:
             matching = Matching.from_fields(fields.object("matching"))
             model = ModelCard.from_fields(fields.object("model"), source=source)
@@ -330,8 +338,11 @@ class Manifest:
             scales=scales,
             files=files,
             golden=tuple(golden),
+            alignment=alignment,
         )
         manifest._check_evidence(source)
+        if alignment is not None and layout.boxes:
+            raise BundleError(f"{source}: expected an alignment only with one view of the whole frame, found one")
         if set(files) != set(manifest.roles()):
             raise BundleError(
                 f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"

@@ -24,7 +24,7 @@ OPSET, IR_VERSION = 17, 8  # supported from onnxruntime 1.12 on
 # onnx.proto3: TensorProto.DataType
 _TYPES = {np.dtype(name): number for name, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7))}
 FLOAT, INT8 = 1, 3  # targets of a Cast
-_INT, _INTS = 2, 7  # AttributeProto.AttributeType
+_INT, _STRING, _INTS = 2, 3, 7  # AttributeProto.AttributeType
 
 
 class Graph:
@@ -51,7 +51,7 @@ class Graph:
         self._constants.append(dims + kind + _text(8, name) + _message(9, np.ascontiguousarray(array).tobytes()))
         return name
 
-    def node(self, operator: str, *inputs: str, results: int = 1, **attributes: int | Sequence[int]) -> Any:
+    def node(self, operator: str, *inputs: str, results: int = 1, **attributes: int | str | Sequence[int]) -> Any:
         """Add an operator; returns the name of its result, or a tuple of names if it has several."""
         names = tuple(f"value{len(self._nodes)}.{i}" for i in range(results))
         self._nodes.append((operator, inputs, names, b"".join(_message(5, _attribute(*a)) for a in attributes.items())))
@@ -81,7 +81,9 @@ class Graph:
         return taken + given + _text(4, operator) + attributes
 
 
-def _attribute(name: str, value: int | Sequence[int]) -> bytes:
+def _attribute(name: str, value: int | str | Sequence[int]) -> bytes:
+    if isinstance(value, str):
+        return _text(1, name) + _text(4, value) + _number(20, _STRING)
     if isinstance(value, int):
         return _text(1, name) + _number(3, value) + _number(20, _INT)
     return _text(1, name) + b"".join(_number(8, item) for item in value) + _number(20, _INTS)

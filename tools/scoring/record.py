@@ -28,7 +28,7 @@ def record(scored: Scored, *, threshold: Threshold, live: bool) -> dict[str, Any
         fields["dropped"] = shot.dropped
     fields |= {"score": None, "threshold": threshold.score, "pixel_threshold": threshold.pixel, "p": None}
     if result is None:
-        nothing: dict[str, Any] = {"regions": [], "nearest": [], "milliseconds": {}}
+        nothing: dict[str, Any] = {"regions": [], "nearest": [], "pose": None, "milliseconds": {}}
         return fields | {"verdict": CANNOT_JUDGE, "reason": scored.fault} | nothing
     return fields | {
         "score": result.score,
@@ -37,6 +37,7 @@ def record(scored: Scored, *, threshold: Threshold, live: bool) -> dict[str, Any
         "reason": result.reason,
         "regions": [asdict(region) for region in result.regions],
         "nearest": [match.to_json() for match in result.nearest],
+        "pose": None if result.pose is None else asdict(result.pose),
         "milliseconds": {stage: round(time, 3) for stage, time in result.milliseconds.items()},
         "provider": result.provider,
         "providers": {name: round(fraction, 4) for name, fraction in result.providers.items()},

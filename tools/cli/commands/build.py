@@ -77,6 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         what="build also where some images are grey and some in colour, some have 8 bits and some 16, or some have "
         "another size than most",
     )
+    parser.add_argument(
+        "--align",
+        choices=("auto", "off"),
+        default="auto",
+        help="auto: if the good images show where parts lie, a part that lies elsewhere is brought back before it is "
+        "judged, and cannot be judged if it lies too far away; off: frames are judged as they are (auto)",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read, and name them")
     parser.add_argument(
         "--threads", type=threads, metavar="N", help="threads for all steps but the index (default: one per core)"
@@ -110,6 +117,7 @@ def run(chosen: argparse.Namespace) -> int:
             skip_bad=chosen.skip_bad,
             bits=chosen.bits,
             even_so=chosen.even_so,
+            align=chosen.align,
             follow_links=bool(chosen.follow_links),
             threads=chosen.threads,
         ),

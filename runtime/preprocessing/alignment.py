@@ -1,0 +1,189 @@
+"""Where good parts lie, and what is done with a frame whose part lies elsewhere.
+
+A part that lies where good parts lie is seen as it is: the frame passes unchanged. One that lies a little farther away
+is brought back. One that lies too far away cannot be judged, as too much of it may be out of sight. A frame in which
+the part cannot be found for certain passes unchanged too: what is wrong with it is for the score to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spade_edge.runtime.errors import BundleError
+from spade_edge.runtime.fields import Fields
+from spade_edge.runtime.geometry.motion import Motion
+from spade_edge.runtime.geometry.resample import resample, resampling_weights
+from spade_edge.runtime.preprocessing.moved import Moved
+from spade_edge.runtime.preprocessing.registration import Registration, Relief
+from spade_edge.runtime.result import Pose
+
+Ends = tuple[float, float]
+Extent = tuple[float, float, float, float]  # x, y, width, height of what a view covers, in pixels of the frame
+SMALLEST_ASPECT, LARGEST_ASPECT = 1e-3, 1e3
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where good parts lie, and how far a part may lie from there.
+
+    Shifts are fractions of the view's width (to the right) and height (down), angles are degrees, clockwise.
+
+    Attributes:
+        right, down, angle: lowest and highest value of good parts. Frames in this range pass unchanged.
+        most_shift, most_angle: how far a part may lie from the middle of the good parts to be brought back.
+        turns: whether turns are measured. They are not where good parts are round, or lie at any angle.
+        aspect: width over height of what a view covers, in pixels of the frame.
+        likeness: the lowest correlation with the mean of the good parts at which a part counts as found.
+        lead: by how much this correlation must be higher than at any other place.
+    """
+
+    right: Ends
+    down: Ends
+    angle: Ends
+    most_shift: float
+    most_angle: float
+    turns: bool
+    aspect: float
+    likeness: float
+    lead: float
+
+    def usual(self, motion: Motion) -> bool:
+        """Whether a part lies where good parts lie."""
+        ranges = ((motion.right, self.right), (motion.down, self.down), (motion.angle, self.angle))
+        return all(low <= value <= high for value, (low, high) in ranges)
+
+    def reachable(self, motion: Motion) -> bool:
+        """Whether a part that lies elsewhere can be brought back."""
+        return max(abs(motion.right), abs(motion.down)) <= self.most_shift and abs(motion.angle) <= self.most_angle
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_fields(cls, own: Fields, *, source: str) -> Alignment:
+        ranges: dict[str, Ends] = {}
+        for name in ("right", "down", "angle"):
+            low, high = own.numbers(name, count=2)
+            if low > high:
+                raise BundleError(f"{source}: expected a lowest and a highest {name}, found {[low, high]}")
+            ranges[name] = (low, high)
+        alignment = cls(
+            right=ranges["right"],
+            down=ranges["down"],
+            angle=ranges["angle"],
+            most_shift=own.number("most_shift"),
+            most_angle=own.number("most_angle"),
+            turns=own.flag("turns"),
+            aspect=own.number("aspect"),
+            likeness=own.number("likeness"),
+            lead=own.number("lead"),
+        )
+        own.done()
+        if not SMALLEST_ASPECT <= alignment.aspect <= LARGEST_ASPECT:
+            raise BundleError(
+                f"{source}: expected an aspect from {SMALLEST_ASPECT:g} to {LARGEST_ASPECT:g}, "
+                f"found {alignment.aspect:g}"
+            )
+        return alignment
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the part of a frame lies.
+
+    Attributes:
+        motion: how far it is shifted and turned against the middle of the good parts; None if it was not found.
+        moved: how its view was brought back; None if it was not.
+        unreachable: whether the part lies too far away to be judged.
+    """
+
+    motion: Motion | None
+    moved: Moved | None = None
+    unreachable: bool = False
+
+    def pose(self, extent: Extent) -> Pose | None:
+        """The same in pixels of the frame."""
+        if self.motion is None:
+            return None
+        _, _, width, height = extent
+        right, down, angle = self.motion.right * width, self.motion.down * height, self.motion.angle
+        return Pose(right=right, down=down, angle=angle, aligned=self.moved is not None)
+
+
+class Aligner:
+    """Finds the part in a view, and brings it back to where good parts lie.
+
+    Args:
+        alignment: what was learned from the good images.
+        reference: (rows, columns, 3) float32 BGR, the mean of the good parts. It fills what a frame does not show.
+        size: (height, width) of the views.
+    """
+
+    def __init__(self, alignment: Alignment, reference: NDArray[np.float32], *, size: tuple[int, int]) -> None:
+        self.alignment = alignment
+        rows, columns = reference.shape[:2]
+        relief = Relief((rows, columns))(reference)
+        self._registration = Registration(relief, aspect=alignment.aspect, turns=alignment.turns)
+        self._relief = Relief(size)
+        self._filling = resample(
+            reference, rows=resampling_weights(rows, size[0]), columns=resampling_weights(columns, size[1])
+        )
+
+    def __call__(self, view: NDArray[np.float32]) -> tuple[NDArray[np.float32], Placed]:
+        """Find the part, and bring it back if it lies elsewhere than good parts, but not too far away.
+
+        Args:
+            view: (h, w, 3) float32 BGR, 0 to 255.
+
+        Returns:
+            the view, the same array if it was not changed, and where the part lies.
+        """
+        found = self._registration(self._relief(view))
+        if found.likeness < self.alignment.likeness or found.lead < self.alignment.lead:
+            return view, Placed(None)
+        if self.alignment.usual(found.motion):
+            return view, Placed(found.motion)
+        if not self.alignment.reachable(found.motion):
+            return view, Placed(found.motion, unreachable=True)
+        moved = Moved(found.motion, self.alignment.aspect)
+        return moved.brought_back(view, self._filling), Placed(found.motion, moved)
+
+
+def complaint(pose: Pose, alignment: Alignment, extent: Extent) -> str:
+    """Why a part that lies too far away cannot be judged: where it lies, and how far away it may lie.
+
+    Args:
+        pose: where it lies.
+        alignment: how far away it may lie.
+        extent: what the view covers.
+    """
+    across, along = (alignment.most_shift * length for length in extent[2:])
+    shifts, found = [], []
+    if abs(pose.right) > across:
+        shifts.append(f"{abs(pose.right):.0f} px to the {'right' if pose.right > 0 else 'left'} of")
+    if abs(pose.down) > along:
+        shifts.append(f"{abs(pose.down):.0f} px {'below' if pose.down > 0 else 'above'}")
+    if shifts:
+        found.append(f"lies {' and '.join(shifts)} where good parts lie")
+    if abs(pose.angle) > alignment.most_angle:
+        found.append(f"is turned {'' if pose.angle > 0 else 'counter'}clockwise by {abs(pose.angle):.0f} degrees")
+    return f"the part {' and '.join(found)}; frames are aligned {reach(alignment, extent)}"
+
+
+def reach(alignment: Alignment, extent: Extent) -> str:
+    """How far away a part may lie to be brought back, in words."""
+    across, along = (f"{alignment.most_shift * length:.0f}" for length in extent[2:])
+    shift = f"up to {across} px" if across == along else f"up to {across} px across and {along} px down"
+    return f"{shift} and {alignment.most_angle:.0f} degrees" if alignment.turns else shift
+
+
+def summary(alignment: Alignment, extent: Extent) -> str:
+    """Where good parts lie, and how far away a part may lie to be brought back, in words."""
+    _, _, width, height = extent
+    pixels = max(*(abs(end) * width for end in alignment.right), *(abs(end) * height for end in alignment.down))
+    angle = f" and {max(map(abs, alignment.angle)):.1f} degrees" if alignment.turns else ""
+    return f"parts lie within {pixels:.0f} px{angle}; frames are aligned {reach(alignment, extent)}"
