@@ -125,6 +125,7 @@ class _Stack:
     Attributes:
         reference: (rows, columns, 3) float32, their mean.
         found: for each image, where it lies against the mean of the other parts.
+        rivals: for each image, its likeness at the best other place.
     """
 
     def __init__(self, pictures: NDArray[np.float32], parts: NDArray[np.int_], *, aspect: float, turns: bool) -> None:
@@ -136,19 +137,19 @@ class _Stack:
         self._reliefs = [self._relief(picture) for picture in pictures]
         self.reference = pictures[self._most_central()]
         for _ in range(ROUNDS):
-            self.found = self._registered(self.reference, range(len(pictures)))
+            registration = self._registration(self.reference)
+            self.found = [registration(relief) for relief in self._reliefs]
             laid = self._laid()
             self.reference = np.asarray(laid.mean(axis=0), np.float32)
-        self.found = self._against_others(laid, parts)
+        self.found, self.rivals = self._against_others(laid, parts)
 
     def _most_central(self) -> int:
         flat = np.stack([relief.ravel() for relief in self._reliefs])
         flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
         return int(np.median(flat @ flat.T, axis=1).argmax())
 
-    def _registered(self, reference: NDArray[np.float32], images: Sequence[int]) -> list[Registered]:
-        registration = Registration(self._relief(reference), aspect=self.aspect, turns=self.turns)
-        return [registration(self._reliefs[i]) for i in images]
+    def _registration(self, reference: NDArray[np.float32]) -> Registration:
+        return Registration(self._relief(reference), aspect=self.aspect, turns=self.turns)
 
     def _laid(self) -> NDArray[np.float32]:
         """The images brought to their middle place; those that resemble the mean least stay out."""
@@ -164,27 +165,35 @@ class _Stack:
             laid.append(self._sampler(self._pictures[image], *points))
         return np.stack(laid)
 
-    def _against_others(self, laid: NDArray[np.float32], parts: NDArray[np.int_]) -> list[Registered]:
+    def _against_others(
+        self, laid: NDArray[np.float32], parts: NDArray[np.int_]
+    ) -> tuple[list[Registered], list[float]]:
         """Where each image lies against the mean of the other parts; a mean resembles each of its own images."""
         total = laid.sum(axis=0, dtype=np.float64)
-        found = list(self.found)
+        found, rivals = list(self.found), [1.0] * len(self.found)
         for part in np.unique(parts).tolist():
             own = parts[self._laid_over] == part
             others = len(laid) - int(own.sum())
             if not others:
                 continue
             mean = (total - laid[own].sum(axis=0, dtype=np.float64)) / others
-            images = np.flatnonzero(parts == part).tolist()
-            for image, one in zip(images, self._registered(mean.astype(np.float32), images), strict=True):
-                found[image] = one
-        return found
+            registration = self._registration(mean.astype(np.float32))
+            for image in np.flatnonzero(parts == part).tolist():
+                found[image] = registration(self._reliefs[image])
+                rivals[image] = registration.rival(self._reliefs[image])
+        return found, rivals
 
 
 def _learned(stack: _Stack) -> tuple[Alignment | None, str]:
     """Where the parts of a stack lie, or why that cannot be told."""
-    clear = [one for one in stack.found if one.likeness >= LIKENESS and one.lead >= LEAD]
+    clear = [
+        one
+        for one, rival in zip(stack.found, stack.rivals, strict=True)
+        if one.likeness >= LIKENESS and one.lead >= LEAD and one.likeness - rival >= LEAD
+    ]
     if len(clear) < NEARLY_ALL * len(stack.found):
-        return None, f"only {len(clear)} of {len(stack.found)} good images show clearly where the part lies"
+        some = f"only {len(clear)} of {len(stack.found)} good images show" if clear else "no good image shows"
+        return None, f"{some} clearly where the part lies"
     right, down, angle = (
         _usual(np.array([getattr(one.motion, axis) for one in clear]), least)
         for axis, least in (("right", MARGIN_SHIFT), ("down", MARGIN_SHIFT), ("angle", MARGIN_ANGLE))
@@ -227,6 +236,6 @@ def _usual(values: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
 def _ends(usual: NDArray[np.float64], margin: float, most: float) -> Ends:
     """The range of good parts with its margin; never beyond what is brought back.
 
-    It is narrow on purpose: a good part that lies a little outside of it is brought back, and scores no higher for that.
+    It is narrow on purpose: a good part that lies a little outside is brought back, and scores no higher for that.
     """
     return max(float(usual.min()) - margin, -most), min(float(usual.max()) + margin, most)

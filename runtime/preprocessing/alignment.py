@@ -83,6 +83,11 @@ class Alignment:
             lead=own.number("lead"),
         )
         own.done()
+        if not (0 <= alignment.most_shift <= 1 and 0 <= alignment.most_angle <= 180):
+            raise BundleError(
+                f"{source}: expected a most_shift from 0 to 1 and a most_angle from 0 to 180, "
+                f"found {alignment.most_shift:g} and {alignment.most_angle:g}"
+            )
         if not SMALLEST_ASPECT <= alignment.aspect <= LARGEST_ASPECT:
             raise BundleError(
                 f"{source}: expected an aspect from {SMALLEST_ASPECT:g} to {LARGEST_ASPECT:g}, "

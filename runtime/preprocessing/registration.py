@@ -43,7 +43,7 @@ class Registered:
     Attributes:
         motion: how far it is shifted and turned against the reference.
         likeness: normalised cross-correlation with the reference there, -1 to 1.
-        lead: how much lower the correlation is at every other place.
+        lead: how much lower the correlation is at every other place of the search.
     """
 
     motion: Motion
@@ -98,6 +98,7 @@ class Registration:
     def __init__(self, reference: NDArray[np.float32], *, aspect: float, turns: bool) -> None:
         self.aspect, self.turns = aspect, turns
         self._angles = ANGLES if turns else (0,)
+        self._found = (len(self._angles), 2 * REACH + 1, 2 * REACH + 1)
         self._x, self._y = (axis.ravel() for axis in _centred(FINE))
         self._reference = np.asarray(reference, np.float32).ravel()
         self._changes = self._jacobian(np.asarray(reference, np.float32))
@@ -118,18 +119,24 @@ class Registration:
         """Find the reference in a relief, (56, 56) float32."""
         correlation = self._search(_halved(relief))
         best = int(correlation.argmax())
-        angle, row, column = np.unravel_index(best, correlation.shape)
-        motion, likeness = self._refined(
-            relief.ravel(),
-            right=2.0 * (int(column) - REACH),
-            down=2.0 * (int(row) - REACH),
-            angle=math.radians(self._angles[int(angle)]),
-        )
-        others = (
-            _elsewhere(int(row), int(column))[np.newaxis] | self._other_angle(int(angle))[:, np.newaxis, np.newaxis]
-        )
-        lead = float(correlation.flat[best]) - float(correlation[others].max())
+        motion, likeness = self._refined(relief.ravel(), best)
+        # From the refined likeness: that of the search is lower where the part lies between its positions.
+        lead = likeness - float(correlation[self._elsewhere(best)].max())
         return Registered(motion=motion, likeness=likeness, lead=lead)
+
+    def rival(self, relief: NDArray[np.float32]) -> float:
+        """The likeness at the best place that is far from the one found, refined as well.
+
+        In a pattern that repeats, this is as high as that found. The search alone does not show it where the period is
+        no multiple of its positions.
+        """
+        correlation = self._search(_halved(relief))
+        found, _ = self._refined(relief.ravel(), int(correlation.argmax()))
+        correlation[~self._elsewhere(int(correlation.argmax()))] = -1
+        other, likeness = self._refined(relief.ravel(), int(correlation.argmax()))
+        apart = max(abs(other.right - found.right), abs(other.down - found.down)) * COARSE
+        same = apart <= NEAR and abs(other.angle - found.angle) <= NEAR_ANGLE
+        return float(correlation.max()) if same else likeness  # the refinement may lead from one place to the other
 
     def _search(self, relief: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised cross-correlation, (angles, shifts down, shifts right)."""
@@ -140,8 +147,11 @@ class Registration:
         covariance = found[:-1] - sums * self._sum / self._pixels
         return np.asarray(covariance / np.sqrt(np.maximum(variance, np.float32(TINY)) * self._variance), np.float32)
 
-    def _refined(self, relief: NDArray[np.float32], *, right: float, down: float, angle: float) -> tuple[Motion, float]:
-        """Gauss-Newton steps from a shift in fine positions and an angle in radians; also the likeness found."""
+    def _refined(self, relief: NDArray[np.float32], place: int) -> tuple[Motion, float]:
+        """Gauss-Newton steps from a place of the search; where they lead, and the likeness there."""
+        turn, row, column = np.unravel_index(place, self._found)
+        right, down = 2.0 * (int(column) - REACH), 2.0 * (int(row) - REACH)
+        angle = math.radians(self._angles[int(turn)])
         count = 3 if self.turns else 2
         for step in range(STEPS + 1):
             seen, inside = self._sampled(relief, right, down, angle)
@@ -206,9 +216,13 @@ class Registration:
         turn = -self._y / self.aspect * right.ravel() + self._x * self.aspect * down.ravel()
         return [np.ascontiguousarray(change.ravel(), np.float32) for change in (right, down, turn)]
 
-    def _other_angle(self, best: int) -> NDArray[np.bool_]:
-        """(angles,) bool, those that are far from the best."""
-        return np.abs(np.array(self._angles) - self._angles[best]) > NEAR_ANGLE
+    def _elsewhere(self, place: int) -> NDArray[np.bool_]:
+        """Places of the search that are far from one: (angles, shifts down, shifts right)."""
+        turn, row, column = np.unravel_index(place, self._found)
+        shifts = np.arange(2 * REACH + 1)
+        turned = np.abs(np.array(self._angles) - self._angles[int(turn)]) > NEAR_ANGLE
+        below, beside = np.abs(shifts - row) > NEAR, np.abs(shifts - column) > NEAR
+        return np.asarray(turned[:, np.newaxis, np.newaxis] | below[:, np.newaxis] | beside)
 
 
 def _centred(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -216,12 +230,6 @@ def _centred(side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     along = np.arange(side, dtype=np.float32) - (side - 1) / 2
     x, y = np.meshgrid(along, along)
     return x.astype(np.float32), y.astype(np.float32)
-
-
-def _elsewhere(row: int, column: int) -> NDArray[np.bool_]:
-    """(shifts down, shifts right) bool, those that are far from one."""
-    shifts = np.arange(2 * REACH + 1)
-    return np.asarray((np.abs(shifts - row) > NEAR)[:, np.newaxis] | (np.abs(shifts - column) > NEAR))
 
 
 def _halved(fine: NDArray[np.float32]) -> NDArray[np.float32]:
