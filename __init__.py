@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         FrameResult,
         Match,
         ModelError,
+        Pose,
         Provider,
         Region,
         Scorer,
@@ -82,8 +83,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "spade_edge.runtime": (
         "cpu",
-        "BundleError DataError DeviceError FrameError FrameResult Match ModelError Provider Region Scorer SpadeError "
-        "UsageError",
+        "BundleError DataError DeviceError FrameError FrameResult Match ModelError Pose Provider Region Scorer "
+        "SpadeError UsageError",
     ),
     "spade_edge.runtime.geometry.view": ("cpu", "View"),
     "spade_edge.runtime.matching.config": ("cpu", "Matching PROFILES"),
@@ -125,6 +126,7 @@ __all__ = [
     "Parity",
     "ParityStage",
     "Plan",
+    "Pose",
     "Precision",
     "Preparation",
     "Provider",

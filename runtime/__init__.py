@@ -31,7 +31,7 @@ from spade_edge.runtime.errors import (
     UsageError,
 )
 from spade_edge.runtime.network.provider import Provider
-from spade_edge.runtime.result import FrameResult, Match, Region
+from spade_edge.runtime.result import FrameResult, Match, Pose, Region
 from spade_edge.runtime.scorer import Scorer
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "FrameResult",
     "Match",
     "ModelError",
+    "Pose",
     "Provider",
     "Region",
     "Scorer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from floors import ROOMS
 
 import spade_edge
 from spade_edge.galleries import Built
+from spade_edge.runtime.preprocessing.alignment import Alignment
 from spade_edge.tools.cli.main import COMMANDS
 
 
@@ -83,7 +85,9 @@ def test_the_bundle_page_names_every_file_and_field_of_a_bundle(edge: Built) -> 
         *(name for key in ("matching", "threshold", "limits", "model", "layout") for name in written[key]),
         *(name for key in ("images", "golden") for name in written[key][0]),
     ]
+    fields += [field.name for field in dataclasses.fields(Alignment)]  # the parts of this bundle differ in shape
     assert [name for name in fields if f"`{name}`" not in page] == []
+    assert "`reference-<16 hex>.npy`" in page
     assert [
         role for role in written["files"] if not re.search(rf"\b{re.sub(r'[2-9]', '1', role)}-<16 hex>", page)
     ] == []
