@@ -91,7 +91,6 @@ PUBLIC = {
         "Calibration",
         "GalleryChange",
         "Plan",
-        "Pose",
         "ThresholdChange",
         "Views",
         "build",
