@@ -12,7 +12,8 @@ Input, outputs and colour order of the file are specified in the docstring of `s
 from spade_edge.export.backbones import BACKBONES, Backbone
 from spade_edge.export.model_file import ExportReport, export_model, export_pyramid
 from spade_edge.export.precision import Precision
-from spade_edge.export.pyramid import TorchPyramid, build_pyramid
+from spade_edge.export.pyramid import build_pyramid, own_view
+from spade_edge.export.torch_pyramid import TorchPyramid
 
 __all__ = [
     "BACKBONES",
@@ -23,4 +24,5 @@ __all__ = [
     "build_pyramid",
     "export_model",
     "export_pyramid",
+    "own_view",
 ]

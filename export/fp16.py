@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from spade_edge.runtime.errors import ModelError
+from spade_edge.runtime.network.card import DESCRIPTOR, INPUT
 
 LARGEST = 65504.0  # of float16
 
@@ -29,23 +30,24 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     half = onnx.ModelProto()
     half.CopyFrom(model)
     graph = half.graph
-    first = next(number for number, node in enumerate(graph.node) if node.op_type == "Conv")
-    colours, network = graph.node[:first], graph.node[first:]
+    colours, tail = _colours(graph), _descriptor(graph)
+    body = [node for node in graph.node if node not in (*colours, *tail)]
     outputs = {output.name for output in graph.output}
-    tail = [node for node in network if node.op_type in ("GlobalAveragePool", "Flatten")]
-    body = [node for node in network if node not in tail]
-    constants = {name for node in body for name in node.input}
+    constants = {name for node in body for name in _of_any_type(node)}
     for tensor in graph.initializer:
-        if tensor.name in constants:
+        if tensor.name in constants and tensor.data_type == TensorProto.FLOAT:
             tensor.CopyFrom(_half(tensor, tensor.name))
     for node in body:
-        if node.op_type == "Constant":  # bounds of Clip
-            node.attribute[0].t.CopyFrom(_half(node.attribute[0].t, node.output[0]))
+        for attribute in node.attribute:
+            if attribute.name == "value" and attribute.t.data_type == TensorProto.FLOAT:
+                attribute.t.CopyFrom(_half(attribute.t, node.output[0]))  # of a Constant, such as the bounds of a Clip
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
     entry = colours[-1].output[0]
     ends: dict[str, str] = {}
     nodes = [*colours, helper.make_node("Cast", [entry], ["half"], name="/ToHalf", to=TensorProto.FLOAT16)]
     for node in body:
-        node.input[:] = ["half" if name == entry else name for name in node.input]
+        node.input[:] = ["half" if name == entry else ends.get(name, name) for name in node.input]
         ends |= {name: f"{name}/half" for name in node.output if name in outputs}
         node.output[:] = [ends.get(name, name) for name in node.output]
         nodes.append(node)
@@ -61,6 +63,26 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(kept)
     onnx.checker.check_model(half, full_check=True)
     return half
+
+
+def _colours(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes from the input to normalised colours."""
+    name, found = INPUT, list[onnx.NodeProto]()
+    while not found or found[-1].op_type != "Div":
+        found.append(next(node for node in graph.node if node.op_type != "Shape" and name in node.input))
+        name = found[-1].output[0]
+    return found
+
+
+def _descriptor(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes from the image level to the global descriptor: its mean, flattened."""
+    flatten = next(node for node in graph.node if DESCRIPTOR in node.output)
+    return [next(node for node in graph.node if flatten.input[0] in node.output), flatten]
+
+
+def _of_any_type(node: onnx.NodeProto) -> list[str]:
+    """The inputs that may be float16; the sizes of a Resize may not."""
+    return list(node.input[:1] if node.op_type == "Resize" else node.input)
 
 
 def _half(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:

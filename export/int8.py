@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from spade_edge.export.activation_ranges import PERCENTILE, ViewReader, activation_ranges
 from spade_edge.export.lint_finding import CPU, TENSORRT
 from spade_edge.export.onnx_conversion import IR_VERSION
-from spade_edge.export.sensitivity import kept_in_float, measure_sensitivity
+from spade_edge.export.sensitivity import convolved, kept_in_float, measure_sensitivity
+from spade_edge.runtime.errors import UsageError
 
 SENSITIVITY_VIEWS = 4
+LEAST_CONVOLVED = 0.5  # of a network's multiplications; only convolutions are quantized
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,18 @@ def to_int8(
 
     Returns:
         the model, and how it was quantized, for its card.
+
+    Raises:
+        UsageError: less than half of the multiplications are in convolutions, as in a transformer.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    fraction = convolved(model)
+    if fraction < LEAST_CONVOLVED:
+        raise UsageError(
+            f"--precision int8: expected a network with at least {LEAST_CONVOLVED:.0%} of its multiplications in "
+            f"convolutions, which alone are quantized, found {fraction:.0%}; use --precision fp32, or fp16 for GPUs"
+        )
     wanted = TARGETS[target]
     ranges = activation_ranges(model, views, operators=wanted.operators)
     sample = views[np.unique(np.linspace(0, len(views) - 1, SENSITIVITY_VIEWS).astype(int))]

@@ -15,9 +15,10 @@ from spade_edge.export.lint import lint
 from spade_edge.export.onnx_conversion import build_graph
 from spade_edge.export.output_file import check_output_file, replacing, write_model
 from spade_edge.export.precision import Precision, Progress
-from spade_edge.export.pyramid import TorchPyramid, build_pyramid
+from spade_edge.export.pyramid import build_pyramid, own_view
 from spade_edge.export.torch_parity import measure_parity
-from spade_edge.export.weights import load, read_weights
+from spade_edge.export.torch_pyramid import TorchPyramid
+from spade_edge.export.weights import read_weights
 from spade_edge.runtime.errors import ModelError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.card import ModelCard
@@ -47,9 +48,9 @@ def export_model(
     *,
     backbone: str = "wide_resnet50_2",
     weights: str | Path = "imagenet",
-    levels: Sequence[int] = (1, 2, 3),
+    levels: Sequence[int] | None = None,
     image_level: int | None = None,
-    view: View = View(),  # noqa: B008 - frozen
+    view: View | None = None,
     precision: Precision = Precision(),  # noqa: B008 - frozen
     progress: Progress = lambda items: items,
 ) -> ExportReport:
@@ -57,11 +58,14 @@ def export_model(
 
     Args:
         output: the ONNX file; an existing one is replaced once the new model is verified.
-        backbone: a name of `BACKBONES`.
-        weights: "imagenet", or a .pth, .pt or .safetensors file with a state dict.
-        levels: the pyramid, one or more of 1, 2 and 3, ascending.
-        image_level: source of the global descriptor: level 3 or 4 (the paper's), or None for the last of `levels`.
-        view: how a frame becomes the network's input.
+        backbone: a name of `BACKBONES`, or "timm:" and a name of timm's.
+        weights: "imagenet", or a .pth, .pt or .safetensors file with a state dict. For timm's networks a file.
+        levels: the pyramid, one or more of 1, 2 and 3, ascending; None for these three. Of a transformer of timm's, the
+            blocks whose features are joined; None for the last one.
+        image_level: source of the global descriptor: level 3 or 4 (the paper's), or None for the last of `levels`; for
+            timm's networks any level or block.
+        view: how a frame becomes the network's input; None for the whole frame at 224x224, for timm's networks at the
+            size that they were trained at.
         precision: the arithmetic of the network.
         progress: wraps the items of the long loop of an int8 export, e.g. tqdm.
 
@@ -73,9 +77,11 @@ def export_model(
     """
     output = Path(output)
     check_output_file(output, option="--output")
-    pyramid = build_pyramid(backbone, levels=levels, image_level=image_level)  # checks the options before any download
+    view = own_view(backbone) if view is None else view
+    # The options are checked before any download.
+    pyramid = build_pyramid(backbone, levels=levels, image_level=image_level, view=view)
     found = read_weights(weights, backbone=backbone)
-    load(pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {backbone}")
+    pyramid.load(found.tensors, source=f"weights {found.note['file']} for {backbone}")
     return export_pyramid(pyramid, output, view=view, weights_note=found.note, precision=precision, progress=progress)
 
 
@@ -120,6 +126,8 @@ def export_pyramid(
         precision=precision.name,
         parity={},
         quantization=quantization,
+        mean=tuple(round(x, 4) for x in pyramid.mean.flatten().tolist()),
+        std=tuple(round(x, 4) for x in pyramid.std.flatten().tolist()),
     )
     with replacing(output, option="--output") as part:
         _write(part, model, card)

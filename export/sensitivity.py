@@ -70,6 +70,19 @@ def measure_sensitivity(
     return tuple(found)
 
 
+def convolved(model: onnx.ModelProto) -> float:
+    """The fraction of a network's multiplications that are in convolutions, 0 to 1; the others are matrix products."""
+    shapes = _shapes(model) | {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    convolutions = products = 0
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            convolutions += int(np.prod(shapes[node.input[1]]) * np.prod(shapes[node.output[0]][2:]))
+        elif node.op_type in ("MatMul", "Gemm"):
+            sizes = [max(size, 1) for size in shapes.get(node.output[0], [])]  # a free batch is 0
+            products += int(np.prod(sizes)) * max(shapes[node.input[0]][-1], 1)
+    return convolutions / max(convolutions + products, 1)
+
+
 def kept_in_float(sensitivities: Iterable[Sensitivity]) -> tuple[str, ...]:
     """Names of the convolutions that should stay in float, in the network's order."""
     sensitivities = tuple(sensitivities)
@@ -123,7 +136,7 @@ def scale_of(limits: Range, *, signed: bool) -> tuple[NDArray[np.float32], NDArr
 
 def _rounded(weights: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
     """Round to `bits`, symmetrically, with a scale per output channel."""
-    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
+    largest = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True)
     step = np.where(largest == 0, 1, largest) / (2 ** (bits - 1) - 1)
     return np.asarray(np.rint(weights / step) * step, np.float32)
 

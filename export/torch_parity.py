@@ -10,7 +10,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from spade_edge.export.pyramid import TorchPyramid
+from spade_edge.export.torch_pyramid import TorchPyramid
 from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.session import Session

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from spade_edge.export.pyramid import build_pyramid
-from spade_edge.export.weights import load, read_weights
+from spade_edge.export.weights import read_weights
 from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid
@@ -39,7 +39,10 @@ class TorchSession:
         self.node_fractions = {"torch": 1.0}
         self.passed_over: tuple[str, ...] = ()
         self._pyramid = build_pyramid(
-            card.backbone, levels=[level.number for level in card.levels], image_level=card.image_level
+            card.backbone,
+            levels=card.levels[0].blocks or [level.number for level in card.levels],
+            image_level=card.image_level,
+            view=card.view,
         )
         found = read_weights(weights, backbone=card.backbone)
         want, have = card.weights.get("sha256"), found.note.get("sha256")
@@ -48,7 +51,7 @@ class TorchSession:
                 f"expected the weights that the model was exported from, {card.weights.get('file')} with SHA-256 "
                 f"{want[:16]}…, found {found.note['file']} with {have[:16]}…"
             )
-        load(self._pyramid.stages, found.tensors, source=f"weights {found.note['file']} for {card.backbone}")
+        self._pyramid.load(found.tensors, source=f"weights {found.note['file']} for {card.backbone}")
 
     def __call__(self, views: NDArray[np.float32]) -> list[Pyramid]:
         """Run the network: (N, H, W, 3) float32 BGR, 0 to 255, to a pyramid for each view."""

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
@@ -18,7 +19,7 @@ import torchvision
 from torch import nn
 
 from spade_edge.runtime.digest import sha256
-from spade_edge.runtime.errors import DataError, DeviceError
+from spade_edge.runtime.errors import DataError, DeviceError, UsageError
 
 IMAGENET = "imagenet"
 SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -41,17 +42,27 @@ def read_weights(source: str | Path, *, backbone: str) -> Weights:
     """Read published weights or a file.
 
     Args:
-        source: "imagenet" (torchvision's IMAGENET1K_V1, for efficientnet_lite0 those of its pip package), or a state
-            dict in a .pth, .pt or .safetensors file.
+        source: "imagenet" (torchvision's IMAGENET1K_V1, for efficientnet_lite0 those of its pip package; not for
+            timm's networks), or a state dict in a .pth, .pt or .safetensors file.
         backbone: the network's name.
 
     Raises:
+        UsageError: "imagenet" for a network of timm's: nothing is downloaded for those.
         DataError: no such file, not a state dict, or "imagenet" could not be downloaded.
         DeviceError: the pip package with the weights of efficientnet_lite0 is missing.
     """
     if source != IMAGENET:
         path = Path(source)
-        return Weights(_read(path), {"source": "file", "file": path.name, "sha256": sha256(path)})
+        tensors = _read(path)
+        note = {"source": "file", "file": path.name, "sha256": sha256(path)}
+        return Weights(tensors, note | ({"timm": version("timm")} if backbone.startswith("timm:") else {}))
+    if backbone.startswith("timm:"):
+        name = backbone.removeprefix("timm:")
+        raise UsageError(
+            f"--weights: expected a file with the weights of {backbone}, as nothing is downloaded for timm's networks, "
+            "found none; where there is internet, torch.save(timm.create_model("
+            f"'{name}', pretrained=True).state_dict(), '{name}.pth') writes one"
+        )
     if backbone == "efficientnet_lite0":
         return _packaged()
     return _downloaded(backbone)
@@ -63,12 +74,25 @@ def load(stages: nn.Module, tensors: Mapping[str, object], *, source: str) -> No
     Raises:
         DataError: a tensor is missing, has another shape, or is not floating point or not finite.
     """
-    tensors = {name.removeprefix("module."): value for name, value in tensors.items()}  # added by nn.DataParallel
     slots = {
         name.split(".", 1)[1]: slot  # the first part is the stage's number
         for name, slot in stages.state_dict().items()
         if not name.endswith(".num_batches_tracked")  # used in training only
     }
+    fill(slots, plain_names(tensors), source=source)
+
+
+def plain_names(tensors: Mapping[str, object]) -> dict[str, object]:
+    """The tensors without the prefix that nn.DataParallel adds to their names."""
+    return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def fill(slots: Mapping[str, torch.Tensor], tensors: Mapping[str, object], *, source: str) -> None:
+    """Copy weights into a network's tensors, by name, as float32; others are ignored.
+
+    Raises:
+        DataError: as for `load`.
+    """
     missing = [name for name in slots if name not in tensors]
     if missing:
         raise DataError(

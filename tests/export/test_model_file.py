@@ -27,6 +27,7 @@ from spade_edge.export import (
     export_pyramid,
     output_file,
 )
+from spade_edge.export.pyramid import StagedPyramid
 from spade_edge.runtime.errors import DeviceError, ModelError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.card import Level, ModelCard
@@ -152,14 +153,14 @@ def small_pyramid() -> TorchPyramid:
     return build_pyramid("resnet18", levels=(1,))
 
 
-class Brighter(TorchPyramid):
+class Brighter(StagedPyramid):
     """Exported, it is another network: every colour is off by 1 of 255."""
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return super().forward(frames + 1 if torch.onnx.is_in_onnx_export() else frames)
 
 
-class Interrupted(TorchPyramid):
+class Interrupted(StagedPyramid):
     """Somebody presses Ctrl-C once it is exported."""
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -104,6 +104,7 @@ def test_a_device_needs_numpy_alone_and_each_extra_brings_its_own(metadata: Mess
     assert {"hnswlib", "opencv-python-headless"} <= needed["galleries"]
     assert needed["camera"] == {"av", "opencv-python-headless"}
     assert needed["all"] == set.union(*(needed[extra] for extra in ("cpu", "export", "galleries", "camera", "demo")))
+    assert needed["timm"] >= {"timm"} and "timm" not in needed["all"]
     assert needed["all"] < needed["dev"]
 
 

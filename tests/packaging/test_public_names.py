@@ -108,6 +108,7 @@ PUBLIC = {
         "build_pyramid",
         "export_model",
         "export_pyramid",
+        "own_view",
     ],
 }
 NAMES = [(package, name) for package, names in PUBLIC.items() for name in names]

@@ -45,6 +45,7 @@ EXTRAS = {
     "camera": "image files, videos and cameras",
     "galleries": "'spade-edge build', 'threshold' and 'scaling'",
     "export": "'spade-edge export'",
+    "timm": "'spade-edge export --backbone timm:NAME'",
     "genicam": "GenICam cameras",
     "demo": "'spade-edge demo'",
 }

@@ -3,6 +3,10 @@
 The weights "imagenet" are torchvision's IMAGENET1K_V1; they are downloaded on first use (efficientnet_lite0: from the
 pip package of the extra [demo]). On a machine without internet access pass a file: a .pth state dict or .safetensors.
 
+timm:NAME is a network of the package timm (extra [timm]) that gives feature maps: a convolutional one, or a transformer
+such as DINOv2 and DINOv3. --weights must be a file then, as nothing is downloaded for these. Weights have licences of
+their own.
+
 fp16 is for GPUs. int8 is for CPUs (--target cpu) or for TensorRT (--target tensorrt): the network is calibrated on
 images of good parts, and the layers that are most sensitive to quantization stay in float. Build the bundle with the
 model that will score.
@@ -26,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbone",
         default="wide_resnet50_2",
         metavar="NAME",
-        help="wide_resnet50_2 (default), resnet50, resnet18 or efficientnet_lite0",
+        help="wide_resnet50_2 (default), resnet50, resnet18, efficientnet_lite0 or timm:NAME",
     )
     parser.add_argument(
         "--weights", default="imagenet", metavar="imagenet|FILE", help="weights of the backbone (default: imagenet)"
@@ -34,19 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels",
         type=_numbers,
-        default=(1, 2, 3),
         metavar="1,2,3",
-        help="levels of the feature pyramid (default: 1,2,3)",
+        help="levels of the feature pyramid (default: 1,2,3); of a transformer, the blocks whose features are joined "
+        "into one level (default: the last one)",
     )
     parser.add_argument(
         "--image-level",
         type=integer,
-        metavar="3|4",
-        help="level whose global average is the global descriptor; the paper uses 4 (default: the last of --levels)",
+        metavar="N",
+        help="level whose global average is the global descriptor; the paper uses 4 (default: the last of --levels); "
+        "of a transformer, any block",
     )
     view = parser.add_argument_group("view, as WIDTHxHEIGHT or one number for both sides; multiples of 32")
     view.add_argument(
-        "--input", type=size, metavar="SIZE", help="resize the whole frame to this size (default: 224x224)"
+        "--input",
+        type=size,
+        metavar="SIZE",
+        help="resize the whole frame to this size (default: 224x224; timm:NAME: that of its training images)",
     )
     view.add_argument(
         "--resize",
@@ -95,8 +103,13 @@ def _view(chosen: argparse.Namespace) -> View:
         raise UsageError("expected either --input or --resize with --crop, found both")
     if chosen.resize is not None:
         return View(resize=chosen.resize, size=chosen.crop)
-    size = chosen.input or (224, 224)
-    return View(resize=size, size=size)
+    if chosen.input is not None:
+        return View(resize=chosen.input, size=chosen.input)
+    if not chosen.backbone.startswith("timm:"):
+        return View()
+    from spade_edge.export import own_view
+
+    return own_view(chosen.backbone)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
