@@ -43,10 +43,11 @@ def test_a_turn_is_about_the_middle_one_way_or_the_other(number: int) -> None:
     image[58:63, 98:103] = 255  # (100, 60)
     found = dict(disturbances(image, number=number))
     for degrees in TURNS:
-        y, x = np.nonzero(found[f"turned by {degrees}°, border repeated"] > 128)
+        turned = found[f"turned by {degrees}°, border repeated"].astype(float)
+        x, y = (np.average(place, weights=turned) for place in np.meshgrid(np.arange(W), np.arange(H)))
         turn = np.radians(degrees if number else -degrees)  # counter-clockwise, as seen
         place = complex(100 - 79.5, 49.5 - 60) * np.exp(1j * turn)  # from the middle, upwards
-        assert (x.mean(), y.mean()) == pytest.approx((79.5 + place.real, 49.5 - place.imag), abs=0.3)
+        assert (x, y) == pytest.approx((79.5 + place.real, 49.5 - place.imag), abs=0.05)
 
 
 def test_light_blur_and_noise_keep_the_place(image: NDArray[np.uint8]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ def test_options_reach_the_build_and_verdicts_become_rejects(
     tiny_model: Path, part: Callable[..., NDArray[np.uint8]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = {f"train/good/{i}": part(i) for i in range(24)} | {f"test/good/{i}": part(i) for i in range(24, 28)}
-    frames |= {f"test/spot/{i}": part(i, flaw=True) for i in range(3)} | {"test/spot/dark": part(3) // 16}
+    frames |= {f"test/spot/{i}": part(i, flaw=True) for i in range(3)} | {
+        "test/spot/tall": cv2.resize(part(3), (80, 200))
+    }
     for name, frame in frames.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / f"{name}.npy", frame)
@@ -35,7 +38,7 @@ def test_options_reach_the_build_and_verdicts_become_rejects(
     assert manifest.threshold.score < highest
     for name, result, (now, strict) in zip(found.names, found.results, found.rejected.T, strict=True):
         refused = result.verdict == CANNOT_JUDGE
-        assert refused == ("dark" in name)
+        assert refused == ("tall" in name) and not (refused and result.score > manifest.threshold.score)
         assert now == (result.verdict != GOOD) == (refused or result.score > manifest.threshold.score)
         assert strict == (refused or result.score > highest)
 
