@@ -152,6 +152,7 @@ def main() -> int:
                     keep(scores, found.names, chosen.output / recipe.folder / f"{name}.npz")
                 if chosen.disturb:
                     moved[name, recipe.name] = disturbed.verdicts(scorer, data / "test", most=chosen.disturb)
+                    say("\n".join(disturbed.table({(name, recipe.name): moved[name, recipe.name]})))  # takes long
                 details[name][recipe.name] = {"promised": found.promised, "milliseconds": median(scores)}
                 say(f"{name}: {recipe.name}: {details[name][recipe.name]}")
             if chosen.peer:
