@@ -53,6 +53,20 @@ def test_a_squeezed_view_shears_a_turn_and_the_frame_does_not(right: float, down
     assert found.likeness > 0.9
 
 
+@pytest.mark.parametrize("angle", [-14, 15])
+def test_a_view_squeezed_to_a_third_is_refined_as_far(angle: float) -> None:
+    found = registered(placed_part(1, size=(64, 192), angle=angle), aspect=3.0)
+    assert found.motion.angle == pytest.approx(angle, abs=0.5)
+    assert found.likeness > 0.9
+
+
+def test_a_constant_in_the_reference_or_the_relief_changes_nothing() -> None:
+    reference, relief = (RELIEF(view_of(frame)) for frame in (placed_part(0), placed_part(1, right=9, down=-7)))
+    found = Registration(reference + 60, aspect=1.0, turns=True)(relief - 40)
+    assert (96 * found.motion.right, 96 * found.motion.down) == pytest.approx((9, -7), abs=0.5)
+    assert found.likeness > 0.9
+
+
 def test_without_turns_only_the_shift_is_measured() -> None:
     found = registered(placed_part(1, right=6, down=-3, angle=3), turns=False)
     assert found.motion.angle == 0
