@@ -31,6 +31,14 @@ NOT_RUN = {
     "docs/architecture.md": {
         "$ python3 -m venv /tmp/graph && /tmp/graph/bin/pip install grimp": "installs a package that is no dependency",
     },
+    "docs/how-to/backbones.md": {
+        "python -c \"import timm, torch; name = 'vit_small_patch14_reg4_dinov2.lvd142m'; "
+        "torch.save(timm.create_model(name, pretrained=True).state_dict(), name + '.pth')\"": "needs internet",
+        "spade-edge export --backbone timm:vit_small_patch14_reg4_dinov2.lvd142m "
+        "--weights vit_small_patch14_reg4_dinov2.lvd142m.pth --input 224 --output dinov2.onnx": (
+            "needs these weights; tests/export/test_timm.py does it with random ones"
+        ),
+    },
     "docs/how-to/devices.md": {
         "sudo apt install python3-venv python3-opencv": DEVICE,
         "sudo apt install python3-venv": DEVICE,
