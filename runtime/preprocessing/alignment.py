@@ -102,7 +102,7 @@ class Placed:
 
     Attributes:
         motion: how far it is shifted and turned against the middle of the good parts; None if it was not found.
-        moved: how its view was brought back; None if it was not.
+        moved: how its view was brought back, which is `motion` or the shift of it in whole pixels; None if it was not.
         unreachable: whether the part lies too far away to be judged.
     """
 
@@ -154,8 +154,19 @@ class Aligner:
             return view, Placed(found.motion)
         if not self.alignment.reachable(found.motion):
             return view, Placed(found.motion, unreachable=True)
-        moved = Moved(found.motion, self.alignment.aspect)
+        moved = Moved(self._correction(found.motion, view), self.alignment.aspect)
         return moved.brought_back(view, self._filling), Placed(found.motion, moved)
+
+    def _correction(self, motion: Motion, view: NDArray[np.float32]) -> Motion:
+        """What of a motion is undone: if the part is turned as good parts may be, a shift by whole pixels of the view.
+
+        Such a shift copies pixels and leaves small defects as sharp as they are.
+        """
+        low, high = self.alignment.angle
+        if not low <= motion.angle <= high:
+            return motion
+        height, width = view.shape[:2]
+        return Motion(right=round(motion.right * width) / width, down=round(motion.down * height) / height)
 
 
 def complaint(pose: Pose, alignment: Alignment, extent: Extent) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spade_edge.runtime.geometry.motion import Motion, pixel_centres
 from spade_edge.runtime.kernels.sampling import BICUBIC, BILINEAR, EDGE, ZEROS, Sampler
 
+WHOLE = 1e-6  # pixels from a whole number that rounding may leave
 SLACK = 0.005  # of the view: so little beyond its edge, the edge itself still shows what lies there
 
 
@@ -34,6 +35,9 @@ class Moved:
             filling: the same; taken where the frame shows nothing.
         """
         height, width = view.shape[:2]
+        right, down = self.motion.right * width, self.motion.down * height
+        if self.motion.angle == 0 and max(abs(right - round(right)), abs(down - round(down))) < WHOLE:
+            return _shifted(view, filling, right=round(right), down=round(down))
         x, y = self.motion.moved(*pixel_centres((height, width)), self.aspect)
         sampled = np.clip(_sampler(BICUBIC, EDGE)(view, x, y), 0, 255)
         return np.where(_within(x, y)[..., np.newaxis], sampled, filling)
@@ -63,6 +67,16 @@ class Moved:
         """Where a place of the frame's view lies in the view brought back; both (row, column) as fractions."""
         x, y = self.motion.undone(np.array([column], np.float32), np.array([row], np.float32), self.aspect)
         return float(y[0]), float(x[0])
+
+
+def _shifted(view: NDArray[np.float32], filling: NDArray[np.float32], *, right: int, down: int) -> NDArray[np.float32]:
+    """A view that is brought back by whole pixels, by copying them."""
+    height, width = view.shape[:2]
+    back = filling.copy()
+    there = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
+    here = slice(max(-down, 0), height - max(down, 0)), slice(max(-right, 0), width - max(right, 0))
+    back[here] = view[there]
+    return back
 
 
 @lru_cache(maxsize=2)

@@ -54,6 +54,21 @@ def test_a_part_that_lies_a_little_elsewhere_is_brought_back(right: float, down:
     assert np.abs(seen - still)[inner, inner].mean() < 4 < np.abs(view - still)[inner, inner].mean()
 
 
+def test_a_shift_is_undone_by_whole_pixels_and_a_turn_by_what_it_is() -> None:
+    view = placed_part(1, right=6.4, down=-3, angle=1).astype(np.float32)
+    seen, placed = aligner()(view)
+    assert placed.motion is not None
+    assert placed.moved is not None
+    assert placed.moved.motion.angle == 0
+    assert placed.motion.angle == pytest.approx(1, abs=0.6)
+    right, down = round(96 * placed.moved.motion.right), round(96 * placed.moved.motion.down)
+    assert (right, down) == (round(96 * placed.motion.right), round(96 * placed.motion.down))
+    assert np.array_equal(seen[-down:, :-right], view[:down, right:])
+    turned = aligner()(placed_part(1, angle=6).astype(np.float32))[1]
+    assert turned.moved is not None
+    assert turned.moved.motion == turned.motion
+
+
 @pytest.mark.parametrize(("right", "down", "angle"), [(15, 0, 0), (0, -20, 0), (0, 0, 16), (-2, 5, -20)])
 def test_a_part_that_lies_too_far_away_is_left_and_named(right: float, down: float, angle: float) -> None:
     view = placed_part(1, right=right, down=down, angle=angle).astype(np.float32)

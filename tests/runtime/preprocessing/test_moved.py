@@ -25,6 +25,18 @@ def test_a_part_is_brought_back_to_where_it_would_lie(right: float, down: float,
     assert 0 <= back.min() <= back.max() <= 255
 
 
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (5, 0), (-3, 0), (0, 4), (0, -6), (7, -2), (-1, 3)])
+def test_whole_pixels_are_copied(right: int, down: int) -> None:
+    height, width = 28, 44
+    view, filling = np.random.default_rng(0).uniform(0, 255, (2, height, width, 3)).astype(np.float32)
+    back = Moved(Motion(right / width, down / height), width / height).brought_back(view, filling)
+    for row in range(height):
+        for column in range(width):
+            seen = 0 <= row + down < height and 0 <= column + right < width
+            wanted = view[row + down, column + right] if seen else filling[row, column]
+            assert np.array_equal(back[row, column], wanted)
+
+
 def test_what_the_frame_does_not_show_is_filled() -> None:
     view = np.full((32, 32, 3), 200, np.float32)
     back = Moved(Motion(right=0.25, down=0.0), 1.0).brought_back(view, FILLING[:32, :32])
