@@ -85,6 +85,8 @@ def _change(chosen: argparse.Namespace) -> int:
             "run 'spade-edge calibrate' again",
             file=sys.stderr,
         )
+    if change.before.alignment is not None and change.manifest.alignment is None:
+        print("these images do not show clearly where the part lies: frames are not aligned any more", file=sys.stderr)
     if caution := change.manifest.threshold.caution():
         print(caution, file=sys.stderr)
     print(json.dumps(change_as_json(change)) if chosen.json else sentence(change, chosen.verb))
