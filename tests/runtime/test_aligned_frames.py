@@ -12,9 +12,13 @@ from placed_part import placed_part
 
 from spade_edge.galleries import BuildOptions, Built, build, exclude, include
 from spade_edge.runtime import BundleError, Scorer
+from spade_edge.runtime.anomaly_map.regions import Blob
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.runtime.result import FrameResult
+from spade_edge.runtime.geometry.motion import Motion
+from spade_edge.runtime.location import nearest_match
+from spade_edge.runtime.preprocessing.moved import Moved
+from spade_edge.runtime.result import FrameResult, Match
 
 COUNT = 12
 ODD = "odd.npy"
@@ -91,8 +95,22 @@ def test_a_defect_is_found_where_the_camera_sees_it(scorer: Scorer, right: float
     assert worst.y <= rows.mean() <= worst.y + worst.height
     row, column = np.unravel_index(int(result.heatmap.argmax()), result.heatmap.shape)
     assert ((column + 0.5) * 1.5, (row + 0.5) * 1.5) == pytest.approx((columns.mean(), rows.mean()), abs=6)
-    # The nearest good place is where that part of the body lies on good parts, and not in the frame.
-    assert (96 * result.nearest[0].x, 96 * result.nearest[0].y) == pytest.approx((52, 44), abs=12)
+
+
+def test_the_nearest_good_place_is_that_of_the_position_that_was_matched(scorer: Scorer) -> None:
+    (pyramid,) = scorer.session(scorer.preprocessor(placed_part(62, flaw=True)))
+    matches = scorer.matcher.match([pyramid], views=[0])
+    gallery = scorer.matcher.gallery
+
+    def nearest(row: int, column: int, moved: Moved | None) -> Match:
+        blob = Blob(box=(column, row, 1, 1), peak=(row, column), score=1.0, mean=1.0, area=1)
+        return nearest_match(blob, scorer.canvas, gallery, matches, moved=moved)
+
+    shifted = Moved(Motion(right=8 / 64, down=-12 / 64), 1.0)
+    for row, column in ((10, 20), (18, 40), (33, 12)):
+        assert nearest(row, column, shifted) == nearest(row + 12, column - 8, None)
+        assert nearest(row, column, shifted) != nearest(row, column, None)
+    assert nearest(60, 2, shifted) == nearest(63, 0, None)  # beyond the edge: the position at the edge
 
 
 def test_what_comes_into_view_beyond_a_good_part_is_not_looked_at(scorer: Scorer) -> None:
