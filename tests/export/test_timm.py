@@ -32,10 +32,13 @@ from spade_edge.export.onnx_conversion import build_graph
 from spade_edge.export.static import write_static
 from spade_edge.export.timm_pyramid import FeatureMaps
 from spade_edge.export.torch_session import TorchSession
+from spade_edge.galleries import build
+from spade_edge.runtime import Scorer
 from spade_edge.runtime.errors import DataError, DeviceError, ModelError, UsageError
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.network.card import Level
 from spade_edge.runtime.network.session import Session
+from spade_edge.tools.evaluation.evaluator import evaluate
 
 timm = pytest.importorskip("timm", reason="the extra timm is not installed")
 
@@ -390,3 +393,23 @@ def test_int8_is_for_convolutions(tmp_path: Path, frames: Frames) -> None:
 def test_other_weights_are_no_reference(report: ExportReport, convolutional: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         TorchSession(report.card, weights=saved(convolutional, tmp_path / "other.pth"))
+
+
+def test_a_bundle_of_a_transformer_finds_a_flaw(
+    report: ExportReport, good_images: Path, part: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    """One level of 14 x 14 positions, whose features are negative as often as not, through all that follows."""
+    built = build(good_images, model=report.path, output=tmp_path / "part.spade")
+    scorer = Scorer.open(built.path)
+    good, flawed = scorer(part(20, size=(100, 80))), scorer(part(21, size=(100, 80), flaw=True))
+    assert flawed.score > good.score
+    assert flawed.heatmap.shape == (224, 224)
+    row, column = np.unravel_index(flawed.heatmap.argmax(), flawed.heatmap.shape)
+    # The flaw is at rows 33 to 47 of 100 and columns 20 to 34 of 80; a position is 16 of 224 pixels wide.
+    assert 33 / 100 * 224 - 16 <= row <= 47 / 100 * 224 + 16
+    assert 20 / 80 * 224 - 16 <= column <= 34 / 80 * 224 + 16
+    for kind, seeds in (("good", (22, 23)), ("flaw", (24, 25))):
+        (tmp_path / "dataset" / kind).mkdir(parents=True)
+        for seed in seeds:
+            np.save(tmp_path / "dataset" / kind / f"{seed}.npy", part(seed, size=(100, 80), flaw=kind == "flaw"))
+    assert evaluate(scorer, tmp_path / "dataset").image_auroc.value == 1
