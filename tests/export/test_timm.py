@@ -188,8 +188,13 @@ def test_a_dinov2_gives_one_level(dinov2: nn.Module, frames: Frames) -> None:
     assert own_view("timm:dinov2") == view_of(448)  # 518 is no multiple of 32; 448 is 32 patches
     pyramid = build_pyramid("timm:dinov2", view=view_of(224), state=dinov2.state_dict())
     assert pyramid.levels == (Level(2, 14, 24, blocks=(2,)),)
-    level, image = run(pyramid, frames(1, size=(224, 224)))
-    assert level.shape == (1, 16, 16, 24) and image.shape == (1, 24)
+    views = frames(1, size=(224, 224))
+    level, image = run(pyramid, views)
+    dinov2.set_input_size((224, 224))
+    with torch.no_grad():  # the last norm is in here
+        tokens = dinov2.forward_features(normalised(views, mean=(0.485, 0.456, 0.406), std=(0.2, 0.3, 0.4))).numpy()
+    np.testing.assert_allclose(level, tokens[:, 5:].reshape(1, 16, 16, 24), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(image, tokens[:, 5:].mean(1), rtol=1e-4, atol=1e-4)
     with pytest.raises(UsageError):
         build_pyramid("timm:dinov2", view=view_of(256))  # no whole number of patches
 
