@@ -37,7 +37,8 @@ from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
-from spade_edge.runtime.preprocessing.alignment import Aligner, Placed, complaint
+from spade_edge.runtime.preprocessing.aligner import Aligner, Placed
+from spade_edge.runtime.preprocessing.alignment import complaint
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.moved import Moved
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor

@@ -11,7 +11,8 @@ from placed_part import placed_part
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.geometry.motion import Motion
-from spade_edge.runtime.preprocessing.alignment import Aligner, Alignment, Placed, complaint, summary
+from spade_edge.runtime.preprocessing.aligner import Aligner, Placed
+from spade_edge.runtime.preprocessing.alignment import Alignment, complaint, summary
 from spade_edge.runtime.result import Pose
 
 ALIGNMENT = Alignment(
