@@ -16,15 +16,18 @@ from spade_edge import __version__
 from spade_edge.galleries.acceptance import accepted
 from spade_edge.galleries.assessment import assess, check_parts
 from spade_edge.galleries.calibration import calibrated
+from spade_edge.galleries.cell_search import write_cell_search
 from spade_edge.galleries.conformal import check_rate
+from spade_edge.galleries.deviations import deviations_from_paper
 from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import GoodImages, read_good_images
 from spade_edge.galleries.grouping import groups_of
 from spade_edge.galleries.images import find_images, name_of, read_image
-from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
+from spade_edge.galleries.index_writer import import_hnswlib
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
+from spade_edge.galleries.place_choice import choose_place
 from spade_edge.galleries.placement import place
 from spade_edge.galleries.plan import Plan, make_plan
 from spade_edge.galleries.progress import Progress
@@ -36,10 +39,8 @@ from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, Scales, evidence_of
 from spade_edge.runtime.geometry.layout import Canvas
-from spade_edge.runtime.matching.config import CODES
+from spade_edge.runtime.matching.config import CODES, Matching
 from spade_edge.runtime.matching.gallery import CodedGallery, Features
-from spade_edge.runtime.matching.graph_search import GraphSearch
-from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.network.session import Session
 from spade_edge.runtime.preprocessing.frame_format import GREY
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
@@ -57,8 +58,9 @@ class Built:
         skipped: what is wrong with each image that was left out.
         remarks: what a user should know about the good images, a line each: their bits, their sizes, what is mixed.
         former: where the manifest of the former bundle at that path is kept; None if there was none.
-        seconds: time by step: "reading" the images, "features" (of which "network" was spent in onnxruntime), "index",
-            "calibration" (the threshold), "checking" the bundle, "golden" (the golden frames).
+        seconds: time by step: "reading" the images, "features" (of which "network" was spent in onnxruntime), "place"
+            (choosing where cells are matched), "index", "calibration" (the threshold), "checking" the bundle, "golden"
+            (the golden frames).
     """
 
     path: Path
@@ -174,20 +176,22 @@ def _staged(
     stopwatch.lap("reading")
 
     extract = FeatureExtractor(session, good.views, good.names, len(plan.layout))
-    gallery: Features
-    searches: list[GraphSearch] = []
-    entries = None
-    if matching.projection == CODES:
-        items = np.tile(included, len(plan.layout))
-        gallery, keys = extract_codes(stage, extract, included=items, threads=threads, progress=progress)
-        stopwatch.lap("features")
-        count = matching.indexes(len(plan.layout))
-        indexes, entries = write_indexes(stage, keys, count, included=items, progress=progress)
-        searches = [GraphSearch(index, threads=threads) for index in indexes]
-    else:
-        gallery = extract_levels(stage, extract, progress=progress)
-        stopwatch.lap("features")
-    matcher = Matcher(gallery, matching, searches=searches, entries=entries, included=included, threads=threads)
+    gallery, keys = _features(stage, extract, matching, included=included, threads=threads, progress=progress)
+    stopwatch.lap("features")
+    placed = choose_place(
+        gallery,
+        keys,
+        matching,
+        wanted=options.place,
+        included=included,
+        groups=good.groups,
+        threads=threads,
+        progress=progress,
+    )
+    matching = placed.matching
+    stopwatch.lap("place")
+    search = write_cell_search(stage, keys, matching, views=len(plan.layout), included=included, progress=progress)
+    matcher = search.matcher(gallery, matching, included=included, threads=threads)
     stopwatch.lap("index")
 
     stitching = Stitching(canvas, card.grid(card.levels[0]), sigma=matching.sigma, mask=mask, threads=threads)
@@ -224,7 +228,8 @@ def _staged(
         writer=f"spade-edge {__version__}",
         profile=options.profile,
         matching=matching,
-        deviations=plan.deviations,
+        place=placed.choice,
+        deviations=deviations_from_paper(card, matching, plan.layout),
         model=card,
         layout=plan.layout,
         images=assessment.images,
@@ -246,9 +251,36 @@ def _staged(
         path=stage.folder,
         manifest=manifest,
         skipped=good.skipped,
-        remarks=(*good.remarks, *_without_order(manifest), *filter(None, [placement.remark])),
+        remarks=(
+            *good.remarks,
+            *_without_order(manifest),
+            *([placed.choice.reason] if keys is not None else []),
+            *filter(None, [placement.remark]),
+        ),
         former=None,
         seconds=seconds,
+    )
+
+
+def _features(
+    stage: Staging,
+    extract: FeatureExtractor,
+    matching: Matching,
+    *,
+    included: NDArray[np.bool_],
+    threads: int | None,
+    progress: Progress,
+) -> tuple[Features, NDArray[np.uint8] | None]:
+    """The gallery, and the keys of its cells if features are stored as codes."""
+    if matching.projection != CODES:
+        return extract_levels(stage, extract, progress=progress), None
+    return extract_codes(
+        stage,
+        extract,
+        normalisation=matching.normalisation,
+        included=np.tile(included, len(extract) // len(included)),
+        threads=threads,
+        progress=progress,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from spade_edge.runtime.geometry.layout import WHOLE, Layout
 from spade_edge.runtime.geometry.view import View
-from spade_edge.runtime.matching.config import PER_VIEW, PROFILES, Matching
+from spade_edge.runtime.matching.config import HNSW, PER_VIEW, PLACE, PROFILES, Matching
+from spade_edge.runtime.matching.normalisation import LENGTH, ROOT
 from spade_edge.runtime.network.card import ModelCard
 
 
@@ -44,8 +45,16 @@ def _of_matching(card: ModelCard, matching: Matching) -> list[str]:
         found.append(f"global descriptor from level {card.image_level} (paper: level 4)")
     if matching.projection != paper.projection:
         found.append("features as 7-bit codes (paper: float32)")
-    if matching.search != paper.search:
+        if matching.normalisation == ROOT:
+            found.append("features of each level as square roots of length 1 (paper: as they are)")
+        elif matching.normalisation == LENGTH:
+            found.append("features of each level brought to length 1 (paper: as they are)")
+    if matching.place is not None:
+        found.append(f"positions matched at most {matching.place} cells from their place (paper: anywhere)")
+    if matching.search == HNSW:
         found.append("HNSW search over cells (paper: exact)")
+    elif matching.search == PLACE:
+        found.append("search over the cells of a place (paper: exact)")
     for name in ("neighbours", "kappa", "sigma"):
         have, want = getattr(matching, name), getattr(paper, name)
         if have != want:

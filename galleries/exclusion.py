@@ -1,4 +1,5 @@
-"""Excluding good images from a bundle and including them again, without their files and without the network.
+"""Excluding good images from a bundle, including them again, or matching at another place: without their files and
+without the network.
 
 The features of every image stay in the bundle. What changes is the index, which holds the included images only, the
 leave-one-out scores, the baseline, where parts lie, the limits, the threshold and the golden results.
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 
 from spade_edge.galleries.assessment import assess, check_parts
 from spade_edge.galleries.calibration import again
+from spade_edge.galleries.cell_search import write_cell_search
+from spade_edge.galleries.deviations import deviations_from_paper
 from spade_edge.galleries.golden_frames import score_golden
-from spade_edge.galleries.index_writer import import_hnswlib, write_indexes
+from spade_edge.galleries.index_writer import import_hnswlib
+from spade_edge.galleries.place_choice import CANDIDATES, choose_place
 from spade_edge.galleries.placement import AUTO, OFF, place
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging, publish, staging
@@ -31,11 +35,11 @@ from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
 from spade_edge.runtime.bundle.threshold import MANUAL, Threshold
 from spade_edge.runtime.matching.coding import Coder
+from spade_edge.runtime.matching.config import Matching, parsed_place
 from spade_edge.runtime.matching.gallery import CodedGallery
-from spade_edge.runtime.matching.graph_search import GraphSearch
-from spade_edge.runtime.matching.hnsw import Index
-from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.network.session import Session
+
+_SEARCHED = ("entries", "keys")  # files by which cells are found, beside the indexes
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +103,49 @@ def include(
     return _change(Path(bundle), tuple(names), None, now=now, threads=threads, progress=progress)
 
 
+def set_place(
+    bundle: str | os.PathLike[str],
+    place: str | int,
+    *,
+    threads: int | None = None,
+    progress: Progress = lambda items, label: items,
+) -> GalleryChange:
+    """Match cells at another place, or at any, without the image files and without extracting features again.
+
+    Scores, baseline, limits and threshold are found anew.
+
+    Args:
+        bundle: the bundle folder.
+        place: "auto" to choose from the good images; "free" for any place; or a number of cells.
+        threads: of all steps but the index; None for one per core.
+        progress: wraps the items of each long loop, with its label.
+
+    Raises:
+        UsageError: another place, a place for views that share a gallery, or a bundle built with --projection none.
+        DataError: the bundle cannot be written.
+        BundleError: there is no bundle, or it is damaged.
+        DeviceError: hnswlib is not installed.
+    """
+    wanted = parsed_place(str(place))
+    bundle = Path(bundle).resolve()
+    opened = Bundle.open(bundle)
+    before = opened.manifest
+    if not isinstance(opened.gallery, CodedGallery):
+        raise UsageError(f"{bundle}: expected a gallery in codes, found one built with --projection none")
+    import_hnswlib()
+    exclusions = [image.exclusion for image in before.images]
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    with staging(bundle) as stage:
+        manifest = _staged(
+            stage, opened, exclusions, before.included, wanted=wanted, now=now, threads=threads, progress=progress
+        )
+        stage.add_manifest(manifest)
+        former = publish(stage, bundle)
+    assert former is not None  # noqa: S101  (the bundle was opened above)
+    log.info("%s: %s", bundle, manifest.place.reason)
+    return GalleryChange((), manifest, before, former)
+
+
 def _change(
     bundle: Path,
     names: tuple[str, ...],
@@ -118,7 +165,9 @@ def _change(
     if opened.indexes:
         import_hnswlib()
     with staging(bundle) as stage:
-        manifest = _staged(stage, opened, exclusions, included, now=now, threads=threads, progress=progress)
+        manifest = _staged(
+            stage, opened, exclusions, included, wanted=None, now=now, threads=threads, progress=progress
+        )
         stage.add_manifest(manifest)
         former = publish(stage, bundle)
     assert former is not None  # noqa: S101  (the bundle was opened above)
@@ -132,26 +181,33 @@ def _staged(
     exclusions: list[Exclusion | None],
     included: NDArray[np.bool_],
     *,
+    wanted: str | int | None,
     now: str,
     threads: int | None,
     progress: Progress,
 ) -> Manifest:
     """Write the files that change into the staging folder."""
     before, gallery = opened.manifest, opened.gallery
-    indexes: list[Index] = []
-    entries = None
+    keys = None
+    matching, choice = before.matching, before.place
     if isinstance(gallery, CodedGallery):
-        keys = _keys(gallery, opened, threads=threads)
-        items = np.tile(included, gallery.views)
-        indexes, entries = write_indexes(stage, keys, len(opened.indexes), included=items, progress=progress)
-    matcher = Matcher(
-        gallery,
-        before.matching,
-        searches=[GraphSearch(index, threads=threads) for index in indexes],
-        entries=entries,
-        included=included,
-        threads=threads,
-    )
+        keys = keys_of(gallery, opened, threads=threads)
+        if wanted is not None:
+            if choice.auto and matching.place is not None and matching.candidates == CANDIDATES:
+                matching = replace(matching, candidates=Matching().candidates)  # as before the choice
+            placed = choose_place(
+                gallery,
+                keys,
+                matching,
+                wanted=wanted,
+                included=included,
+                groups=[image.group for image in before.images],
+                threads=threads,
+                progress=progress,
+            )
+            matching, choice = placed.matching, placed.choice
+    search = write_cell_search(stage, keys, matching, views=gallery.views, included=included, progress=progress)
+    matcher = search.matcher(gallery, matching, included=included, threads=threads)
     stitching = Stitching(before.canvas, gallery.grid, sigma=before.matching.sigma, mask=opened.mask, threads=threads)
     assessment = assess(
         matcher,
@@ -179,6 +235,9 @@ def _staged(
     )
     changed = replace(
         before,
+        matching=matching,
+        place=choice,
+        deviations=deviations_from_paper(before.model, matching, before.layout),
         alignment=placement.alignment,
         images=assessment.images,
         frames=(),  # they were scored with the former gallery
@@ -191,14 +250,16 @@ def _staged(
     altered = replace(
         opened,
         manifest=changed,
-        indexes=tuple(indexes),
-        entries=entries,
+        indexes=search.indexes,
+        entries=search.entries,
+        keys=search.keys,
         baseline=assessment.baseline,
         reference=placement.reference,
     )
     scorer = Scorer(altered, session, matcher, threads=threads)
     golden = () if opened.golden is None else score_golden(stage, scorer, np.asarray(opened.golden.frames))
-    files = before.files | stage.files
+    files = {role: file for role, file in before.files.items() if role not in _SEARCHED and role[:5] != "index"}
+    files |= stage.files
     if placement.reference is None:
         files.pop("reference", None)
     return replace(changed, golden=golden, files=files)
@@ -211,8 +272,10 @@ def _from_images(threshold: Threshold) -> Threshold:
     return replace(threshold, source=IMAGES, reason="")
 
 
-def _keys(gallery: CodedGallery, opened: Bundle, *, threads: int | None) -> NDArray[np.uint8]:
-    """The keys of all cells: from the indexes; of images that were excluded from their codes."""
+def keys_of(gallery: CodedGallery, opened: Bundle, *, threads: int | None) -> NDArray[np.uint8]:
+    """The keys of all cells: as stored, or from the indexes; of images that were excluded, from their codes."""
+    if opened.keys is not None:
+        return opened.keys
     assert opened.entries is not None  # noqa: S101  (a gallery in codes has indexes)
     cells, dimensions = gallery.cells_per_item, opened.indexes[0].keys.shape[1]
     keys = np.zeros((len(gallery.squares), dimensions), np.uint8)
@@ -223,7 +286,9 @@ def _keys(gallery: CodedGallery, opened: Bundle, *, threads: int | None) -> NDAr
         own[:] = by_label[entries]  # of cells without an entry overwritten below
     coder = Coder(gallery.card, gallery.coding, threads=threads)
     for item in np.flatnonzero(opened.entries[::cells] < 0):
-        keys[item * cells : (item + 1) * cells] = coder([gallery.pyramid(int(item))]).keys
+        keys[item * cells : (item + 1) * cells] = coder.with_keys(
+            tuple(level[np.newaxis] for level in gallery.codes(int(item)))
+        ).keys
     return keys
 
 

@@ -57,7 +57,13 @@ class FeatureExtractor:
 
 
 def extract_codes(
-    stage: Staging, extract: FeatureExtractor, *, included: NDArray[np.bool_], threads: int | None, progress: Progress
+    stage: Staging,
+    extract: FeatureExtractor,
+    *,
+    normalisation: str,
+    included: NDArray[np.bool_],
+    threads: int | None,
+    progress: Progress,
 ) -> tuple[CodedGallery, NDArray[np.uint8]]:
     """Run the network on each view and store the features as codes.
 
@@ -67,6 +73,7 @@ def extract_codes(
     Args:
         stage: the bundle.
         extract: the features.
+        normalisation: of the features before they are coded.
         included: (items,) bool, the items to fit the coding to.
         threads: of the coding.
         progress: wraps the items, with a label.
@@ -79,7 +86,7 @@ def extract_codes(
     some = min(len(known), MOST, max(FEWEST, int(len(known) * FITTED)))
     fitted = np.unique(known[np.linspace(0, len(known) - 1, some).round().astype(int)]).tolist()
     extracted = {item: extract(item) for item in progress(fitted, "fitting the coding")}
-    coding = fit_coding(list(extracted.values()), card)
+    coding = fit_coding(list(extracted.values()), card, normalisation=normalisation)
     coder = Coder(card, coding, threads=threads)
 
     cells = card.cells

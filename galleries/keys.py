@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.matching.coding import LARGEST, Coding
+from spade_edge.runtime.matching.normalisation import ROOT, normalised
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid, by_cell
 
@@ -25,20 +26,24 @@ ROUNDS = 4  # of subspace iteration
 SEED = 0
 
 
-def fit_coding(pyramids: Sequence[Pyramid], card: ModelCard, *, dimensions: int = DIMENSIONS) -> Coding:
+def fit_coding(
+    pyramids: Sequence[Pyramid], card: ModelCard, *, normalisation: str = ROOT, dimensions: int = DIMENSIONS
+) -> Coding:
     """Fit to the features of some good images.
 
     Args:
-        pyramids: features of at least one view.
+        pyramids: features of at least one view, as the network outputs them.
         card: of the model they come from.
+        normalisation: of the features before they are coded.
         dimensions: D, of a key; fewer if there are fewer cells or features.
     """
+    pyramids = [normalised(pyramid, normalisation) for pyramid in pyramids]
     lowest, steps = [], []
     for i in range(len(card.levels)):
         low = min(float(p.levels[i].min()) for p in pyramids)
         high = max(float(p.levels[i].max()) for p in pyramids)
         margin = MARGIN * (high - low)
-        lowest.append(0.0 if low >= 0 else low - margin / 2)  # features after a ReLU are never negative
+        lowest.append(0.0 if low >= 0 else low - margin / 2)  # after a ReLU they are never negative
         steps.append((high + margin - lowest[-1] or 1.0) / LARGEST)  # 1 for a level that is constant on good images
     seen = np.concatenate([_quarters(p, card) for p in pyramids])  # (cells, G)
     directions = _principal(seen, min(dimensions, *seen.shape))
@@ -52,6 +57,7 @@ def fit_coding(pyramids: Sequence[Pyramid], card: ModelCard, *, dimensions: int 
     offset = half - (seen.mean(axis=0) - _origin(card, lowest)) @ directions
     scale = np.maximum(np.abs(weights).max(axis=0), 1e-12) / LARGEST
     return Coding(
+        normalisation=normalisation,
         lowest=np.array(lowest, np.float32),
         steps=np.array(steps, np.float32),
         key_weights=np.rint(weights / scale).astype(np.int8),

@@ -85,9 +85,7 @@ def anomaly_map(
     gallery = matcher.gallery
     distances = []
     for view in range(gallery.views):
-        pyramid = gallery.pyramid(view * len(gallery) + image)
-        (matches,) = matcher.match([pyramid], views=[view], allowed=allowed)
-        distances.append(matches.distances)
+        distances.append(matcher.match_item(view * len(gallery) + image, view=view, allowed=allowed).distances)
     return stitching(distances)
 
 

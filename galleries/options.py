@@ -10,7 +10,8 @@ from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.threshold import LOWEST_RATE
 from spade_edge.runtime.kernels.ort import MOST_THREADS
-from spade_edge.runtime.matching.config import PROFILES, Matching
+from spade_edge.runtime.matching.config import AUTO as PLACE_AUTO
+from spade_edge.runtime.matching.config import PROFILES, Matching, parsed_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,8 @@ class BuildOptions:
     Attributes:
         profile: "edge", or "paper" for the method exactly as published.
         matching: parameters of the matching; None for those of the profile.
+        place: "auto" to choose from the good images whether cells are matched at their place or at any place; "free"
+            for any place; a number of cells for at most so far from their place.
         views: the parts of a frame that are inspected; the whole frame by default.
         rate: fraction of good frames that may be rejected, over 0 and under 1; None for at most 5 %, or the lowest
             that few parts can certify.
@@ -43,6 +46,7 @@ class BuildOptions:
 
     profile: str = "edge"
     matching: Matching | None = None
+    place: str | int = PLACE_AUTO
     views: Views = Views()  # noqa: RUF009  (frozen)
     rate: float | None = None
     area: float = 0.0
@@ -64,6 +68,7 @@ class BuildOptions:
             )
         if not (math.isfinite(self.area) and self.area >= 0):
             raise UsageError(f"expected an area of 0 frame pixels or more, found {self.area:g}")
+        parsed_place(str(self.place))
         if self.align not in (AUTO, OFF):
             raise UsageError(f"expected align to be {AUTO} or {OFF}, found '{self.align}'")
         if self.bits is not None and not 8 <= self.bits <= 16:

@@ -136,6 +136,7 @@ class Scorer:
             bundle.manifest.matching,
             indexes=bundle.indexes,
             entries=bundle.entries,
+            keys=bundle.keys,
             included=bundle.manifest.included,
             search=search,
             searches=searches,

@@ -17,6 +17,7 @@ from spade_edge.runtime.bundle.mapped_files import MappedFiles
 from spade_edge.runtime.bundle.observation import SAMPLES, Observation
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import BundleError, UsageError
+from spade_edge.runtime.matching.coding import LARGEST
 from spade_edge.runtime.matching.entries import belong_together
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, Gallery
 from spade_edge.runtime.matching.hnsw import Index
@@ -39,6 +40,7 @@ class Bundle:
             "none".
         entries: (items * cells,) int32, the label by which the indexes know each cell, see `entries.entries_of`; None
             without indexes.
+        keys: (items * cells, D) uint8, the keys of all cells, if cells are matched by place; else None.
         mask: the pixels of a frame that are ignored; None for none.
         baseline: (h, w) float32, the anomaly map expected of good parts; None if scores do not use it.
         reference: (rows, columns, 3) float32 BGR, the mean of the good parts, by which frames are aligned; None if they
@@ -52,6 +54,7 @@ class Bundle:
     thumbnails: NDArray[np.uint8]
     indexes: tuple[Index, ...]
     entries: NDArray[np.int32] | None
+    keys: NDArray[np.uint8] | None
     mask: Mask | None
     baseline: NDArray[np.float32] | None
     reference: NDArray[np.float32] | None
@@ -91,7 +94,7 @@ class Bundle:
         card, count = manifest.model, len(manifest.names) * len(manifest.layout)
         descriptors = _finite(path, manifest.files["descriptors"], (count, card.image_channels))
         indexes: tuple[Index, ...] = ()
-        entries = None
+        entries = keys = None
         if manifest.scales is None:
             gallery: Features = Gallery(
                 card=card,
@@ -105,7 +108,8 @@ class Bundle:
             )
         else:
             gallery, indexes = _coded(path, manifest, descriptors)
-            entries = _entries(path, manifest, indexes)
+            entries = _entries(path, manifest, indexes) if indexes else None
+            keys = None if indexes else _keys(path, manifest)
         return cls(
             path=path,
             manifest=manifest,
@@ -113,6 +117,7 @@ class Bundle:
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
             entries=entries,
+            keys=keys,
             mask=_mask(path, manifest),
             baseline=_finite(path, manifest.files["baseline"], manifest.canvas.size)
             if "baseline" in manifest.files
@@ -148,10 +153,21 @@ def _coded(path: Path, manifest: Manifest, descriptors: NDArray[np.float32]) -> 
         ),
         descriptors=descriptors,
         names=manifest.names,
-        coding=manifest.scales.coding(np.asarray(weights)),
+        coding=manifest.scales.coding(np.asarray(weights), manifest.matching.normalisation),
         squares=_finite(path, files["squares"], (count * cells, card.side**2)),
     )
     return gallery, indexes
+
+
+def _keys(path: Path, manifest: Manifest) -> NDArray[np.uint8]:
+    assert manifest.scales is not None  # noqa: S101  (the caller has checked)
+    count = len(manifest.names) * len(manifest.layout) * manifest.model.cells
+    keys = np.array(_array(path, manifest.files["keys"], (count, len(manifest.scales.key_scale)), np.uint8))
+    if (keys > LARGEST).any():
+        raise BundleError(
+            f"{path / manifest.files['keys'].name}: expected numbers up to {LARGEST}, found {int(keys.max())}; {REPAIR}"
+        )
+    return keys
 
 
 def _entries(path: Path, manifest: Manifest, indexes: tuple[Index, ...]) -> NDArray[np.int32]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES, Evidence
 from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.bundle.held_back_frame import HeldBackFrame
+from spade_edge.runtime.bundle.place_choice import PlaceChoice
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.digest import BUNDLE_MARK
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
@@ -33,7 +34,7 @@ from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 FILE = BUNDLE_MARK
 HISTORY = "history"
-SCHEMA = 7
+SCHEMA = 8
 LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
 
 SMALLEST_STEP = 1e-12
@@ -76,11 +77,18 @@ class Scales:
         values = (coding.lowest, coding.steps, coding.key_scale, coding.key_offset)
         return cls(*(tuple(map(float, value)) for value in values))
 
-    def coding(self, key_weights: NDArray[np.int8]) -> Coding:
-        """The coding that these scales and the weights make together."""
+    def coding(self, key_weights: NDArray[np.int8], normalisation: str) -> Coding:
+        """The coding that these scales, the weights and the normalisation make together."""
         values = (self.lowest, self.steps, self.key_scale, self.key_offset)
         lowest, steps, key_scale, key_offset = (np.array(value, np.float32) for value in values)
-        return Coding(lowest=lowest, steps=steps, key_weights=key_weights, key_scale=key_scale, key_offset=key_offset)
+        return Coding(
+            normalisation=normalisation,
+            lowest=lowest,
+            steps=steps,
+            key_weights=key_weights,
+            key_scale=key_scale,
+            key_offset=key_offset,
+        )
 
     @classmethod
     def from_fields(cls, fields: Fields, *, levels: int, coded: bool, source: str) -> Scales | None:
@@ -127,6 +135,7 @@ class Manifest:
         writer: the spade-edge version that wrote it.
         profile: "edge" or "paper".
         matching: how frames are matched: the profile's parameters with the changes chosen at the build.
+        place: why cells are matched at their place, or at any place.
         deviations: how this bundle deviates from the paper, as information for people.
         model: the card of the bundle's model.
         layout: the parts of a frame that are inspected.
@@ -140,7 +149,8 @@ class Manifest:
         alignment: where parts lie in good images, by which frames are aligned; None if they are not aligned.
         golden: score and verdict of each golden frame; empty if the bundle cannot test a device.
         files: role to payload: model, level1 …, squares, descriptors, thumbnails; with "codes" also key_weights,
-            entries and index, or index1 … if the gallery is per view; with a mask also mask; with scores from the map
+            and keys if cells are matched by place, else entries and index, or index1 … if the gallery is per view; with
+            a mask also mask; with scores from the map
             also baseline; with an alignment also reference; with golden frames also golden_frames, golden_level1 …,
             golden_distances, golden_heatmaps.
     """
@@ -149,6 +159,7 @@ class Manifest:
     writer: str
     profile: str
     matching: Matching
+    place: PlaceChoice
     deviations: tuple[str, ...]
     model: ModelCard
     layout: Layout
@@ -166,7 +177,9 @@ class Manifest:
     def roles(self) -> tuple[str, ...]:
         """The payload that a bundle of this kind has."""
         levels = tuple(level.output for level in self.model.levels)
-        weights = ("key_weights", "entries") if self.matching.projection == CODES else ()
+        weights: tuple[str, ...] = ()
+        if self.matching.projection == CODES:
+            weights = ("key_weights", "entries" if self.matching.place is None else "keys")
         mask = ("mask",) if self.layout.masked else ()
         baseline = ("baseline",) if self.matching.image_score == FROM_MAP else ()
         reference = ("reference",) if self.alignment is not None else ()
@@ -234,6 +247,7 @@ class Manifest:
             "writer": self.writer,
             "profile": self.profile,
             "matching": self.matching.to_json(),
+            "place": self.place.to_json(),
             "deviations": list(self.deviations),
             "threshold": self.threshold.to_json(),
             "limits": self.limits.to_json(),
@@ -293,6 +307,7 @@ class Manifest:
         limits = Limits.from_fields(fields.object("limits"), source=source)
         form = FrameFormat.from_fields(fields.object("format"), source=source)
         farthest = fields.number("farthest")
+        place = PlaceChoice.from_fields(fields.object("place"))
         own = fields.object_or_none("alignment")
         alignment = None if own is None else Alignment.from_fields(own, source=source)
         try:
@@ -300,6 +315,7 @@ class Manifest:
             model = ModelCard.from_fields(fields.object("model"), source=source)
             layout = Layout.from_fields(fields.object("layout"))
             Canvas(layout, model.view)
+            matching.check_views(len(layout))
         except (UsageError, ModelError) as problem:
             raise BundleError(f"{source}: {problem}") from None
         scales = Scales.from_fields(fields, levels=len(model.levels), coded=matching.projection == CODES, source=source)
@@ -326,6 +342,7 @@ class Manifest:
             writer=writer,
             profile=profile,
             matching=matching,
+            place=place,
             deviations=deviations,
             model=model,
             layout=layout,

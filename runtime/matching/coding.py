@@ -1,10 +1,11 @@
 """Codes: every feature of the network as an integer from 0 to 127, and the quantities computed from codes.
 
 The gallery of profile `edge` stores one byte per feature, for all channels of all levels. That is a quarter of float32,
-and 8-bit products are several times faster. Each level has one step; the codes 0 and 127 are the smallest and the
-largest value of the good images, with a margin. Codes have seven bits because some processors add pairs of 8-bit
-products with saturation at 16 bits. With 0 to 127 on both sides no sum saturates, and every processor computes the same
-integers.
+and 8-bit products are several times faster. Features are normalised first (`normalisation`), so codes use their range
+at every position, however strong the network responds there. Each level has one step; the codes 0 and 127 are the
+smallest and the largest value of the good images, with a margin. Codes have seven bits because some processors add
+pairs of 8-bit products with saturation at 16 bits. With 0 to 127 on both sides no sum saturates, and every processor
+computes the same integers.
 
 Frames are coded exactly as the gallery is, so two equal views have distance 0.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +23,9 @@ from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.geometry.resample import resampling_weights
 from spade_edge.runtime.kernels.graph_writer import FLOAT, INT8, Graph
 from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.matching.normalisation import add_normalisation
 from spade_edge.runtime.network.card import ModelCard
-from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
 LARGEST = 127
 
@@ -77,13 +80,15 @@ class Coding:
     """How features become codes, and how codes become keys.
 
     Attributes:
-        lowest: (levels,) float32, the feature value of code 0.
-        steps: (levels,) float32, the difference in feature value between two codes.
+        normalisation: how features are normalised before they are coded; see `normalisation.normalised`.
+        lowest: (levels,) float32, the normalised feature of code 0.
+        steps: (levels,) float32, the difference in normalised feature between two codes.
         key_weights: (F, D) int8; a cell's key is (record @ key_weights) * key_scale + key_offset, rounded, 0 to 127.
             The record consists of the F codes of the positions inside the cell, level by level, each row by row.
         key_scale, key_offset: (D,) float32.
     """
 
+    normalisation: str
     lowest: NDArray[np.float32]
     steps: NDArray[np.float32]
     key_weights: NDArray[np.int8]
@@ -137,8 +142,9 @@ class Coder:
 
     def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
         self.coding = coding
-        self._count = len(card.levels)
+        self._card = card
         self._codes = Kernel(_codes_graph(card, coding), threads=threads)
+        self._keys = Kernel(_keys_graph(card, coding), threads=threads)
         self._windows = Kernel(_windows_graph(card, coding), threads=threads)
 
     def __call__(self, pyramids: Sequence[Pyramid]) -> Coded:
@@ -149,23 +155,26 @@ class Coder:
         """
         levels = (
             pyramids[0].levels[i][np.newaxis] if len(pyramids) == 1 else np.stack([p.levels[i] for p in pyramids])
-            for i in range(self._count)
+            for i in range(len(self._card.levels))
         )
-        *codes, sums, keys = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
+        *codes, sums = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
         if not np.isfinite(sums).all():  # rounding would turn NaN into a number
             raise ModelError("expected finite features, found NaN or infinity; export the model again")
-        return Coded(levels=tuple(codes), keys=keys)
+        return self.with_keys(tuple(codes))
+
+    def with_keys(self, levels: tuple[NDArray[np.uint8], ...]) -> Coded:
+        """Views whose codes are known, with the keys of their cells.
+
+        Args:
+            levels: as in `Coded`.
+        """
+        (keys,) = self._keys(**{f"codes{i}": level for i, level in enumerate(levels)})
+        return Coded(levels=levels, keys=keys)
 
     def rounded(self, pyramid: Pyramid) -> Pyramid:
-        """Features rounded to their codes, in float32."""
-        limits = zip(pyramid.levels, self.coding.lowest, self.coding.steps, strict=True)
-        return Pyramid(
-            levels=tuple(
-                np.clip(np.rint((level - low) / step), 0, LARGEST).astype(np.float32) * step + low
-                for level, low, step in limits
-            ),
-            descriptor=pyramid.descriptor,
-        )
+        """Features normalised and rounded to their codes, in float32."""
+        coded = self([pyramid])
+        return decoded(tuple(level[0] for level in coded.levels), self._card, self.coding, pyramid.descriptor)
 
     def windows(self, coded: Coded) -> Windows:
         """Prepare coded views for comparison."""
@@ -173,34 +182,76 @@ class Coder:
         return Windows(operands=tuple(operands), squares=squares)
 
 
+def decoded(
+    levels: tuple[NDArray[np.uint8], ...], card: ModelCard, coding: Coding, descriptor: NDArray[np.float32]
+) -> Pyramid:
+    """The normalised features that the codes of a view stand for.
+
+    Args:
+        levels: for each level, finest first, (positions, C) uint8; the finest is ordered by cell.
+        card: of the model.
+        coding: of the codes.
+        descriptor: (C,) float32, the view's global descriptor.
+    """
+    features = []
+    for number, (level, codes) in enumerate(zip(card.levels, levels, strict=True)):
+        ordered = codes[by_row(card.grid(level), card.side)] if number == 0 and card.side > 1 else codes
+        values = ordered.astype(np.float32) * coding.steps[number] + coding.lowest[number]
+        features.append(values.reshape(*card.grid(level), level.channels))
+    return Pyramid(levels=tuple(features), descriptor=descriptor)
+
+
+@lru_cache(maxsize=4)
+def by_row(grid: tuple[int, int], side: int) -> NDArray[np.intp]:
+    """For each position of the finest grid (rows, columns), numbered row by row, its number in cell order."""
+    order = np.arange(int(np.prod(grid))).reshape(-1, side**2)
+    return np.asarray(from_cells(order, side, grid).ravel(), np.intp)
+
+
 def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
-    """The graph from levels to codes and keys."""
+    """The graph from levels to codes."""
     graph = Graph()
     rows, columns = card.grid(card.levels[-1])
     zero = graph.constant(np.array(0, np.uint8))
-    largest = graph.constant(np.array(LARGEST, np.uint8))
-    records, sums = [], []
+    sums = []
     for i, level in enumerate(card.levels):
         (height, width), channels, span = card.grid(level), level.channels, card.span(level)
         features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
         sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
-        if coding.lowest[i] != 0:
+        signed = coding.lowest[i] != 0
+        features = add_normalisation(graph, features, coding.normalisation, signed=bool(signed))
+        if signed:
             features = graph.node("Sub", features, graph.constant(np.array(coding.lowest[i], np.float32)))
         codes = graph.node("QuantizeLinear", features, graph.constant(np.array(coding.steps[i], np.float32)), zero)
-        codes = by_cell = graph.node("Clip", codes, zero, largest)
-        if span > 1:
-            cut = graph.reshape(codes, -1, rows, span, columns, span, channels)
-            by_cell = graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5))
-        records.append(graph.reshape(by_cell, -1, span * span * channels))
-        graph.output(f"codes{i}", graph.reshape(codes if i else by_cell, -1, height * width, channels), np.uint8)
+        codes = graph.node("Clip", codes, zero, graph.constant(np.array(LARGEST, np.uint8)))
+        if i == 0 and span > 1:
+            codes = graph.reshape(codes, -1, rows, span, columns, span, channels)
+            codes = graph.node("Transpose", codes, perm=(0, 1, 3, 2, 4, 5))
+        graph.output(f"codes{i}", graph.reshape(codes, -1, height * width, channels), np.uint8)
     sums = [graph.reshape(value, 1) for value in sums]
     graph.output("sums", graph.node("Concat", *sums, axis=0), np.float32)
+    return graph
+
+
+def _keys_graph(card: ModelCard, coding: Coding) -> Graph:
+    """The graph from codes to keys."""
+    graph = Graph()
+    rows, columns = card.grid(card.levels[-1])
+    zero = graph.constant(np.array(0, np.uint8))
+    records = []
+    for i, level in enumerate(card.levels):
+        channels, span = level.channels, card.span(level)
+        codes = graph.input(f"codes{i}", np.uint8, ("views", card.positions(level), channels))
+        if i > 0 and span > 1:
+            cut = graph.reshape(codes, -1, rows, span, columns, span, channels)
+            codes = graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5))
+        records.append(graph.reshape(codes, -1, span * span * channels))
     record = graph.node("Concat", *records, axis=1) if len(records) > 1 else records[0]
     keys = graph.node("Cast", graph.node("MatMulInteger", record, graph.constant(coding.key_weights)), to=FLOAT)
     keys = graph.node("Mul", keys, graph.constant(coding.key_scale))
     keys = graph.node("Add", keys, graph.constant(coding.key_offset))
     keys = graph.node("QuantizeLinear", keys, graph.constant(np.array(1, np.float32)), zero)
-    graph.output("keys", graph.node("Clip", keys, zero, largest), np.uint8)
+    graph.output("keys", graph.node("Clip", keys, zero, graph.constant(np.array(LARGEST, np.uint8))), np.uint8)
     return graph
 
 

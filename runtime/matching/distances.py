@@ -98,7 +98,13 @@ Matches = ExactMatches | CellMatches
 
 
 def match_exactly(
-    pyramid: Pyramid, gallery: Features, *, items: NDArray[np.intp], kappa: int, product: Product = np.matmul
+    pyramid: Pyramid,
+    gallery: Features,
+    *,
+    items: NDArray[np.intp],
+    kappa: int,
+    place: int | None = None,
+    product: Product = np.matmul,
 ) -> ExactMatches:
     """Compare with every embedding of some gallery items.
 
@@ -113,6 +119,7 @@ def match_exactly(
         gallery: the gallery.
         items: (K,) gallery items, at least one: the paper's K nearest, or all.
         kappa: κ, at least 1; all embeddings if there are fewer.
+        place: a position is compared with the embeddings of cells at most so many cells away; None for all.
         product: multiplies matrices.
     """
     height, width = pyramid.grid
@@ -120,7 +127,8 @@ def match_exactly(
     query = pyramid.embedding().reshape(places, -1)
     ends = np.cumsum([level.shape[2] for level in pyramid.levels])
     parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's features of each level
-    kappa = min(kappa, places * len(items))
+    near = None if place is None else _near(gallery, place)
+    kappa = min(kappa, (places if near is None else int(near.sum(axis=1).min())) * len(items))
     found = np.zeros((places, kappa), np.intp)
     band = max(1, TABLE // places)
     for start in range(0, places, band):
@@ -134,6 +142,8 @@ def match_exactly(
                 table += _enlarge_each(products.reshape(-1, rows, columns), (height, width), product).reshape(
                     -1, places
                 )
+            if near is not None:
+                table[~near[start:stop]] = np.inf
             _keep_nearest(best, found[start:stop], table, first=item * places)
     found_items, positions = np.divmod(found.T, places)
     distances = np.stack(
@@ -149,6 +159,19 @@ def match_exactly(
         items=nearest(found_items),
         positions=nearest(positions),
         near=nearest(distances),
+    )
+
+
+def _near(gallery: Features, reach: int) -> NDArray[np.bool_]:
+    """Which positions of the finest grid lie in cells at most so many cells apart: (places, places) bool."""
+    height, width = gallery.grid
+    rows, columns = np.divmod(np.arange(height * width), width)
+    return np.asarray(
+        np.maximum(
+            np.abs(rows[:, np.newaxis] // gallery.side - rows // gallery.side),
+            np.abs(columns[:, np.newaxis] // gallery.side - columns // gallery.side),
+        )
+        <= reach
     )
 
 

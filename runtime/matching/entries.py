@@ -68,6 +68,27 @@ def variants_of(entries: NDArray[np.int32], squares: NDArray[np.float32]) -> NDA
     return variants
 
 
+def copies_of(keys: NDArray[np.uint8], squares: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The first cell that is the same as each: with its key, and embeddings of the same lengths.
+
+    Args:
+        keys: (n, D) uint8.
+        squares: (n, side * side) float32, squared lengths of the embeddings of each cell.
+
+    Returns:
+        (n,) int32.
+    """
+    copies = np.arange(len(keys), dtype=np.int32)
+    # Few cells share even one length, so few are compared as a whole.
+    _, group, counts = np.unique(squares[:, 0].view(np.int32), return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(counts[group.ravel()] > 1)
+    if len(shared):
+        whole = np.concatenate([keys[shared], squares[shared].view(np.uint8)], axis=1)
+        _, first, group = np.unique(whole.view(f"V{whole.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+        copies[shared] = shared[first[group.ravel()]]
+    return copies
+
+
 @dataclass(frozen=True)
 class Members:
     """The cells that the entries of an index stand for; of cells that are the same, the first that may be found.

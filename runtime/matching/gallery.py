@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.geometry.resample import resampling_weights
-from spade_edge.runtime.matching.coding import Coding
+from spade_edge.runtime.matching.coding import Coding, by_row, decoded
 from spade_edge.runtime.network.card import ModelCard
-from spade_edge.runtime.network.pyramid import Pyramid, from_cells
+from spade_edge.runtime.network.pyramid import Pyramid
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Features(ABC):
 
     @abstractmethod
     def pyramid(self, item: int) -> Pyramid:
-        """The features of one item, as the network would output them."""
+        """The features of one item, as they are compared: as the network outputs them, or normalised and rounded."""
 
     @abstractmethod
     def squares_of(self, item: int) -> NDArray[np.float32]:
@@ -155,14 +154,11 @@ class CodedGallery(Features):
     squares: NDArray[np.float32]
 
     def pyramid(self, item: int) -> Pyramid:
-        levels = []
-        for number, level in enumerate(self.card.levels):
-            codes = np.asarray(self.levels[number][item])
-            if number == 0 and self.side > 1:
-                codes = codes[self._by_row]
-            values = codes.astype(np.float32) * self.coding.steps[number] + self.coding.lowest[number]
-            levels.append(values.reshape(*self.card.grid(level), level.channels))
-        return Pyramid(levels=tuple(levels), descriptor=self.descriptors[item])
+        return decoded(self.codes(item), self.card, self.coding, self.descriptors[item])
+
+    def codes(self, item: int) -> tuple[NDArray[np.uint8], ...]:
+        """The codes of one item: for each level (positions, C) uint8."""
+        return tuple(np.asarray(level[item]) for level in self.levels)
 
     def squares_of(self, item: int) -> NDArray[np.float32]:
         return squared_lengths(self.pyramid(item))
@@ -172,15 +168,9 @@ class CodedGallery(Features):
     ) -> NDArray[np.float32]:
         positions = rows * self.card.grid(self.card.levels[level])[1] + columns
         if level == 0 and self.side > 1:
-            positions = self._by_row[positions]
+            positions = by_row(self.grid, self.side)[positions]
         codes = self.levels[level][items, positions].astype(np.float32)
         return np.asarray(codes * self.coding.steps[level] + self.coding.lowest[level], np.float32)
-
-    @cached_property
-    def _by_row(self) -> NDArray[np.intp]:
-        """For each position of the finest grid, numbered row by row, its number in cell order."""
-        order = np.arange(int(np.prod(self.grid))).reshape(-1, self.side**2)
-        return from_cells(order, self.side, self.grid).ravel()
 
 
 def squared_distances(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:

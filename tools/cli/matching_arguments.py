@@ -5,10 +5,33 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from spade_edge.runtime.matching.config import CODES, EXACT, HNSW, NONE, PER_VIEW, PROFILES, SHARED, Matching
+from spade_edge.runtime import UsageError
+from spade_edge.runtime.matching.config import (
+    AUTO,
+    CODES,
+    EXACT,
+    HNSW,
+    NONE,
+    PER_VIEW,
+    PROFILES,
+    SHARED,
+    Matching,
+    parsed_place,
+)
+from spade_edge.runtime.matching.normalisation import LENGTH, ROOT
+from spade_edge.runtime.matching.normalisation import NONE as UNCHANGED
 from spade_edge.tools.cli.arguments import integer, number, positive
 
-GIVEN = ("kappa", "sigma", "projection", "search", "candidates", "ef", "gallery")  # parameters of Matching
+GIVEN = (
+    "kappa",
+    "sigma",
+    "projection",
+    "normalisation",
+    "search",
+    "candidates",
+    "ef",
+    "gallery",
+)  # parameters of Matching
 
 
 def add_matching_options(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +59,26 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
         choices=(CODES, NONE),
         help="codes (edge): one byte per feature; none (paper): float32 as the network gives them, 4 times the size",
     )
+    parser.add_argument(
+        "--normalisation",
+        choices=(ROOT, LENGTH, UNCHANGED),
+        help="of features before they become codes: root (edge), square roots, brought to length 1 at each level and "
+        "position; length, brought to length 1; none, unchanged",
+    )
+    parser.add_argument(
+        "--place",
+        type=place_of_cells,
+        default=AUTO,
+        metavar="auto|free|N",
+        help="where a cell of a frame (1/14 of a view) may match: at most N cells from its own place, for parts that "
+        "always lie alike; free: anywhere, for textures; auto: chosen from the good images (auto)",
+    )
     parser.add_argument("--search", choices=(HNSW, EXACT), help="search for the nearest embeddings (edge: hnsw)")
     parser.add_argument(
-        "--candidates", type=integer, metavar="T", help="hnsw: gallery cells compared with each cell of a frame (12)"
+        "--candidates",
+        type=integer,
+        metavar="T",
+        help="gallery cells compared with each cell of a frame (12; by place 6)",
     )
     parser.add_argument("--ef", type=integer, help="hnsw: length of the candidate list during the search (32)")
     parser.add_argument(
@@ -56,6 +96,14 @@ def matching_options(chosen: argparse.Namespace) -> Matching:
         given["search"] = EXACT
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
     return matching if chosen.neighbours is None else replace(matching, neighbours=chosen.neighbours or None)
+
+
+def place_of_cells(text: str) -> str | int:
+    """See `parsed_place`."""
+    try:
+        return parsed_place(text)
+    except UsageError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _neighbours(text: str) -> int:

@@ -73,6 +73,7 @@ class GoodPictures:
             manifest.matching,
             indexes=bundle.indexes,
             entries=bundle.entries,
+            keys=bundle.keys,
             included=manifest.included,
             threads=threads,
             source=str(bundle.path),

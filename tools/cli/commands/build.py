@@ -109,6 +109,7 @@ def run(chosen: argparse.Namespace) -> int:
         options=BuildOptions(
             profile=chosen.profile,
             matching=matching_options(chosen),
+            place=chosen.place,
             views=view_options(chosen),
             rate=chosen.false_rejects,
             area=chosen.min_area,

@@ -53,6 +53,7 @@ def as_json(built: Built) -> dict[str, Any]:
         "parts": threshold.parts,
         "repeats": [list(names) for names in built.repeats],
         "untypical": [image.name for image in _suspects(built.manifest)],
+        "place": {"cells": built.manifest.matching.place} | built.manifest.place.to_json(),
         "deviations": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
         "seconds": {step: round(time, 3) for step, time in built.seconds.items()},

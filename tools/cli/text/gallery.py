@@ -49,6 +49,7 @@ def change_as_json(change: GalleryChange) -> dict[str, Any]:
         "changed": list(change.names),
         "included": int(change.manifest.included.sum()),
         "excluded": int((~change.manifest.included).sum()),
+        "place": change.manifest.matching.place,
         "threshold": change.manifest.threshold.to_json(),
         "former_threshold": change.before.threshold.score,
     }
@@ -56,12 +57,16 @@ def change_as_json(change: GalleryChange) -> dict[str, Any]:
 
 def sentence(change: GalleryChange, verb: str) -> str:
     """A change of the gallery in one line."""
-    threshold = change.manifest.threshold
     return (
         f"{verb}d {', '.join(change.names)}; {int(change.manifest.included.sum())} of {len(change.manifest.images)} "
-        f"images are included; threshold {change.before.threshold.score:.6g} → {threshold.score:.6g}: "
-        f"{threshold.sentence()}"
+        f"images are included; {threshold_sentence(change)}"
     )
+
+
+def threshold_sentence(change: GalleryChange) -> str:
+    """What a change of the gallery does to the threshold, in one line."""
+    threshold = change.manifest.threshold
+    return f"threshold {change.before.threshold.score:.6g} → {threshold.score:.6g}: {threshold.sentence()}"
 
 
 def _why(image: GoodImage) -> str:
