@@ -27,7 +27,7 @@ from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.index_writer import import_hnswlib
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
-from spade_edge.galleries.place_choice import choose_place
+from spade_edge.galleries.place_choice import check_place, choose_place
 from spade_edge.galleries.placement import place
 from spade_edge.galleries.plan import Plan, make_plan
 from spade_edge.galleries.progress import Progress
@@ -148,6 +148,7 @@ def _staged(
     card = session.card
     matching.check_cell(card.side)
     plan, mask = make_plan(found, session, matching, options.views, model_bytes=model.stat().st_size)
+    check_place(matching, options.place, views=len(plan.layout))
     announce(plan)
     check_room(stage.folder, plan)
 
@@ -254,7 +255,7 @@ def _staged(
         remarks=(
             *good.remarks,
             *_without_order(manifest),
-            *([placed.choice.reason] if keys is not None else []),
+            *([placed.choice.reason] if keys is not None or matching.place is not None else []),
             *filter(None, [placement.remark]),
         ),
         former=None,

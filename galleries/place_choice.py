@@ -42,6 +42,16 @@ class Placed:
     choice: PlaceChoice
 
 
+def check_place(matching: Matching, wanted: str | int, *, views: int) -> None:
+    """Refuse a place that cannot be, before the work.
+
+    Raises:
+        UsageError: a number of cells for views that share a gallery.
+    """
+    if isinstance(wanted, int):
+        matching.placed(wanted).check_views(views)
+
+
 def choose_place(
     gallery: Features,
     keys: NDArray[np.uint8] | None,
@@ -99,7 +109,7 @@ def _words(place: int | None) -> str:
 def _not_measured(gallery: Features, matching: Matching, included: NDArray[np.bool_], groups: Sequence[int]) -> str:
     """Why it is not worth measuring or cannot be; empty if it is."""
     if matching.projection != CODES or matching.search == EXACT:
-        return "so exact search does it unless --place says otherwise"
+        return "exact search looks everywhere unless --place N is given"
     if gallery.views > 1 and matching.gallery != PER_VIEW:
         return f"{gallery.views} views of a frame share the gallery"
     parts = len({group for group, kept in zip(groups, included, strict=True) if kept})

@@ -10,6 +10,7 @@ from spade_edge.runtime.matching.config import (
     AUTO,
     CODES,
     EXACT,
+    FREE,
     HNSW,
     NONE,
     PER_VIEW,
@@ -73,7 +74,11 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
         help="where a cell of a frame (1/14 of a view) may match: at most N cells from its own place, for parts that "
         "always lie alike; free: anywhere, for textures; auto: chosen from the good images (auto)",
     )
-    parser.add_argument("--search", choices=(HNSW, EXACT), help="search for the nearest embeddings (edge: hnsw)")
+    parser.add_argument(
+        "--search",
+        choices=(HNSW, EXACT),
+        help="search for the nearest embeddings (edge: hnsw, or by place, see --place); hnsw implies --place free",
+    )
     parser.add_argument(
         "--candidates",
         type=integer,
@@ -87,6 +92,23 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
         help="shared (default): a view may match any view of a good image, for textures; per-view: only the same view, "
         "for parts in a fixed position",
     )
+
+
+def place_option(chosen: argparse.Namespace) -> str | int:
+    """Where cells may match; an HNSW index finds them at any place.
+
+    Raises:
+        UsageError: an HNSW search by place.
+    """
+    place: str | int = chosen.place
+    if chosen.search != HNSW:
+        return place
+    if isinstance(place, int):
+        raise UsageError(
+            f"expected --place {FREE} with --search {HNSW}, which finds cells at any place, found {place}; leave out "
+            "--search"
+        )
+    return FREE
 
 
 def matching_options(chosen: argparse.Namespace) -> Matching:

@@ -27,7 +27,7 @@ from spade_edge.tools.cli.arguments import (
     threads,
 )
 from spade_edge.tools.cli.folder_arguments import add_follow_links
-from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options
+from spade_edge.tools.cli.matching_arguments import add_matching_options, matching_options, place_option
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
 
@@ -109,7 +109,7 @@ def run(chosen: argparse.Namespace) -> int:
         options=BuildOptions(
             profile=chosen.profile,
             matching=matching_options(chosen),
-            place=chosen.place,
+            place=place_option(chosen),
             views=view_options(chosen),
             rate=chosen.false_rejects,
             area=chosen.min_area,
