@@ -86,7 +86,9 @@ class HnswlibSearch:
         opened = Bundle.open(Path(bundle))  # hnswlib itself would trust a damaged file
         roles = opened.manifest.index_roles()
         if not roles:
-            raise BundleError(f"{bundle}: expected an index, found none: it was built with --projection none")
+            raise BundleError(
+                f"{bundle}: expected an index, found none: it was built with --place N or with --projection none"
+            )
         if not 0 <= view < len(roles):
             raise UsageError(f"{bundle}: expected a view from 0 to {len(roles) - 1}, found {view}")
         path = opened.path / opened.manifest.files[roles[view]].name

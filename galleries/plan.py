@@ -42,7 +42,8 @@ class Plan:
             frames differ in size.
         proposed_views: how many views a frame would then have.
         deviations: from the paper, a phrase each.
-        size: of the bundle, in bytes, to within a percent.
+        size: of the bundle, in bytes, to within a percent; less by a few percent if cells turn out to be matched by
+            place, which needs no index.
         fixed: the part of it that does not depend on the number of good images: model and golden frames, in bytes.
         milliseconds: that the network takes for a view on this machine.
     """
@@ -149,8 +150,10 @@ def bundle_bytes(card: ModelCard, matching: Matching, count: int, fixed: int, *,
     total += 4 * int(np.prod(Canvas(layout, card.view).size)) if matching.image_score == FROM_MAP else 0
     total += count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
     if coded:
-        dimensions = min(DIMENSIONS, features // card.cells)
-        indexes = matching.indexes(len(layout))
-        total += features // card.cells * dimensions + 4 * count * card.cells
-        total += indexes * index_bytes(count * card.cells // indexes, dimensions)
+        dimensions, cells = min(DIMENSIONS, features // card.cells), count * card.cells
+        total += features // card.cells * dimensions
+        if indexes := matching.indexes(len(layout)):
+            total += 4 * cells + indexes * index_bytes(cells // indexes, dimensions)
+        else:  # by place: the keys alone
+            total += cells * dimensions
     return total

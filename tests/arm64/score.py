@@ -135,7 +135,7 @@ class Bytes:
         numbers["products/largest"] = self.product(left=left, right=right)[0]
         numbers["counted/largest"] = np.matmul(left.astype(np.int32), right.astype(np.int32))
         numbers["squares/squares"] = seen.squares
-        candidates = self.matcher.candidates(pyramids, coded.keys, views=range(len(pyramids)))
+        candidates = self.matcher.candidates([p.descriptor for p in pyramids], coded.keys, views=range(len(pyramids)))
         numbers["cells/cells"] = candidates
         numbers["distances/distances"] = np.stack(
             [

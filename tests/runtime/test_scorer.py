@@ -87,7 +87,7 @@ def test_exact_search_is_there_for_any_bundle_and_never_farther(edge: Built, wid
         near, exact = Scorer.open(path)(frame), Scorer.open(path, search="exact")(frame)
         # Exact search takes differences, search over cells products: a hair of rounding is between them.
         assert (exact.heatmap <= near.heatmap * (1 + 1e-4) + 1e-4).all()
-        assert near.heatmap.mean() <= exact.heatmap.mean() * 1.05
+        assert near.heatmap.mean() <= exact.heatmap.mean() * 1.1
         assert near.verdict == exact.verdict
 
 
@@ -108,7 +108,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory, model: Path, part: Frames) ->
     (folder / "good").mkdir()
     for seed in range(60):
         np.save(folder / "good" / f"{seed:02d}.npy", part(1000 + seed))
-    options = BuildOptions(matching=Matching(candidates=48, ef=96))
+    options = BuildOptions(matching=Matching(candidates=48, ef=96), place="free")
     return build(folder / "good", model=model, output=folder / "part.spade", options=options).path
 
 
@@ -162,7 +162,7 @@ def test_a_bundle_without_codes_is_searched_exactly_or_not_at_all(paper: Built, 
     with pytest.raises(BundleError, match="--search exact"):
         Scorer.open(paper.path, searches=[HnswlibSearch(edge.path)])
     assert Scorer.open(paper.path, search="exact").matcher.matching == PROFILES["paper"]
-    with pytest.raises(BundleError, match="built with --projection none"):
+    with pytest.raises(BundleError, match="--projection none"):
         HnswlibSearch(paper.path)
 
 
@@ -339,7 +339,7 @@ def test_colour_order_matters_and_is_bgr(edge: Built, good_images: Path) -> None
 def test_bad_frames_and_options_are_refused(edge: Built) -> None:
     with pytest.raises(FrameError, match="expected a uint8 array"):
         Scorer.open(edge.path)(cv2.UMat(np.zeros((4, 4), np.uint8)))
-    with pytest.raises(UsageError, match="expected search to be exact or hnsw, found 'quick'"):
+    with pytest.raises(UsageError, match="expected search to be exact, hnsw or place, found 'quick'"):
         Scorer.open(edge.path, search="quick")
     with pytest.raises(UsageError, match="expected no searches with search exact, found 1"):
         Scorer.open(edge.path, search="exact", searches=[HnswlibSearch(edge.path)])

@@ -326,7 +326,7 @@ def test_an_image_score_from_vectors_is_that_of_the_worst_view(
         textures,
         model=tiny_model,
         output=tmp_path / "b.spade",
-        options=BuildOptions(views=Views(regions=((0, 0, 32, 30), (25, 10, 45, 45))), matching=matching),
+        options=BuildOptions(views=Views(regions=((0, 0, 32, 30), (25, 10, 45, 45))), matching=matching, place="free"),
     )
     for built in (with_views(name), other):
         scorer = Scorer.open(built.path)

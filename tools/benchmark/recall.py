@@ -50,6 +50,8 @@ def recall(
 ) -> Recall:
     """Compare a bundle's search with exact search over the same gallery, or over as much of it as the time allows.
 
+    Of a bundle whose cells are matched by place, exact search compares with the embeddings of the same places.
+
     Args:
         path: the bundle folder.
         scorer: opened from it.

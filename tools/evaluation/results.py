@@ -79,7 +79,7 @@ class Header:
         threshold, pixel_threshold: those of the bundle.
         basis: where the threshold comes from: "certified", "extrapolated" or "manual".
         promise: the false-reject rate that the threshold stands for, as a phrase.
-        search: "hnsw" or "exact".
+        search: "hnsw", "place" or "exact".
         provider: the onnxruntime execution provider that ran the network.
         writer: version of spade-edge.
         time: end of the evaluation, UTC, ISO 8601.

@@ -304,6 +304,7 @@ def _setup(evaluation: Evaluation, bundle: Bundle) -> str:
                     sentence(threshold.method),
                 ),
             ),
+            ("Matching", (sentence(manifest.place.reason),)),
             ("Views", (_views(manifest.layout),)),
             (
                 "Dataset",

@@ -85,7 +85,7 @@ def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
 def test_the_scales_survive_as_float32(edge: Built) -> None:
     scales = Manifest.read(edge.path).scales
     assert scales is not None
-    assert Scales.of(scales.coding(np.zeros((1792, 64), np.int8))) == scales
+    assert Scales.of(scales.coding(np.zeros((1792, 64), np.int8), "root")) == scales
     assert min(scales.steps) > 0 and len(scales.lowest) == 3 and len(scales.key_offset) == 64
 
 
@@ -158,10 +158,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 7, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 8, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 8'))
-    with pytest.raises(BundleError, match=r"expected schema 7, found 8; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 9'))
+    with pytest.raises(BundleError, match=r"expected schema 8, found 9; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 

@@ -27,6 +27,7 @@ class Setup:
         self.side = card.levels[-1].stride // card.levels[0].stride
         features = sum((card.levels[-1].stride // level.stride) ** 2 * level.channels for level in card.levels)
         self.coding = Coding(
+            normalisation="none",
             lowest=np.array([0, -1.5, -0.3][:count], np.float32),
             steps=np.array([0.013, 0.021, 0.017][:count], np.float32),
             key_weights=np.ones((features, 2), np.int8),
@@ -174,6 +175,7 @@ def test_codes_are_compared_at_the_ends_of_their_range() -> None:
         for value in (0, 127)
     ]
     coding = Coding(
+        normalisation="none",
         lowest=np.zeros(2, np.float32),
         steps=np.array([0.5, 0.25], np.float32),
         key_weights=np.zeros((4 * 256 + 512, 1), np.int8),

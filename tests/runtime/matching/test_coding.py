@@ -25,6 +25,7 @@ def coding_of(card: ModelCard, *, dimensions: int = 12, seed: int = 0) -> Coding
     features = sum((card.levels[-1].stride // level.stride) ** 2 * level.channels for level in card.levels)
     weights = rng.integers(-127, 128, (features, dimensions)).astype(np.int8)
     return Coding(
+        normalisation="none",
         lowest=np.array([0, -1.5, -0.3][:count], np.float32),
         steps=np.array([0.013, 0.021, 0.017][:count], np.float32),
         key_weights=weights,
@@ -116,6 +117,7 @@ def test_keys_are_clipped_at_both_ends() -> None:
     coding = coding_of(card)
     for offset, expected in ((-1e4, 0), (1e4, 127)):
         shifted = Coding(
+            normalisation="none",
             lowest=coding.lowest,
             steps=coding.steps,
             key_weights=coding.key_weights,

@@ -58,7 +58,7 @@ def gallery_of(pyramids: list[Pyramid], card: ModelCard) -> Gallery:
 
 def coded_gallery_of(pyramids: list[Pyramid], card: ModelCard) -> tuple[CodedGallery, Coder, NDArray[np.uint8]]:
     """A gallery in codes, what it was coded by, and the keys of its cells."""
-    coder = Coder(card, fit_coding(pyramids, card), threads=1)
+    coder = Coder(card, fit_coding(pyramids, card, normalisation="none"), threads=1)
     coded = coder(pyramids)
     gallery = CodedGallery(
         card=card,
@@ -278,13 +278,15 @@ def test_a_copy_is_found_where_the_cell_that_stands_for_it_may_not_be(views: int
     for view in range(views):
         for left_out, first in ((None, view), (view, 2 + view), (2 + view, view), (4, view)):
             allowed = None if left_out is None else np.arange(6) != left_out
-            found = matcher.candidates([one], coder([one]).keys, views=[view], allowed=allowed)[0]
+            found = matcher.candidates([one.descriptor], coder([one]).keys, views=[view], allowed=allowed)[0]
             assert found[:, 0].tolist() == [(view * 6 + first) * 6 + cell for cell in range(6)]
             items = np.unique(found // 6)
             assert view * 6 + 5 not in items and (left_out is None or view * 6 + left_out not in items)
             (matches,) = matcher.match([one], views=[view], allowed=allowed)
             np.testing.assert_allclose(matches.distances, 0, atol=1e-2)
-        alone = matcher.candidates([one], coder([one]).keys, views=[view], allowed=np.arange(6) == 3 - view)[0]
+        alone = matcher.candidates([one.descriptor], coder([one]).keys, views=[view], allowed=np.arange(6) == 3 - view)[
+            0
+        ]
         assert set(np.unique(alone // 6)) <= {view * 6 + 3 - view, -1}
 
 
@@ -353,7 +355,9 @@ def test_candidates_are_the_nearest_keys(indexed: Indexed) -> None:
     for parameters, images in (({}, range(20)), ({"neighbours": 50}, range(20)), ({}, range(0, 20, 2))):
         allowed = np.isin(np.arange(20), list(images))
         matcher = indexed.matcher(candidates=5, ef=120, **parameters)
-        found = matcher.candidates(queries, keys, views=[0] * 3, allowed=None if allowed.all() else allowed)
+        found = matcher.candidates(
+            [query.descriptor for query in queries], keys, views=[0] * 3, allowed=None if allowed.all() else allowed
+        )
         assert found.shape == (3, 6, 5)
         assert np.isin(found // 6, list(images)).all()
         possible = np.where(np.repeat(allowed, 6), truth, np.iinfo(np.int64).max)
@@ -364,7 +368,7 @@ def test_fewer_cells_than_candidates_leave_none(indexed: Indexed) -> None:
     query = random_pyramid(np.random.default_rng(13), THREE)
     only = np.arange(20) == 11
     matcher = indexed.matcher(candidates=9)
-    found = matcher.candidates([query], indexed.coder([query]).keys, views=[0], allowed=only)
+    found = matcher.candidates([query.descriptor], indexed.coder([query]).keys, views=[0], allowed=only)
     assert (np.sort(found[0, :, :6], axis=1) == 66 + np.arange(6)).all()
     assert (found[0, :, 6:] == -1).all()
     (matches,) = matcher.match([query], allowed=only)
@@ -425,7 +429,7 @@ def test_memory_does_not_grow_with_the_gallery(search: str, monkeypatch: pytest.
         matcher.match([indexed.pyramids[0]])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 @pytest.mark.parametrize("neighbours", [1, 5, 20, 50, None])

@@ -244,7 +244,7 @@ def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
         descriptors=np.zeros((3, 5), np.float32),
         names=("a", "b", "c"),
         # A record has 4 positions of 3 channels and 1 of 5, a key 6 numbers.
-        coding=Coding(ones, ones, np.zeros((17, 6), np.int8), np.ones(6, np.float32), np.ones(6, np.float32)),
+        coding=Coding("none", ones, ones, np.zeros((17, 6), np.int8), np.ones(6, np.float32), np.ones(6, np.float32)),
         squares=np.zeros((12, 4), np.float32),
     )
     index = Index(

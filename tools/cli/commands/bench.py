@@ -72,7 +72,7 @@ def run(chosen: argparse.Namespace) -> int:
     frames = _frames(chosen, scorer)
     measured = measure(scorer, frames, count=chosen.count, batch=chosen.batch)
     resident, cost, compared = resident_bytes(), matching_cost(scorer), None
-    if chosen.recall and chosen.search != EXACT and scorer.bundle.indexes:
+    if chosen.recall and scorer.matcher.matching.search != EXACT:
         compared = recall(chosen.bundle, scorer, frames[:RECALL_FRAMES], threads=chosen.threads, progress=_announced)
     value = as_json(
         scorer,

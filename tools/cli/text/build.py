@@ -26,7 +26,7 @@ def plan_lines(plan: Plan, chosen: argparse.Namespace) -> list[str]:
         chosen: the command line.
     """
     lines = [
-        f"{chosen.images}: {len(plan.images)} images found; the bundle will take {plan.size / 1e6:,.0f} MB, "
+        f"{chosen.images}: {len(plan.images)} images found; the bundle will take about {plan.size / 1e6:,.0f} MB, "
         f"of which the model {chosen.model.stat().st_size / 1e6:,.0f} MB"
     ]
     lines += _views(plan, chosen)
