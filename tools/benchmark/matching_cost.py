@@ -71,6 +71,6 @@ def _by_place(gallery: CodedGallery, reach: int) -> tuple[int, int]:
     """
     around = 1
     for length in gallery.card.grid(gallery.card.levels[-1]):
-        around *= 2 * reach + 1
+        around *= 2 * min(reach, length - 1) + 1
     known = gallery.cells_per_item * gallery.views * len(gallery)  # a view is compared with its own items only
     return known * around, known
