@@ -33,8 +33,8 @@ def payload(manifest: Manifest) -> int:
 
 
 def findings(folder: Path, manifest: Manifest, providers: Providers) -> list[Finding]:
-    """Header, files and precision."""
-    return [_header(manifest), _files(folder, manifest), _precision(manifest.model, providers)]
+    """Header, matching, files and precision."""
+    return [_header(manifest), _matching(manifest), _files(folder, manifest), _precision(manifest.model, providers)]
 
 
 def _header(manifest: Manifest) -> Finding:
@@ -47,6 +47,11 @@ def _header(manifest: Manifest) -> Finding:
         f"{card.backbone} {card.precision}, {views} view{'s' if views > 1 else ''} of {size}, "
         f"{len(manifest.names)} good images, {manifest.size / 1e6:.0f} MB, written by {manifest.writer}",
     )
+
+
+def _matching(manifest: Manifest) -> Finding:
+    """How cells are matched, and why."""
+    return Finding(KIND, "matching", OK, manifest.place.reason)
 
 
 def _files(folder: Path, manifest: Manifest) -> Finding:

@@ -134,6 +134,7 @@ def _lead(bundle: Bundle, good: GoodSet, cards: Mapping[int, str]) -> str:
                 f"Threshold {figure(threshold.score)}: {threshold.sentence()}."
             ),
         ),
+        (" quiet", text(sentence(good.manifest.place.reason))),
         (" quiet", text(sentence(threshold.caution())) if threshold.caution() else ""),
     ]
     return "\n".join(f'<p class="lead{kind}">{line}</p>' for kind, line in lines if line)

@@ -28,6 +28,7 @@ def test_a_bundle_that_fits_and_one_that_does_not(edge: Built, tmp_path: Path) -
     machine = industrial(tmp_path)
     findings = found(machine, folder=edge.path)
     assert findings["bundle header"].found.startswith("three_convolutions fp32, 1 view of 64x64, 8 good images, ")
+    assert findings["bundle matching"].found == "cells are matched at any place, as asked for"
     assert findings["bundle files"].state == findings["bundle precision"].state == "ok"
     sizes = sum(file.size for role, file in edge.manifest.files.items() if not role.startswith("golden"))
     memory_row = findings["memory memory"]

@@ -132,6 +132,7 @@ def test_notes_times_and_identity_are_there(tmp_path: Path, bundle: Bundle) -> N
         "three_convolutions, levels 1, 2, 3, 64 x 64 pixels, fp32",
         "score 10, pixels 12",
         "At most 1.00% of good frames rejected, certified by 120 different parts.",
+        "Cells are matched at any place, as asked for.",
         "the whole frame, of any size",
         "/srv/datasets/flange-2026-11",
         "40 good images, 60 defective, 60 of them with a mask",

@@ -137,6 +137,7 @@ def test_the_least_typical_images_come_first_and_the_top_says_what_to_look_at(ed
     assert links == {"#image-4", "#image-3"}
     assert {f"#{one['id']}" for one in page.all("article")} >= links
     assert "8 good images of 8 parts, none excluded." in said
+    assert "Cells are matched at any place, as asked for." in said
     assert "Threshold 9: at most 11.11% of good frames rejected, certified by 8 different parts" in said
     assert said.count("Differs most at the top.") == 2 and "-0.00" not in said
     assert "Untypical 2.50" in said
