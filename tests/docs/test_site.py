@@ -82,12 +82,12 @@ def test_the_bundle_page_names_every_file_and_field_of_a_bundle(edge: Built) -> 
     written = json.loads((edge.path / "manifest.json").read_text(encoding="utf-8"))
     fields = [
         *written,
-        *(name for key in ("matching", "threshold", "limits", "model", "layout") for name in written[key]),
+        *(name for key in ("matching", "place", "threshold", "limits", "model", "layout") for name in written[key]),
         *(name for key in ("images", "golden") for name in written[key][0]),
     ]
     fields += [field.name for field in dataclasses.fields(Alignment)]  # the parts of this bundle differ in shape
     assert [name for name in fields if f"`{name}`" not in page] == []
-    assert "`reference-<16 hex>.npy`" in page
+    assert "`reference-<16 hex>.npy`" in page and "`keys-<16 hex>.npy`" in page
     assert [
         role for role in written["files"] if not re.search(rf"\b{re.sub(r'[2-9]', '1', role)}-<16 hex>", page)
     ] == []
