@@ -162,7 +162,7 @@ def parsed_place(text: str) -> str | int:
     """
     if text in (AUTO, FREE):
         return text
-    if text.isdecimal() and len(text) < 4 and int(text) <= FARTHEST_PLACE:
+    if text.isascii() and text.isdecimal() and len(text) < 4 and int(text) <= FARTHEST_PLACE:
         return int(text)
     raise UsageError(f"expected a place of {AUTO}, {FREE} or 0 to {FARTHEST_PLACE} cells, found {text!r}")
 
