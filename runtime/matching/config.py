@@ -28,8 +28,8 @@ class Matching:
         kappa: κ of Eq. 3.
         sigma: σ of the Gaussian, in pixels of the view.
         projection: how the features of good images are stored: "codes", one byte each; "none", unchanged as float32.
-        normalisation: of the features before they are coded: "root", "length" or "none"; see `normalisation`. Without
-            codes they stay as they are.
+        normalisation: of the features before they are coded: "root", "length" or "none"; see `normalisation`. Always
+            "none" without codes.
         search: "exact" compares with every embedding of the K items; "hnsw" with those of the most similar cells, found
             in an HNSW index; "place" with those of the most similar cells at about the same place, found by comparing
             their keys with each other.
@@ -55,6 +55,8 @@ class Matching:
     gallery: str = SHARED
 
     def __post_init__(self) -> None:
+        if self.projection == NONE:  # there is nothing to normalise before it is coded
+            object.__setattr__(self, "normalisation", UNCHANGED)
         for name, value, most in (
             ("neighbours", 1 if self.neighbours is None else self.neighbours, 10**6),
             ("kappa", self.kappa, 10**4),

@@ -91,13 +91,13 @@ def test_no_view_of_the_same_part_is_matched(with_views: Callable[[str], Built],
     groups = (0, 1, 1, 2, 3, 0)
     seen: list[set[int]] = []
 
-    def spied(pyramids: Any, **options: Any) -> list[Matches]:
-        found = matcher.match(pyramids, **options)
-        seen.append({found[0].nearest(row, column).item % 6 for row in range(8) for column in range(8)})
+    def spied(item: int, **options: Any) -> Matches:
+        found = matcher.match_item(item, **options)
+        seen.append({found.nearest(row, column).item % 6 for row in range(8) for column in range(8)})
         return found
 
     spy: Any = SimpleNamespace(
-        gallery=gallery, matching=matcher.matching, match=spied, descriptor_score=matcher.descriptor_score
+        gallery=gallery, matching=matcher.matching, match_item=spied, descriptor_score=matcher.descriptor_score
     )
     leave_one_out(
         spy,
@@ -436,7 +436,7 @@ def test_a_bundle_of_the_format_before_is_to_be_built_again(edge: Built) -> None
     value["threshold"] = {"score": 6.5, "pixel": 6.5, "method": "", "calibrated": False, "scores": [6.5], "maps": 1}
     del value["limits"]
     value["schema"] = 3
-    with pytest.raises(BundleError, match="expected schema 7, found 3"):
+    with pytest.raises(BundleError, match="expected schema 8, found 3"):
         Manifest.from_text(json.dumps(value))
 
 

@@ -240,7 +240,7 @@ def test_images_with_a_common_background_share_its_entries(tiny_model: Path, tmp
         frame[20:36, 8 + number : 24 + number] = np.random.default_rng(number).integers(0, 200, (16, 16, 3))
         (tmp_path / "images").mkdir(exist_ok=True)
         np.save(tmp_path / "images" / f"{number}.npy", frame)
-    options = BuildOptions(views=Views(tile=(32, 32), overlap=0), matching=Matching(gallery=gallery))
+    options = BuildOptions(views=Views(tile=(32, 32), overlap=0), matching=Matching(gallery=gallery), place="free")
     path = build(tmp_path / "images", model=tiny_model, output=tmp_path / "b.spade", options=options).path
 
     def opened() -> tuple[Bundle, NDArray[np.uint8]]:
@@ -249,7 +249,9 @@ def test_images_with_a_common_background_share_its_entries(tiny_model: Path, tmp
         assert isinstance(bundle.gallery, CodedGallery) and bundle.entries is not None
         coder = Coder(bundle.gallery.card, bundle.gallery.coding, threads=1)
         items = range(len(bundle.gallery.descriptors))
-        return bundle, np.concatenate([coder([bundle.gallery.pyramid(item)]).keys for item in items])
+        return bundle, np.concatenate(
+            [coder.with_keys(tuple(x[None] for x in bundle.gallery.codes(item))).keys for item in items]
+        )
 
     def check(out: set[int]) -> int:
         """Every cell is known by its key, except those of images that are out; returns the number of entries."""

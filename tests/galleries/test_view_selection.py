@@ -345,7 +345,7 @@ def test_a_tile_is_a_region_and_threads_change_nothing(
         textures,
         model=tiny_model,
         output=tmp_path / "b.spade",
-        options=BuildOptions(views=views, matching=before.matching, threads=1),
+        options=BuildOptions(views=views, matching=before.matching, place="free", threads=1),
     )
     assert built.manifest.files == before.files and built.manifest.limits == before.limits
     assert replace(built.manifest.threshold, set="") == replace(before.threshold, set="")
