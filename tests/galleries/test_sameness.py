@@ -216,7 +216,7 @@ def test_a_build_names_the_one_that_is_grey_and_goes_on_if_it_is_meant_or_exclud
     meant = build(folder, model=model, output=output, options=BuildOptions(even_so=True))
     assert meant.manifest.format.colour == "both" and meant.remarks[0].startswith("going on even so: 1 of 8 is grey")
     without = build(folder, model=model, output=output, options=BuildOptions(exclude=("5.png",)))
-    assert without.manifest.format.colour == "colour" and without.remarks == ()
+    assert without.manifest.format.colour == "colour" and not any("grey" in line for line in without.remarks)
     assert [image.size for image in without.manifest.images] == [(96, 80)] * 8
 
 
