@@ -33,7 +33,7 @@ def test_help(edge: Built) -> None:
 
 def test_build_and_score_of_files(model: Path, good_images: Path, edge: Built, tmp_path: Path) -> None:
     bundle = tmp_path / "part.spade"
-    done = run("build", "--model", model, "--images", good_images, "--output", bundle, "--json")
+    done = run("build", "--model", model, "--images", good_images, "--output", bundle, "--place", "free", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["threshold"] == edge.manifest.threshold.score
     done = run("score", "--bundle", bundle, good_images, "--heatmaps", tmp_path / "maps")
