@@ -150,6 +150,64 @@ def test_exact_matching_in_codes_is_eq_3_of_what_they_stand_for(card: ModelCard,
     assert np.median(np.abs(found.distances / near - 1)) < 0.05
 
 
+def naive_around(query: Pyramid, gallery: list[Pyramid], kappa: int, *, side: int, reach: int) -> NDArray[np.float64]:
+    """Eq. 3 among the embeddings of the cells around each position."""
+    rows, columns = np.divmod(np.arange(len(torch_embedding(query))), query.grid[1])
+    f = torch.stack([torch_embedding(pyramid) for pyramid in gallery])
+    result = []
+    for row, column, y in zip(rows // side, columns // side, torch_embedding(query), strict=True):
+        around = (abs(rows // side - row) <= reach) & (abs(columns // side - column) <= reach)
+        squared = ((f[:, torch.from_numpy(around)] - y) ** 2).sum(dim=2).ravel()
+        result.append(float(squared.sort().values[:kappa].mean()))
+    return np.array(result).reshape(query.grid)
+
+
+@each_card
+@pytest.mark.parametrize("kappa", [1, 3])
+@pytest.mark.parametrize("reach", [0, 1, 9])
+def test_matching_by_place_is_eq_3_of_the_cells_around(card: ModelCard, kappa: int, reach: int) -> None:
+    rng = np.random.default_rng(14)
+    pyramids, query = [random_pyramid(rng, card) for _ in range(5)], random_pyramid(rng, card)
+    gallery, _, keys = coded_gallery_of(pyramids, card)
+    known = [rounded(pyramid, gallery) for pyramid in pyramids]
+    matching = Matching(search="place", place=reach, candidates=200, kappa=kappa)  # more than there are
+    included, allowed, images = np.arange(5) != 2, np.arange(5) > 0, [1, 3, 4]
+    for search in (None, "exact"):
+        matcher = Matcher.open(
+            gallery, matching, indexes=(), entries=None, keys=keys, included=included, search=search, threads=1
+        )
+        (found,) = matcher.match([query], allowed=allowed)
+        expected = naive_around(
+            rounded(query, gallery), [known[i] for i in images], kappa, side=gallery.side, reach=reach
+        )
+        np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
+        assert {found.nearest(*at).item for at in np.ndindex(*query.grid)} <= set(images)
+        found = matcher.match_item(1, view=0, allowed=np.isin(np.arange(5), [0, 3, 4]))
+        expected = naive_around(known[1], [known[i] for i in (0, 3, 4)], kappa, side=gallery.side, reach=reach)
+        np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
+    # Features without codes are compared around the same places.
+    plain = match_exactly(query, gallery_of(pyramids, card), items=np.array(images), kappa=kappa, place=reach)
+    expected = naive_around(query, [pyramids[i] for i in images], kappa, side=gallery.side, reach=reach)
+    np.testing.assert_allclose(plain.distances, expected, rtol=1e-4)
+
+
+def test_each_view_has_places_of_its_own() -> None:
+    rng = np.random.default_rng(15)
+    pyramids, query = [random_pyramid(rng, THREE) for _ in range(6)], random_pyramid(rng, THREE)
+    gallery, _, keys = coded_gallery_of(pyramids, THREE)
+    known = [rounded(pyramid, gallery) for pyramid in pyramids]
+    gallery = replace(gallery, names=gallery.names[:3])  # two views
+    matching = Matching(search="place", place=1, candidates=40, gallery="per-view")
+    matcher = Matcher(gallery, matching, keys=keys, threads=1)
+    for found, own in zip(matcher.match([query, query], views=[1, 0]), (known[3:], known[:3]), strict=True):
+        expected = naive_around(rounded(query, gallery), own, 1, side=4, reach=1)
+        np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
+    with pytest.raises(UsageError):
+        Matcher(gallery, replace(matching, gallery="shared"), keys=keys, threads=1)
+    with pytest.raises(BundleError):
+        Matcher(gallery, matching, threads=1)
+
+
 def test_a_frame_of_the_gallery_is_found_at_distance_zero_in_its_place() -> None:
     rng = np.random.default_rng(1)
     pyramids = [random_pyramid(rng, THREE) for _ in range(3)]

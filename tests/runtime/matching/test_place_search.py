@@ -70,6 +70,26 @@ def test_distances_are_whole_numbers_at_the_ends_of_the_range() -> None:
     assert search(np.zeros((1, 64), np.uint8), count=3).tolist() == [[0, 2, 1]]
 
 
+def test_images_that_may_not_be_matched_are_not_found_however_near() -> None:
+    keys = np.full((2, 64), 127, np.uint8)  # the largest products there are
+    keys[1] = 0
+    for copies in (False, True):
+        squares = np.zeros((2, 4), np.float32) if copies else squares_of(keys)
+        search = PlaceSearch(keys, squares, grid=(1, 1), reach=1, threads=1)
+        query = np.full((1, 64), 127, np.uint8)
+        assert search(query, count=3, allowed=np.array([False, True])).tolist() == [[1, -1, -1]]
+        assert search(query, count=3, allowed=np.array([False, False])).tolist() == [[-1, -1, -1]]
+        assert search(query, count=3).tolist() == [[0, 1, -1]]  # and is as before
+
+
+def test_one_image_is_enough() -> None:
+    keys = keys_of(1, (3, 2))
+    found = PlaceSearch(keys, squares_of(keys), grid=(3, 2), reach=1, threads=1)(keys, count=5)
+    assert found[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    wanted = naive(keys, keys, (3, 2), reach=1, allowed=np.ones(1, bool))
+    assert [row[row >= 0].tolist() for row in found] == [[number for _, number in near[:5]] for near in wanted]
+
+
 @pytest.mark.parametrize("reach", [0, 1, 3])
 def test_of_cells_that_are_the_same_one_is_found(reach: int) -> None:
     grid = (3, 4)
