@@ -67,6 +67,19 @@ def test_excluding_and_including_say_what_became_of_the_threshold(capsys: Captur
     assert f"→ {before.threshold.score:.6g}: at most 11.11%" in out
 
 
+def test_the_place_is_changed_there_and_back(capsys: Capture, copy: Path) -> None:
+    before = Manifest.read(copy)
+    code, out, err = run(capsys, "gallery", "place", "--bundle", copy, "1", "--json")
+    told, after = json.loads(out), Manifest.read(copy)
+    assert code == 0 and after.matching == before.matching.placed(1) and told["changed"] == []
+    assert told["former_threshold"] == before.threshold.score
+    assert told["threshold"] == json.loads(json.dumps(after.threshold.to_json()))
+    assert after.place.reason in err.splitlines()
+    code, out, _ = run(capsys, "gallery", "place", "--bundle", copy, "free")
+    assert code == 0 and f"→ {before.threshold.score:.6g}: " in out
+    assert Manifest.read(copy).files == before.files
+
+
 def test_a_page_is_not_written_over_a_file(capsys: Capture, copy: Path) -> None:
     file = copy / "manifest.json"
     before = file.read_bytes()
@@ -82,6 +95,8 @@ def test_a_page_is_not_written_over_a_file(capsys: Capture, copy: Path) -> None:
         (["exclude", "none.npy", "--reason", "x"], 2, "found 'none.npy'"),
         (["include", "2.npy"], 2, "which is included already"),
         (["exclude"], 2, "NAME"),
+        (["place", "near"], 2, "expected a place of auto, free or 0 to 64 cells"),
+        (["place"], 2, "auto|free|N"),
         (["wipe"], 2, "invalid choice"),
         ([], 2, "VERB"),
     ],
@@ -124,6 +139,8 @@ def test_build_takes_groups_exclusions_and_writes_a_review(
         (["--exclude", "nine.npy"], 2, "found 'nine.npy', which is none"),
         (["--exclude", tmp_path / "absent.txt"], 3, "found: No such file or directory"),
         (["--groups", "("], 2, "--groups ("),
+        (["--place", "65"], 2, "0 to 64 cells"),
+        (["--search", "hnsw", "--place", "1"], 2, "--place free"),
         (["--review", tmp_path / "out.txt"], 2, "expected a folder for --review, found a file"),
         (["--review", tmp_path / "out.txt" / "page"], 3, "expected a folder that can be written"),
         (["--groups", "no such name"], 2, "expected an expression that matches"),
