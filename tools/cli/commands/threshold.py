@@ -2,7 +2,7 @@
 
     spade-edge threshold --bundle part.spade
     spade-edge threshold --bundle part.spade --false-rejects 0.5% --reason "fewer false rejects wanted"
-    spade-edge threshold --bundle part.spade --score 1200 --reason "scratches under 1 mm are accepted"
+    spade-edge threshold --bundle part.spade --score 0.5 --reason "scratches under 1 mm are accepted"
 
 A rate is converted to a threshold with the scores of good parts, which the bundle keeps. Images of n different
 parts cannot certify a rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new
