@@ -193,8 +193,24 @@ def test_images_are_excluded_from_a_placed_bundle_and_included_again(copy: Path)
     height, width = matches.distances.shape
     assert 3 not in {matches.nearest(row, column).item for row, column in np.ndindex(height, width)}
     assert without.matching == before.matching
+    # An index does not know an image that is excluded; its keys come from its codes.
+    assert "keys" not in set_place(copy, "free").manifest.files
+    assert set_place(copy, "auto").manifest.files == without.files
     again = include(copy, ["3.npy"]).manifest
     assert again.threshold.score == before.threshold.score and again.files == before.files
+
+
+def test_an_exact_search_stays_exact_at_any_place(placed: Built, plates: Path, model: Path, tmp_path: Path) -> None:
+    exact = Matching(search="exact")
+    path = build(plates, model=model, output=tmp_path / "b.spade", options=BuildOptions(matching=exact, place=1)).path
+    assert Manifest.read(path).matching == exact.placed(1) and "keys" in Manifest.read(path).files
+    frame = always_alike(72)
+    found, same = Scorer.open(path)(frame), Scorer.open(placed.path, search="exact")(frame)
+    # The baselines differ, as the other bundle was built with its own search.
+    assert found.score == pytest.approx(same.score, rel=0.05)
+    free = set_place(path, "free").manifest
+    assert free.matching == exact and "index" in free.files
+    assert Scorer.open(path, self_test=True)(frame).score <= found.score * 1.05
 
 
 def test_a_bundle_without_codes_has_no_keys_to_place(paper: Built, tmp_path: Path) -> None:
