@@ -69,7 +69,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _row(size: int, built: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     seconds = built["seconds"]
-    needed = seconds["reading"] + seconds["features"] + seconds["index"] + seconds["checking"]
+    needed = sum(seconds[step] for step in ("reading", "features", "place", "index", "checking"))
     return {
         "images": size,
         "ratio": measured["measured"]["ratio"],
