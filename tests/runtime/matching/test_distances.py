@@ -202,6 +202,18 @@ def test_each_view_has_places_of_its_own() -> None:
     for found, own in zip(matcher.match([query, query], views=[1, 0]), (known[3:], known[:3]), strict=True):
         expected = naive_around(rounded(query, gallery), own, 1, side=4, reach=1)
         np.testing.assert_allclose(found.distances, expected, rtol=1e-4)
+    few = replace(matching, candidates=2)  # so that it matters which keys are compared
+    (found,) = Matcher(gallery, few, keys=keys, threads=1).match([query], views=[1])
+    alone, _, _ = coded_gallery_of(pyramids, THREE)
+    alone = replace(
+        alone,
+        levels=tuple(level[3:] for level in alone.levels),
+        descriptors=alone.descriptors[3:],
+        names=alone.names[3:],
+        squares=alone.squares[18:],
+    )
+    (same,) = Matcher(alone, few, keys=keys[18:], threads=1).match([query])
+    np.testing.assert_array_equal(found.distances, same.distances)
     with pytest.raises(UsageError):
         Matcher(gallery, replace(matching, gallery="shared"), keys=keys, threads=1)
     with pytest.raises(BundleError):
@@ -233,11 +245,13 @@ def test_small_distances_between_large_features_survive() -> None:
 def test_bands_of_a_large_view_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     gallery, query = gallery_of([random_pyramid(rng, THREE) for _ in range(3)], THREE), random_pyramid(rng, THREE)
-    whole = match_exactly(query, gallery, items=np.arange(3), kappa=2)
+    places = (None, 0, 1)
+    whole = [match_exactly(query, gallery, items=np.arange(3), kappa=2, place=place) for place in places]
     monkeypatch.setattr(module, "TABLE", 96 * 7)  # seven positions at a time
-    banded = match_exactly(query, gallery, items=np.arange(3), kappa=2)
-    np.testing.assert_allclose(banded.distances, whole.distances, rtol=1e-6)
-    assert np.array_equal(banded.items, whole.items)
+    banded = [match_exactly(query, gallery, items=np.arange(3), kappa=2, place=place) for place in places]
+    for found, expected in zip(banded, whole, strict=True):
+        np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-6)
+        assert np.array_equal(found.items, expected.items)
 
 
 @each_card

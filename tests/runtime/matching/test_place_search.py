@@ -116,6 +116,7 @@ def test_copies_have_the_same_key_and_the_same_lengths() -> None:
     squares = np.array([[1, 5], [1, 5], [1, 6], [1, 5], [1, 5]], np.float32)
     assert copies_of(keys, squares).tolist() == [0, 0, 2, 3, 0]
     assert copies_of(keys[:1], squares[:1]).tolist() == [0]
+    assert copies_of(keys[:2], squares[:2]).tolist() == [0, 0]
 
 
 def test_threads_do_not_change_a_cell() -> None:
