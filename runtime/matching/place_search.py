@@ -51,6 +51,7 @@ class PlaceSearch:
         self._squares = np.ascontiguousarray(lengths[:, np.newaxis])  # (cells, 1, N)
         copies = copies_of(keys, squares)
         self._copies = None if np.array_equal(copies, np.arange(len(copies))) else copies.reshape(-1, cells)
+        self._every = self._lengths(None)  # once, as most frames may be matched with every item
         self._around, self._there = _around(grid, reach)
         self._kernels: dict[int, Kernel] = {}
         self._threads = threads
@@ -72,7 +73,8 @@ class PlaceSearch:
         few = min(count, self._items)
         if few not in self._kernels:
             self._kernels[few] = Kernel(_graph(self._around, few), threads=self._threads)
-        near, items = self._kernels[few](queries=queries, keys=self._keys, squares=self._lengths(allowed))
+        squares = self._every if allowed is None else self._lengths(allowed)
+        near, items = self._kernels[few](queries=queries, keys=self._keys, squares=squares)
         # What place p found for the cell of the view in its slot j, as what that cell found at its place p.
         back, slot = self._around[:, ::-1], np.arange(slots)
         near, items = near[back, slot], items[back, slot]  # (cells, slots, few)
