@@ -50,7 +50,7 @@ def _of_matching(card: ModelCard, matching: Matching) -> list[str]:
         elif matching.normalisation == LENGTH:
             found.append("features of each level brought to length 1 (paper: as they are)")
     if matching.place is not None:
-        found.append(f"positions matched at most {matching.place} cells from their place (paper: anywhere)")
+        found.append(f"cells matched at their place, within {matching.place} (paper: positions anywhere)")
     if matching.search == HNSW:
         found.append("HNSW search over cells (paper: exact)")
     elif matching.search == PLACE:

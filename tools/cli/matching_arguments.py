@@ -83,7 +83,7 @@ def add_matching_options(parser: argparse.ArgumentParser) -> None:
         "--candidates",
         type=integer,
         metavar="T",
-        help="gallery cells compared with each cell of a frame (12; by place 6)",
+        help="gallery cells compared with each cell of a frame (12; 6 where --place auto chooses a place)",
     )
     parser.add_argument("--ef", type=integer, help="hnsw: length of the candidate list during the search (32)")
     parser.add_argument(
