@@ -96,6 +96,27 @@ def test_a_few_images_and_views_that_share_a_gallery_are_matched_anywhere(
         assert built.manifest.place.auto and built.manifest.place.rise is None
 
 
+def test_the_middle_view_decides_for_a_gallery_per_view(model: Path, tmp_path: Path) -> None:
+    images = [np.hstack([always_alike(seed), anywhere(seed), always_alike(seed + 20)]) for seed in range(8)]
+    options = BuildOptions(views=Views(tile=(64, 64), overlap=0), matching=Matching(gallery="per-view"))
+    built = build(folder_of(tmp_path / "good", images), model=model, output=tmp_path / "b.spade", options=options)
+    choice = built.manifest.place
+    assert built.manifest.matching == options.matching and choice.rise is not None and choice.most is not None
+    assert choice.rise > choice.most
+
+
+def test_images_of_one_part_are_not_compared_with_each_other(model: Path, tmp_path: Path) -> None:
+    # Each part was photographed twice: one picture is like the other at its place, whatever the product.
+    for part in range(8):
+        image = anywhere(part)
+        folder_of(tmp_path / f"{part}", [image, image + np.uint8(1)])
+    options = BuildOptions(groups="folder")
+    built = build(tmp_path, model=model, output=tmp_path.parent / f"{tmp_path.name}.spade", options=options)
+    choice = built.manifest.place
+    assert built.manifest.threshold.parts == 8 and choice.images == 16
+    assert choice.rise is not None and choice.most is not None and choice.rise > choice.most
+
+
 def test_what_a_user_asks_for_is_done(plates: Path, model: Path, tmp_path: Path) -> None:
     for place, search in (("free", "hnsw"), (0, "place"), (3, "place")):
         built = build(plates, model=model, output=tmp_path / "b.spade", options=BuildOptions(place=place))

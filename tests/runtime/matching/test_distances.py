@@ -566,6 +566,11 @@ def test_more_neighbours_than_the_search_looks_at_are_refused(indexed: Indexed) 
         {"image_score": "mean"},
         {"ef": 0},
         {"candidates": 0},
+        {"place": -1, "search": "place"},
+        {"place": 65, "search": "place"},
+        {"place": 1, "search": "hnsw"},
+        {"search": "place"},
+        {"normalisation": "roots"},
         {"candidates": 10_000},
     ],
 )
