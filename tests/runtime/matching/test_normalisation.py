@@ -11,6 +11,7 @@ from cards import CARDS
 from numpy.typing import NDArray
 
 from spade_edge.galleries.keys import fit_coding
+from spade_edge.runtime import ModelError
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.normalisation import normalised
 from spade_edge.runtime.network.card import ModelCard
@@ -86,6 +87,32 @@ def test_the_distance_of_roots_is_hellingers() -> None:
     bhattacharyya = sum(math.sqrt(a / p.sum() * b / q.sum()) for a, b in zip(p, q, strict=True))
     roots = [normalised(pyramid, "root").levels[0][0, 0] for pyramid in (one, other)]
     assert float(((roots[0] - roots[1]) ** 2).sum()) == pytest.approx(2 - 2 * bhattacharyya, rel=1e-5)
+
+
+@pytest.mark.parametrize("how", ["root", "length", "none"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_features_that_are_not_finite_are_refused(how: str, value: float) -> None:
+    card = CARDS["two levels"]
+    pyramids = [pyramid_of(card, seed, signed=False) for seed in range(2)]
+    coder = Coder(card, fit_coding(pyramids, card, normalisation=how), threads=1)
+    for level in range(2):
+        wrong = pyramid_of(card, 0, signed=False)
+        wrong.levels[level][-1, -1, 0] = value
+        with pytest.raises(ModelError):
+            coder([pyramids[1], wrong])
+
+
+def test_features_of_any_size_have_a_direction() -> None:
+    card = CARDS["two levels"]
+    pyramids = [pyramid_of(card, seed, signed=False) for seed in range(2)]
+    for how in ("root", "length"):
+        coder = Coder(card, fit_coding(pyramids, card, normalisation=how), threads=1)
+        known = coder.rounded(pyramids[0])
+        for size in (1e-6, 1e12):
+            levels = tuple(level * np.float32(size) for level in pyramids[0].levels)
+            found = coder.rounded(replace(pyramids[0], levels=levels))
+            for level, expected, step in zip(found.levels, known.levels, coder.coding.steps, strict=True):
+                assert np.abs(level - expected).max() <= step * 1.01  # the next code at most, by rounding
 
 
 @each_card
