@@ -10,6 +10,7 @@ import onnx
 import torch
 
 import spade_edge
+from spade_edge.export.reason import reason
 from spade_edge.export.shape_folding import fold_shapes
 from spade_edge.export.torch_pyramid import TorchPyramid
 from spade_edge.runtime.errors import ModelError
@@ -38,9 +39,8 @@ def build_graph(pyramid: TorchPyramid, *, view: View) -> onnx.ModelProto:
     try:
         model = _traced(pyramid, view)
     except Exception as problem:  # torch's exporter raises almost anything
-        found = next(iter(str(problem).strip().splitlines()), "") or type(problem).__name__
         raise ModelError(
-            f"{pyramid.backbone}: expected a network that torch can export, found {found[:200]}; choose another"
+            f"{pyramid.backbone}: expected a network that torch can export, found {reason(problem)}; choose another"
         ) from None
     _name_weights(model.graph)
     fold_shapes(model, view=view)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from spade_edge.export.reason import reason
 from spade_edge.export.torch_pyramid import TorchPyramid
 from spade_edge.export.weights import fill, plain_names
 from spade_edge.runtime.errors import DeviceError, UsageError
@@ -238,12 +239,6 @@ def create(backbone: str) -> nn.Module:
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # attention in plain operators, which the exporter writes as they are
     return network.eval()
-
-
-def reason(problem: Exception) -> str:
-    """The first line of an error."""
-    line = next(iter(str(problem).strip().splitlines()), "") or type(problem).__name__
-    return line if len(line) <= 200 else f"{line[:197]}..."
 
 
 def _numbers(

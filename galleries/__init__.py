@@ -15,7 +15,8 @@ The files of a bundle are listed in `spade_edge.runtime.bundle.manifest`.
 from __future__ import annotations
 
 from spade_edge.galleries.builder import Built, build
-from spade_edge.galleries.exclusion import GalleryChange, exclude, include
+from spade_edge.galleries.exclusion import exclude, include
+from spade_edge.galleries.gallery_change import GalleryChange
 from spade_edge.galleries.held_back import Calibration, calibrate
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.plan import Plan

@@ -25,10 +25,10 @@ from spade_edge.galleries.good_images import GoodImages, read_good_images
 from spade_edge.galleries.grouping import groups_of
 from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.index_writer import import_hnswlib
+from spade_edge.galleries.learned_alignment import learn_alignment
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
 from spade_edge.galleries.place_choice import check_place, choose_place
-from spade_edge.galleries.placement import place
 from spade_edge.galleries.plan import Plan, make_plan
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.requirements import check_count, check_room, check_variation, copied_model
@@ -210,7 +210,7 @@ def _staged(
     )
     if assessment.baseline is not None:
         stage.add_array("baseline", assessment.baseline)
-    placement = place(
+    learned = learn_alignment(
         stage,
         good.thumbnails,
         align=options.align,
@@ -241,7 +241,7 @@ def _staged(
         farthest=assessment.farthest,
         scales=Scales.of(gallery.coding) if isinstance(gallery, CodedGallery) else None,
         files=dict(stage.files),
-        alignment=placement.alignment,
+        alignment=learned.alignment,
     )
     scorer = accepted(stage, manifest, good.first, threads=threads)
     stopwatch.lap("checking")
@@ -256,7 +256,7 @@ def _staged(
             *good.remarks,
             *_without_order(manifest),
             *([placed.choice.reason] if keys is not None or matching.place is not None else []),
-            *filter(None, [placement.remark]),
+            *filter(None, [learned.remark]),
         ),
         former=None,
         seconds=seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spade_edge.galleries.placement import AUTO, OFF
+from spade_edge.galleries.learned_alignment import AUTO, OFF
 from spade_edge.galleries.view_selection import Views
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.threshold import LOWEST_RATE

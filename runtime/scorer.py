@@ -37,7 +37,7 @@ from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
 from spade_edge.runtime.network.session import Session
-from spade_edge.runtime.preprocessing.aligner import Aligner, Placed
+from spade_edge.runtime.preprocessing.aligner import Aligner, Located
 from spade_edge.runtime.preprocessing.alignment import complaint
 from spade_edge.runtime.preprocessing.condition import Condition
 from spade_edge.runtime.preprocessing.moved import Moved
@@ -271,11 +271,11 @@ class Scorer:
             start = perf_counter()
             views_of_frames = [self.preprocessor(frame) for frame in frames]
             conditions = [Condition.of(views, self.preprocessor.painted) for views in views_of_frames]
-            places = [Placed(None)] * len(frames)
+            places = [Located(None)] * len(frames)
             if self.aligner is not None:  # there is one view of each frame
                 aligned = [self.aligner(views[0]) for views in views_of_frames]
                 views_of_frames = [view[np.newaxis] for view, _ in aligned]
-                places = [placed for _, placed in aligned]
+                places = [located for _, located in aligned]
             views = views_of_frames[0] if len(frames) == 1 else np.concatenate(views_of_frames)
             seconds = {"view": perf_counter() - start}
             for first in range(0, len(views), VIEWS_PER_RUN):
@@ -314,22 +314,22 @@ class Scorer:
         self,
         frame: NDArray[np.uint8],
         condition: Condition,
-        placed: Placed,
+        located: Located,
         views: Sequence[_MatchedView],
         milliseconds: dict[str, float],
     ) -> FrameResult:
         """Distances of all views → anomaly map → image score → verdict → result."""
         start = perf_counter()
-        heatmap = self._anomaly_map(views, placed.moved)
+        heatmap = self._anomaly_map(views, located.moved)
         excess = heatmap if self.bundle.baseline is None else heatmap - self.bundle.baseline
         score = self._image_score(views, excess)
         frame_size = (frame.shape[0], frame.shape[1])
         extent = self.canvas.extent(frame_size)
-        pose = placed.pose(extent)
-        verdict, reason = self._verdict(score, condition, placed, views, frame_size)
+        pose = located.pose(extent)
+        verdict, reason = self._verdict(score, condition, located, views, frame_size)
         looked_at = self.stitching.kept
-        if placed.moved is not None:
-            heatmap, excess, looked_at = self._where_the_camera_sees(placed.moved, heatmap, excess)
+        if located.moved is not None:
+            heatmap, excess, looked_at = self._where_the_camera_sees(located.moved, heatmap, excess)
 
         threshold = self.bundle.manifest.threshold
         regions, nearest = [], []
@@ -338,7 +338,7 @@ class Scorer:
             if region.area >= threshold.area:
                 regions.append(region)
                 matches = [view.matches for view in views]
-                nearest.append(nearest_match(blob, self.canvas, self.matcher.gallery, matches, moved=placed.moved))
+                nearest.append(nearest_match(blob, self.canvas, self.matcher.gallery, matches, moved=located.moved))
         milliseconds = milliseconds | {"map": 1000 * (perf_counter() - start)}
         return FrameResult(
             score=score,
@@ -394,7 +394,7 @@ class Scorer:
         self,
         score: float,
         condition: Condition,
-        placed: Placed,
+        located: Located,
         views: Sequence[_MatchedView],
         frame_size: tuple[int, int],
     ) -> tuple[str, str]:
@@ -402,7 +402,7 @@ class Scorer:
         limits = self.bundle.manifest.limits
         if problem := limits.bad_light(condition) or self._other_format(condition, frame_size):
             return CANNOT_JUDGE, problem
-        if displaced := self._displaced(placed, frame_size):
+        if displaced := self._displaced(located, frame_size):
             return CANNOT_JUDGE, displaced
         threshold = self.bundle.manifest.threshold
         verdict = threshold.verdict(score)
@@ -421,11 +421,11 @@ class Scorer:
         shape = "" if manifest.layout.boxes else form.other_size(frame_size, seen)
         return form.other_colour(condition.colour) or shape or manifest.limits.other_colours(condition)
 
-    def _displaced(self, placed: Placed, frame_size: tuple[int, int]) -> str:
+    def _displaced(self, located: Located, frame_size: tuple[int, int]) -> str:
         """Why the part lies too far from where good parts lie; empty if it does not."""
         extent = self.canvas.extent(frame_size)
-        pose = placed.pose(extent)
-        if self.aligner is None or pose is None or not placed.unreachable:
+        pose = located.pose(extent)
+        if self.aligner is None or pose is None or not located.unreachable:
             return ""
         return complaint(pose, self.aligner.alignment, extent)
 
@@ -469,7 +469,7 @@ class _Features:
 
     frames: Sequence[NDArray[np.uint8]]
     conditions: Sequence[Condition]
-    places: Sequence[Placed]
+    places: Sequence[Located]
     first: int
     pyramids: list[Pyramid]
     last: bool

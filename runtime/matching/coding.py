@@ -24,7 +24,7 @@ from spade_edge.runtime.geometry.resample import resampling_weights
 from spade_edge.runtime.kernels.graph_writer import FLOAT, INT8, Graph
 from spade_edge.runtime.kernels.kernel import Kernel
 from spade_edge.runtime.matching.normalisation import add_normalisation
-from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.card import Level, ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
 LARGEST = 127
@@ -211,11 +211,10 @@ def by_row(grid: tuple[int, int], side: int) -> NDArray[np.intp]:
 def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
     """The graph from levels to codes."""
     graph = Graph()
-    rows, columns = card.grid(card.levels[-1])
     zero = graph.constant(np.array(0, np.uint8))
     sums = []
     for i, level in enumerate(card.levels):
-        (height, width), channels, span = card.grid(level), level.channels, card.span(level)
+        (height, width), channels = card.grid(level), level.channels
         features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
         sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
         signed = coding.lowest[i] != 0
@@ -224,9 +223,8 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
             features = graph.node("Sub", features, graph.constant(np.array(coding.lowest[i], np.float32)))
         codes = graph.node("QuantizeLinear", features, graph.constant(np.array(coding.steps[i], np.float32)), zero)
         codes = graph.node("Clip", codes, zero, graph.constant(np.array(LARGEST, np.uint8)))
-        if i == 0 and span > 1:
-            codes = graph.reshape(codes, -1, rows, span, columns, span, channels)
-            codes = graph.node("Transpose", codes, perm=(0, 1, 3, 2, 4, 5))
+        if i == 0:
+            codes = _by_cell(graph, codes, card, level)
         graph.output(f"codes{i}", graph.reshape(codes, -1, height * width, channels), np.uint8)
     sums = [graph.reshape(value, 1) for value in sums]
     graph.output("sums", graph.node("Concat", *sums, axis=0), np.float32)
@@ -236,16 +234,13 @@ def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
 def _keys_graph(card: ModelCard, coding: Coding) -> Graph:
     """The graph from codes to keys."""
     graph = Graph()
-    rows, columns = card.grid(card.levels[-1])
     zero = graph.constant(np.array(0, np.uint8))
     records = []
     for i, level in enumerate(card.levels):
-        channels, span = level.channels, card.span(level)
-        codes = graph.input(f"codes{i}", np.uint8, ("views", card.positions(level), channels))
-        if i > 0 and span > 1:
-            cut = graph.reshape(codes, -1, rows, span, columns, span, channels)
-            codes = graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5))
-        records.append(graph.reshape(codes, -1, span * span * channels))
+        codes = graph.input(f"codes{i}", np.uint8, ("views", card.positions(level), level.channels))
+        if i > 0:
+            codes = _by_cell(graph, codes, card, level)
+        records.append(graph.reshape(codes, -1, card.span(level) ** 2 * level.channels))
     record = graph.node("Concat", *records, axis=1) if len(records) > 1 else records[0]
     keys = graph.node("Cast", graph.node("MatMulInteger", record, graph.constant(coding.key_weights)), to=FLOAT)
     keys = graph.node("Mul", keys, graph.constant(coding.key_scale))
@@ -253,6 +248,15 @@ def _keys_graph(card: ModelCard, coding: Coding) -> Graph:
     keys = graph.node("QuantizeLinear", keys, graph.constant(np.array(1, np.float32)), zero)
     graph.output("keys", graph.node("Clip", keys, zero, graph.constant(np.array(LARGEST, np.uint8))), np.uint8)
     return graph
+
+
+def _by_cell(graph: Graph, codes: str, card: ModelCard, level: Level) -> str:
+    """Reorder the codes of a level, row by row, so that the positions inside a cell lie together."""
+    (rows, columns), span = card.grid(card.levels[-1]), card.span(level)
+    if span == 1:
+        return codes
+    cut = graph.reshape(codes, -1, rows, span, columns, span, level.channels)
+    return str(graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5)))
 
 
 def _windows_graph(card: ModelCard, coding: Coding) -> Graph:

@@ -7,6 +7,7 @@ would be linked to each other only, and hide everything else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,7 @@ def entries_of(keys: NDArray[np.uint8], included: NDArray[np.bool_]) -> NDArray[
     cells = np.flatnonzero(included)
     entries = np.full(len(keys), -1, np.int32)
     if len(cells):
-        whole = np.ascontiguousarray(keys[cells]).view(f"V{keys.shape[1]}")[:, 0]  # a key as one item sorts fast
-        _, first, group = np.unique(whole, return_index=True, return_inverse=True)
-        entries[cells] = cells[first[group.ravel()]]
+        entries[cells] = cells[_first_alike(keys[cells])]
     return entries
 
 
@@ -63,8 +62,7 @@ def variants_of(entries: NDArray[np.int32], squares: NDArray[np.float32]) -> NDA
     shared = np.flatnonzero((entries >= 0) & (np.bincount(entries[entries >= 0], minlength=len(entries))[entries] > 1))
     if len(shared):
         whole = np.concatenate([entries[shared, np.newaxis].view(np.float32), squares[shared]], axis=1)  # bytes, unread
-        _, first, group = np.unique(whole.view(f"V{4 * whole.shape[1]}")[:, 0], return_index=True, return_inverse=True)
-        variants[shared] = shared[first[group.ravel()]]
+        variants[shared] = shared[_first_alike(whole)]
     return variants
 
 
@@ -83,10 +81,21 @@ def copies_of(keys: NDArray[np.uint8], squares: NDArray[np.float32]) -> NDArray[
     _, group, counts = np.unique(squares[:, 0].view(np.int32), return_inverse=True, return_counts=True)
     shared = np.flatnonzero(counts[group.ravel()] > 1)
     if len(shared):
-        whole = np.concatenate([keys[shared], squares[shared].view(np.uint8)], axis=1)
-        _, first, group = np.unique(whole.view(f"V{whole.shape[1]}")[:, 0], return_index=True, return_inverse=True)
-        copies[shared] = shared[first[group.ravel()]]
+        copies[shared] = shared[_first_alike(np.concatenate([keys[shared], squares[shared].view(np.uint8)], axis=1))]
     return copies
+
+
+def _first_alike(rows: NDArray[Any]) -> NDArray[np.intp]:
+    """For each of (n, C) rows the number of the first that is the same, byte by byte."""
+    whole = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * rows.itemsize}")[:, 0]  # one item for a row sorts fast
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    return np.asarray(first[group.ravel()], np.intp)
+
+
+def squares_of_keys(keys: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Squared lengths of (n, D) keys, (n,) int32."""
+    wide = keys.astype(np.int32)
+    return np.einsum("nd,nd->n", wide, wide)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.matching.entries import squares_of_keys
 from spade_edge.runtime.matching.hnsw import MOST_LINKS, Index
 
 STARTS = 8  # starting points of a query: the nearest seed in each of so many parts of the seeds
@@ -77,7 +78,7 @@ class GraphSearch:
         count = len(index)
         # Node n stands for "no link": it is far from everything and linked to itself. Those after it fill up a run.
         self._keys = np.concatenate([index.keys, np.zeros((RUN, index.keys.shape[1]), np.uint8)])
-        self._squares = _squares(self._keys)
+        self._squares = squares_of_keys(self._keys)
         self._squares[count:] = FAR
         self._links = np.concatenate([index.links, np.full((1, index.links.shape[1]), count, np.int32)])
         self._each = Kernel(_each_graph(), threads=threads)
@@ -98,7 +99,7 @@ class GraphSearch:
         permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
         known = len(self.index) if permitted is None else int(np.count_nonzero(permitted))
         nodes = None if permitted is None else np.flatnonzero(permitted)
-        squares = _squares(queries)[:, np.newaxis]
+        squares = squares_of_keys(queries)[:, np.newaxis]
         if known <= self.exhaustive or (known <= 2 * self.exhaustive and known * RARE < len(self.index)):
             found = self._search_exhaustively(queries, nodes, count)
         else:
@@ -206,11 +207,6 @@ def farthest(distances: NDArray[np.int64]) -> NDArray[np.bool_]:
     chosen = np.zeros(len(distances), bool)
     chosen[np.argsort(-distances, kind="stable")[: -(-len(distances) // REVISED)]] = True
     return chosen
-
-
-def _squares(keys: NDArray[np.uint8]) -> NDArray[np.int32]:
-    wide = keys.astype(np.int32)
-    return np.einsum("nd,nd->n", wide, wide)
 
 
 def _node(records: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.kernels.graph_writer import FLOAT, Graph
 from spade_edge.runtime.kernels.kernel import Kernel
-from spade_edge.runtime.matching.entries import copies_of
+from spade_edge.runtime.matching.entries import copies_of, squares_of_keys
 
 FAR = 1 << 23  # larger than any squared distance of two keys, and exact in float32
 NOTHING = np.int64(np.iinfo(np.int64).max)
@@ -46,8 +46,7 @@ class PlaceSearch:
         by_item = keys.reshape(-1, cells, keys.shape[1])
         self._items = len(by_item)
         self._keys = np.ascontiguousarray(by_item.transpose(1, 2, 0)).view(np.int8)  # (cells, D, N)
-        wide = by_item.astype(np.int32)
-        lengths = np.einsum("ncd,ncd->cn", wide, wide).astype(np.float32)
+        lengths = squares_of_keys(keys).astype(np.float32).reshape(-1, cells).T
         self._squares = np.ascontiguousarray(lengths[:, np.newaxis])  # (cells, 1, N)
         copies = copies_of(keys, squares)
         self._copies = None if np.array_equal(copies, np.arange(len(copies))) else copies.reshape(-1, cells)
@@ -78,9 +77,7 @@ class PlaceSearch:
         # What place p found for the cell of the view in its slot j, as what that cell found at its place p.
         back, slot = self._around[:, ::-1], np.arange(slots)
         near, items = near[back, slot], items[back, slot]  # (cells, slots, few)
-        wide = queries.astype(np.int64)
-        own = np.einsum("cd,cd->c", wide, wide)[:, np.newaxis]
-        distances = near.reshape(cells, -1).astype(np.int64) + own
+        distances = near.reshape(cells, -1).astype(np.int64) + squares_of_keys(queries)[:, np.newaxis]
         numbers = (items * cells + back[:, :, np.newaxis]).reshape(cells, -1)
         known = ((near < FAR // 2) & self._there[:, ::-1, np.newaxis]).reshape(cells, -1)
         if self._copies is not None:

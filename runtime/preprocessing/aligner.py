@@ -16,7 +16,7 @@ from spade_edge.runtime.result import Pose
 
 
 @dataclass(frozen=True)
-class Placed:
+class Located:
     """Where the part of a frame lies.
 
     Attributes:
@@ -57,7 +57,7 @@ class Aligner:
             reference, rows=resampling_weights(rows, size[0]), columns=resampling_weights(columns, size[1])
         )
 
-    def __call__(self, view: NDArray[np.float32]) -> tuple[NDArray[np.float32], Placed]:
+    def __call__(self, view: NDArray[np.float32]) -> tuple[NDArray[np.float32], Located]:
         """Find the part, and bring it back if it lies elsewhere than good parts, but not too far away.
 
         Args:
@@ -68,13 +68,13 @@ class Aligner:
         """
         found = self._registration(self._relief(view))
         if found.likeness < self.alignment.likeness or found.lead < self.alignment.lead:
-            return view, Placed(None)
+            return view, Located(None)
         if self.alignment.usual(found.motion):
-            return view, Placed(found.motion)
+            return view, Located(found.motion)
         if not self.alignment.reachable(found.motion):
-            return view, Placed(found.motion, unreachable=True)
+            return view, Located(found.motion, unreachable=True)
         moved = Moved(self._correction(found.motion, view), self.alignment.aspect)
-        return moved.brought_back(view, self._filling), Placed(found.motion, moved)
+        return moved.brought_back(view, self._filling), Located(found.motion, moved)
 
     def _correction(self, motion: Motion, view: NDArray[np.float32]) -> Motion:
         """What of a motion is undone: if the part is turned as good parts may be, a shift by whole pixels of the view.

@@ -345,16 +345,28 @@ def _odd(values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return odd
     sure = count >= SURE_IMAGES
     apart, least_apart = (APART, LEAST_APART) if sure else (SURE_APART, SURE_LEAST_APART)
-    most = max(1, count // FEW)
     for column, quantity in enumerate(QUANTITIES.values()):
-        # The narrowest range that leaves out `most` images. Where they lie has no influence on it.
-        ordered = np.sort(values[:, column])
-        widths = ordered[count - most - 1 :] - ordered[: most + 1]
-        start = int(np.argmin(widths))
-        reach = max(apart * float(widths[start]), least_apart * quantity.least)
-        low, high = ordered[start] - reach, ordered[start + count - most - 1] + reach
+        low, high = usual_range(values[:, column], apart=apart, least=least_apart * quantity.least)
         odd[:, column] = (values[:, column] < low) | (values[:, column] > high)
     return odd
+
+
+def usual_range(values: NDArray[np.float64], *, apart: float, least: float) -> tuple[float, float]:
+    """The range outside of which values of good images are few and far from the others.
+
+    Args:
+        values: (N,), two at least.
+        apart: how far from the others, relative to their range.
+        least: how far in any case.
+    """
+    count = len(values)
+    most = max(1, count // FEW)
+    # The narrowest range that leaves out `most` images. Where they lie has no influence on it.
+    ordered = np.sort(values)
+    widths = ordered[count - most - 1 :] - ordered[: most + 1]
+    start = int(np.argmin(widths))
+    reach = max(apart * float(widths[start]), least)
+    return ordered[start] - reach, ordered[start + count - most - 1] + reach
 
 
 def _ends(quantity: Quantity, usual: NDArray[np.float64]) -> tuple[float, float]:

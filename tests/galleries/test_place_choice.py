@@ -13,7 +13,8 @@ from altered import altered, replaced
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, Views, build
-from spade_edge.galleries.exclusion import exclude, include, set_place
+from spade_edge.galleries.exclusion import exclude, include
+from spade_edge.galleries.place_change import set_place
 from spade_edge.runtime import BundleError, Scorer, UsageError
 from spade_edge.runtime.bundle.manifest import FILE, Manifest
 from spade_edge.runtime.matching.config import Matching, parsed_place

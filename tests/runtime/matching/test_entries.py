@@ -196,5 +196,5 @@ def test_copies_as_nodes_of_their_own_would_hide_the_rest(tmp_path: Path) -> Non
     search = GraphSearch(Index.read(tmp_path / "i.hnsw"), threads=1, exhaustive=0)
     queries = queries_of(keys, 0)
     found = search._search_graph(queries, 32, None)[:, 0] >> 32
-    truth = true_records(keys, queries).min(axis=1) - module._squares(queries)
+    truth = true_records(keys, queries).min(axis=1) - module.squares_of_keys(queries)
     assert (found == truth).mean() < 0.95

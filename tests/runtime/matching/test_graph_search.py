@@ -261,7 +261,7 @@ def test_the_queries_of_a_view_that_are_farthest_are_compared_with_every_key(
     wrong = true_distances(keys, queries).argsort(axis=1)[:, 2000:2032]
     search = GraphSearch(Index.read(path), threads=1, exhaustive=0)
     nodes = np.argsort(search.index.labels)[wrong]
-    lost = module._squares(queries)[:, np.newaxis].astype(np.int64)
+    lost = module.squares_of_keys(queries)[:, np.newaxis].astype(np.int64)
     records = np.take_along_axis(true_distances(keys, queries), wrong, axis=1) - lost << 32 | nodes << 1 | 1
     monkeypatch.setattr(search, "_search_graph", lambda *_: records.copy())
     answer = search(queries, count=5, ef=32)

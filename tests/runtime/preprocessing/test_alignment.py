@@ -11,7 +11,7 @@ from placed_part import placed_part
 from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.fields import Fields
 from spade_edge.runtime.geometry.motion import Motion
-from spade_edge.runtime.preprocessing.aligner import Aligner, Placed
+from spade_edge.runtime.preprocessing.aligner import Aligner, Located
 from spade_edge.runtime.preprocessing.alignment import Alignment, complaint, summary
 from spade_edge.runtime.result import Pose
 
@@ -83,16 +83,16 @@ def test_what_is_not_found_for_certain_passes_unchanged() -> None:
     for view in (noise, np.full_like(noise, 128)):
         seen, placed = aligner()(view)
         assert seen is view
-        assert placed == Placed(None)
+        assert placed == Located(None)
     part = placed_part(1, right=8).astype(np.float32)
     for demanding in (replace(ALIGNMENT, likeness=0.999), replace(ALIGNMENT, lead=0.9)):
-        assert aligner(demanding)(part)[1] == Placed(None)
+        assert aligner(demanding)(part)[1] == Located(None)
 
 
 def test_a_pose_is_in_pixels_of_the_frame() -> None:
-    pose = Placed(Motion(right=0.1, down=-0.05, angle=4)).pose(EXTENT)
+    pose = Located(Motion(right=0.1, down=-0.05, angle=4)).pose(EXTENT)
     assert pose == Pose(right=40, down=-15, angle=4, aligned=False)
-    assert Placed(None).pose(EXTENT) is None
+    assert Located(None).pose(EXTENT) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from spade_edge.tools.cli.matching_arguments import place_of_cells
 from spade_edge.tools.cli.output_folder import check_folder
 
 if TYPE_CHECKING:
-    from spade_edge.galleries.exclusion import GalleryChange
+    from spade_edge.galleries.gallery_change import GalleryChange
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def _review(chosen: argparse.Namespace) -> int:
 
 
 def _place(chosen: argparse.Namespace) -> int:
-    from spade_edge.galleries.exclusion import set_place
+    from spade_edge.galleries.place_change import set_place
     from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.gallery import change_as_json, threshold_sentence
 

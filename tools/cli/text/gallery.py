@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spade_edge.galleries.exclusion import GalleryChange
+from spade_edge.galleries.gallery_change import GalleryChange
 from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.bundle.manifest import Manifest
 

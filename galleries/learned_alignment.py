@@ -22,7 +22,7 @@ from spade_edge.runtime.geometry.motion import Motion, pixel_centres
 from spade_edge.runtime.kernels.sampling import BILINEAR, EDGE, Sampler
 from spade_edge.runtime.matching.config import FROM_MAP, Matching
 from spade_edge.runtime.preprocessing.alignment import Alignment, Ends, summary
-from spade_edge.runtime.preprocessing.condition import APART, FEW, LEAST_APART
+from spade_edge.runtime.preprocessing.condition import APART, FEW, LEAST_APART, usual_range
 from spade_edge.runtime.preprocessing.frame_format import Size
 from spade_edge.runtime.preprocessing.registration import Registered, Registration, Relief
 
@@ -42,7 +42,7 @@ LEAD_KEPT = 0.5  # of the good images' lead, as a frame whose part is out of sig
 
 
 @dataclass(frozen=True)
-class Placement:
+class LearnedAlignment:
     """What is known of where parts lie.
 
     Attributes:
@@ -56,7 +56,7 @@ class Placement:
     remark: str
 
 
-def place(
+def learn_alignment(
     stage: Staging,
     thumbnails: NDArray[np.uint8],
     *,
@@ -66,7 +66,7 @@ def place(
     included: NDArray[np.bool_],
     groups: Sequence[int],
     sizes: Sequence[Size],
-) -> Placement:
+) -> LearnedAlignment:
     """Learn where parts lie from the good images. The mean of the good parts becomes a file of the bundle.
 
     Args:
@@ -80,7 +80,7 @@ def place(
         sizes: of each image, (height, width).
     """
     if align == OFF:
-        return Placement(None, None, "")
+        return LearnedAlignment(None, None, "")
     if reason := _never(canvas, matching):
         return _not(reason)
     kept = np.flatnonzero(included)
@@ -99,7 +99,7 @@ def place(
         alignment, why = _learned(stack)
         if alignment is not None:
             stage.add_array("reference", stack.reference)
-            return Placement(alignment, stack.reference, summary(alignment, extents[0]))
+            return LearnedAlignment(alignment, stack.reference, summary(alignment, extents[0]))
         reason = why
     return _not(reason)
 
@@ -115,8 +115,8 @@ def _never(canvas: Canvas, matching: Matching) -> str:
     return ""
 
 
-def _not(reason: str) -> Placement:
-    return Placement(None, None, f"frames are not aligned: {reason}")
+def _not(reason: str) -> LearnedAlignment:
+    return LearnedAlignment(None, None, f"frames are not aligned: {reason}")
 
 
 class _Stack:
@@ -222,14 +222,7 @@ def _learned(stack: _Stack) -> tuple[Alignment | None, str]:
 
 def _usual(values: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
     """The values without the few that are far from all others."""
-    count = len(values)
-    most = max(1, count // FEW)
-    ordered = np.sort(values)
-    # The narrowest range that leaves out `most` images. Where they lie has no influence on it.
-    widths = ordered[count - most - 1 :] - ordered[: most + 1]
-    start = int(np.argmin(widths))
-    beyond = max(APART * float(widths[start]), 2 * LEAST_APART * margin)
-    low, high = ordered[start] - beyond, ordered[start + count - most - 1] + beyond
+    low, high = usual_range(values, apart=APART, least=2 * LEAST_APART * margin)
     return values[(values >= low) & (values <= high)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from placed_part import placed_part
 
-from spade_edge.galleries.placement import AUTO, LEAST_IMAGES, OFF, Placement, place
+from spade_edge.galleries.learned_alignment import AUTO, LEAST_IMAGES, OFF, LearnedAlignment, learn_alignment
 from spade_edge.galleries.staging import staging
 from spade_edge.runtime.geometry.layout import Canvas, Layout
 from spade_edge.runtime.geometry.view import View
@@ -32,10 +32,10 @@ def learned(
     included: list[bool] | None = None,
     groups: list[int] | None = None,
     sizes: list[tuple[int, int]] | None = None,
-) -> Placement:
+) -> LearnedAlignment:
     folder.mkdir(exist_ok=True)
     with staging(folder / "part.spade") as stage:
-        placement = place(
+        placement = learn_alignment(
             stage,
             np.stack(pictures),
             align=align,
@@ -160,7 +160,7 @@ def test_where_frames_are_not_aligned_a_reason_is_given(tmp_path: Path, other: d
 
 
 def test_off_says_nothing(tmp_path: Path) -> None:
-    assert learned(tmp_path, PARTS, align=OFF) == Placement(None, None, "")
+    assert learned(tmp_path, PARTS, align=OFF) == LearnedAlignment(None, None, "")
 
 
 def test_wide_frames_are_learned_in_their_own_pixels(tmp_path: Path) -> None:
