@@ -236,6 +236,17 @@ def test_an_index_is_not_searched_without_codes(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_features_that_are_not_coded_are_not_normalised(
+    model: Path, good_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["build", f"--model={model}", f"--images={good_images}", f"--output={tmp_path / 'b.spade'}"]
+    for profile in (["--projection", "none"], ["--profile", "paper"]):
+        assert main([*line, *profile, "--normalisation", "root"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    assert Matching(projection="none", search="exact").normalisation == "none"
+
+
 @pytest.mark.parametrize("profile", ["edge", "paper"])
 def test_the_size_is_known_beforehand(model: Path, good_images: Path, tmp_path: Path, profile: str) -> None:
     plans = []

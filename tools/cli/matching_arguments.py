@@ -112,11 +112,20 @@ def place_option(chosen: argparse.Namespace) -> str | int:
 
 
 def matching_options(chosen: argparse.Namespace) -> Matching:
-    """The parameters of the profile, with those of the command line in their place."""
+    """The parameters of the profile, with those of the command line in their place.
+
+    Raises:
+        UsageError: a normalisation of features that are not coded, or parameters that do not go together.
+    """
     given = {name: getattr(chosen, name) for name in GIVEN}
     if given["projection"] == NONE and given["search"] is None:
         given["search"] = EXACT
     matching = replace(PROFILES[chosen.profile], **{name: value for name, value in given.items() if value is not None})
+    if given["normalisation"] not in (None, matching.normalisation):
+        raise UsageError(
+            f"expected --normalisation {UNCHANGED} with --projection {NONE}, which keeps features as the network gives "
+            f"them, found {given['normalisation']}"
+        )
     return matching if chosen.neighbours is None else replace(matching, neighbours=chosen.neighbours or None)
 
 
