@@ -1,4 +1,6 @@
-"""Pages of the site that are made when it is built: the command line, and the documents in the repository's root."""
+"""Pages of the site that are made when it is built: the command line, the options of a line, and the documents in the
+repository's root.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = "https://github.com/spade-edge/spade-edge"
 DOCUMENTS = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md"}
 COMMANDS = "<!-- commands -->"
+OPTIONS = "<!-- options of a line -->"
 COLUMNS = "80"
 
 
@@ -20,7 +23,10 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     name = page.file.src_uri
     if name in DOCUMENTS:
         return _on_site((ROOT / DOCUMENTS[name]).read_text(encoding="utf-8"))
-    return markdown.replace(COMMANDS, commands()) if COMMANDS in markdown else markdown
+    for mark, made in ((COMMANDS, commands), (OPTIONS, options_of_a_line)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return markdown
 
 
 def commands() -> str:
@@ -34,6 +40,43 @@ def commands() -> str:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def options_of_a_line() -> str:
+    """The tables of a line's configuration, each with its options."""
+    from spade_edge.tools.line.configuration.description import heading, options_of, summary, tables
+    from spade_edge.tools.line.configuration.options import OutputOptions
+
+    shared = options_of(OutputOptions)
+    parts = []
+    for name, kind, table in tables():
+        title = f'{heading(name)} with kind = "{kind}"' if kind else heading(name)
+        about = summary(table)
+        parts.append(f"### `{title}`")
+        parts.append(_literal(f"{about[:1].upper()}{about[1:]}"))
+        rows = [_option(option) for key, option in options_of(table).items() if not kind or key not in shared]
+        parts.append("\n".join(["| | meaning | takes | default |", "|---|---|---|---|", *rows]))
+        if kind:
+            parts.append(
+                f"And {' and '.join(f'`{key}`' for key in shared)}, as [every output](#every-output) has them."
+            )
+    parts += ["### Every output", "\n".join(["| | meaning | takes | default |", "|---|---|---|---|"])]
+    parts[-1] += "\n" + "\n".join(_option(option) for option in shared.values())
+    return "\n\n".join(parts) + "\n"
+
+
+def _option(option: Any) -> str:
+    """A row for an option."""
+    from spade_edge.tools.line.configuration.template import toml, value_of
+    from spade_edge.tools.line.configuration.values import expected
+
+    if option.required:
+        default = f"required, such as `{toml(option.example)}`"
+    elif option.default is None:
+        default = f"not set; such as `{value_of(option)}`"
+    else:
+        default = f"`{toml(option.default) if option.example else value_of(option)}`"
+    return f"| `{option.name}` | {_literal(option.about)} | {_literal(expected(option))} | {default} |"
 
 
 def subcommands(top: ArgumentParser) -> dict[str, ArgumentParser]:

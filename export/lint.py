@@ -31,6 +31,7 @@ from spade_edge.runtime.kernels import ort
 from spade_edge.runtime.network.card import INPUT, METADATA_KEY, ModelCard
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
 from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.network.tensorrt import VERSIONS, computes
 
 # Measured: onnxruntime 1.17.0, the oldest supported version, opens IR 3 to 9 and opset 6 to 20; 1.23.2, the newest for
 # JetPack 6, IR up to 11 and opset up to 23. onnxruntime guarantees opset 7 and newer; TensorRT's list starts at 9.
@@ -74,13 +75,23 @@ class LintReport:
         """Whether the file is not refused for a target."""
         return not self.reasons(target)
 
+    def refusals(self, version: int) -> tuple[Finding, ...]:
+        """Why the file is refused for a major version of TensorRT (8, 10, 11); empty if it is not."""
+        return tuple(x for x in self.findings if x.refuses(version))
+
+    def on_tensorrt(self, version: int) -> str:
+        """What a major version of TensorRT makes of the file, in words."""
+        checks = ", ".join(dict.fromkeys(x.check for x in self.refusals(version)))
+        return f"no, refused: {checks}" if checks else f"yes, computes {computes(self.precision, version=str(version))}"
+
     def to_json(self) -> dict[str, Any]:
         verdicts = {
             target: {"fit": self.fit(target), "reasons": [asdict(x) for x in self.reasons(target)]}
             for target in TARGETS
         }
         own = {{"quantization": "quantisation"}.get(name, name): value for name, value in asdict(self).items()}
-        return own | {"operators": dict(self.operators), "verdicts": verdicts}
+        versions = {str(x): {"fit": not self.refusals(x), "says": self.on_tensorrt(x)} for x in VERSIONS}
+        return own | {"operators": dict(self.operators), "verdicts": verdicts, "tensorrt": versions}
 
 
 def lint(model: Path | ModelProto, *, batch: int = VIEWS_PER_RUN, source: str | None = None) -> LintReport:
@@ -268,11 +279,11 @@ def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Join equal findings at several places; those that refuse the file come first."""
     places: dict[tuple[Any, ...], dict[str, None]] = {}
     for x in findings:
-        key = (x.severity, x.check, x.targets, x.expected, x.found, x.remedy)
+        key = (x.severity, x.check, x.targets, x.expected, x.found, x.remedy, x.versions)
         places.setdefault(key, {}).update(dict.fromkeys(map(clean, x.where)))
     merged = [
-        Finding(severity, check, targets, tuple(where), expected, found, remedy)
-        for (severity, check, targets, expected, found, remedy), where in places.items()
+        Finding(severity, check, targets, tuple(where), expected, found, remedy, versions)
+        for (severity, check, targets, expected, found, remedy, versions), where in places.items()
     ]
     return tuple(sorted(merged, key=lambda x: x.severity != REFUSED))
 

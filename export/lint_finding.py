@@ -21,6 +21,8 @@ class Finding:
         targets: "cpu", "tensorrt" or both.
         where: names of nodes or tensors; empty for the file as a whole.
         expected, found, remedy: for people to read.
+        versions: major versions of TensorRT that the file is refused for because of this; if empty, all of them if the
+            severity is "refused", and none if it is a warning.
     """
 
     severity: str
@@ -30,6 +32,13 @@ class Finding:
     expected: str
     found: str
     remedy: str
+    versions: tuple[int, ...] = ()
+
+    def refuses(self, version: int) -> bool:
+        """Whether the file is refused for a major version of TensorRT because of this."""
+        if TENSORRT not in self.targets:
+            return False
+        return version in self.versions if self.versions else self.severity == REFUSED
 
 
 def foreign(node: NodeProto) -> bool:

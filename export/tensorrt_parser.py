@@ -1,4 +1,4 @@
-"""What TensorRT's ONNX parser accepts, by its published operator list, without a GPU.
+"""What TensorRT's ONNX parsers accept, versions 8 to 11, by published operator lists and release notes, without a GPU.
 
 `tensorrt_operators.json` holds the list and its source; further limits stand here with their sources. Only an engine
 built on the device is proof.
@@ -86,7 +86,7 @@ def check_operators(graph: OnnxGraph) -> Iterator[Finding]:
             continue
         if kind not in listed["supported"]:
             expected, remedy = (
-                f"an operator of TensorRT {listed['tensorrt']}'s list",
+                f"an operator that TensorRT is known to have, up to {listed['newest']}",
                 "replace it with listed operators",
             )
             yield Finding(REFUSED, "operators", ONLY, where, expected, clean(kind), remedy)
@@ -95,13 +95,22 @@ def check_operators(graph: OnnxGraph) -> Iterator[Finding]:
             since = listed["since"][kind]
             severity = REFUSED if since and tuple(map(int, since.split("."))) > JETPACK_6 else WARNING
             found = f"{kind}, " + (f"new in TensorRT {since}" if since else f"known to be in {listed['tensorrt']} only")
-            yield Finding(severity, "operators", ONLY, where, "TensorRT 10.3 or 8.6, as on JetPack 6", found, trial)
+            expected = "TensorRT 10.3 or 8.6, as on JetPack 6"
+            yield Finding(severity, "operators", ONLY, where, expected, found, trial, _lacking(since))
         if kind in listed["restrictions"]:
             expected = f"{kind}: {listed['restrictions'][kind]}"
             yield Finding(WARNING, "operators", ONLY, where, expected, "something that lint does not check", trial)
         if kind in PARTITIONING:
             found, remedy = f"{kind}, which splits the graph", "move it out of the network"
             yield Finding(WARNING, "operators", ONLY, where, "one engine for the whole graph", found, remedy)
+
+
+def _lacking(since: str | None) -> tuple[int, ...]:
+    """The major versions that lack an operator on a Jetson, where TensorRT 8 is 8.6 and TensorRT 10 at least 10.3."""
+    if since is None:
+        return (8,)
+    first = tuple(map(int, since.split(".")))
+    return tuple(version for version, has in ((8, (8, 6)), (10, JETPACK_6)) if first > has)
 
 
 def check_restrictions(graph: OnnxGraph) -> Iterator[Finding]:
@@ -236,7 +245,7 @@ def check_quantization(graph: OnnxGraph) -> Iterator[Finding]:
             )
         elif not zero_point:
             expected = "a zero point, which TensorRT 8 requires"
-            yield Finding(WARNING, "quantisation", ONLY, where, expected, "none", remedy)
+            yield Finding(WARNING, "quantisation", ONLY, where, expected, "none", remedy, (8,))
         if zero is not None and np.any(zero):
             faults.append(("zero points of 0", "others"))
         if input_of(node, 1) in graph.computed or zero_point in graph.computed:

@@ -56,7 +56,7 @@ def deciding(manifest: Manifest) -> Deciding | None:
     threshold = manifest.threshold
     if threshold.basis != CERTIFIED or threshold.source == FRAMES:
         return None
-    images = [image for image in manifest.images if image.included]
+    images = [image for image in manifest.images if image.counts]
     decisive = [image for image in images if image.score == threshold.score]
     if len(decisive) != 1 or threshold.parts < 3:
         return None

@@ -20,12 +20,14 @@ from spade_edge.galleries.cell_search import write_cell_search
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.deviations import deviations_from_paper
 from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
+from spade_edge.galleries.generation_log import Change
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import GoodImages, read_good_images
 from spade_edge.galleries.grouping import groups_of
 from spade_edge.galleries.images import find_images, name_of, read_image
 from spade_edge.galleries.index_writer import import_hnswlib
 from spade_edge.galleries.learned_alignment import learn_alignment
+from spade_edge.galleries.left_out import add_left_out
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.output import check_output, check_outside
 from spade_edge.galleries.place_choice import check_place, choose_place
@@ -36,6 +38,7 @@ from spade_edge.galleries.staging import Staging, publish, staging
 from spade_edge.galleries.stopwatch import Stopwatch
 from spade_edge.runtime import DataError, FrameError, Scorer, UsageError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
+from spade_edge.runtime.bundle.budget import check_budget
 from spade_edge.runtime.bundle.good_image import Exclusion
 from spade_edge.runtime.bundle.manifest import Manifest, Scales, evidence_of
 from spade_edge.runtime.geometry.layout import Canvas
@@ -126,7 +129,7 @@ def build(
     with staging(output) as stage:
         # In a function of its own, at whose end every file of the stage is closed: Windows does not move open ones.
         built = _staged(stage, images, found, model=model, options=options, announce=announce, progress=progress)
-        former = publish(stage, output)
+        former = publish(stage, output, Change("build", ""))
     log.info("built %s from %d good images", output, len(built.manifest.names))
     return replace(built, path=output, former=former)
 
@@ -149,6 +152,8 @@ def _staged(
     matching.check_cell(card.side)
     plan, mask = make_plan(found, session, matching, options.views, model_bytes=model.stat().st_size)
     check_place(matching, options.place, views=len(plan.layout))
+    wanted = matching.placed(options.place) if isinstance(options.place, int) else matching
+    check_budget(card, wanted, plan.layout, images=len(found), size=plan.size)
     announce(plan)
     check_room(stage.folder, plan)
 
@@ -199,17 +204,15 @@ def _staged(
     assessment = assess(
         matcher,
         stitching,
-        groups=good.groups,
-        exclusions=exclusions,
-        conditions=good.conditions,
-        sizes=[shape.size for shape in good.shapes],
-        depths=[shape.depth for shape in good.shapes],
+        good.images(exclusions),
+        keys=keys,
         bits=good.bits,
         scratch=stage.scratch("maps"),
         progress=progress,
     )
     if assessment.baseline is not None:
         stage.add_array("baseline", assessment.baseline)
+    add_left_out(stage, assessment.left_out)
     learned = learn_alignment(
         stage,
         good.thumbnails,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.index_writer import write_indexes
+from spade_edge.galleries.index_writer import edit_indexes, write_indexes
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging
+from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.matching.config import Matching
 from spade_edge.runtime.matching.gallery import Features
 from spade_edge.runtime.matching.graph_search import GraphSearch
@@ -32,14 +33,21 @@ class CellSearch:
     keys: NDArray[np.uint8] | None = None
 
     def matcher(
-        self, gallery: Features, matching: Matching, *, included: NDArray[np.bool_], threads: int | None
+        self,
+        gallery: Features,
+        matching: Matching,
+        *,
+        included: NDArray[np.bool_],
+        selected: NDArray[np.bool_] | None = None,
+        threads: int | None,
     ) -> Matcher:
         """A matcher with this search.
 
         Args:
             gallery: the good images.
             matching: how to compare.
-            included: (N,) bool, the good images that are matched at all.
+            included: (N,) bool, the good images that are matched at all, and found by this search.
+            selected: (N,) bool, others that are matched on top of those; None for none.
             threads: threads of onnxruntime; None for one per core.
         """
         return Matcher(
@@ -49,8 +57,42 @@ class CellSearch:
             entries=self.entries,
             keys=self.keys,
             included=included,
+            selected=selected,
             threads=threads,
         )
+
+
+def edit_cell_search(
+    stage: Staging,
+    opened: Bundle,
+    keys: NDArray[np.uint8] | None,
+    matching: Matching,
+    *,
+    views: int,
+    included: NDArray[np.bool_],
+    progress: Progress,
+) -> CellSearch:
+    """The same for a bundle whose images have changed: nodes join its graphs and leave them, without hnswlib.
+
+    If more than a quarter of the nodes changes, or the bundle had no graph, the graph is built anew with hnswlib.
+
+    Args:
+        stage: the new generation.
+        opened: the bundle as it was.
+        keys: (items * cells, D) uint8, of all cells as they are now; None without codes.
+        matching: how cells are matched.
+        views: per good image.
+        included: (N,) bool, the good images that are matched at all.
+        progress: wraps the indexes, with a label.
+
+    Raises:
+        DeviceError: hnswlib is needed and not installed.
+    """
+    if keys is None or matching.place is not None or not opened.indexes:
+        return write_cell_search(stage, keys, matching, views=views, included=included, progress=progress)
+    items = np.tile(included, views)
+    indexes, entries = edit_indexes(stage, opened, keys, included=items, progress=progress)
+    return CellSearch(indexes=tuple(indexes), entries=entries)
 
 
 def write_cell_search(

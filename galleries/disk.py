@@ -22,8 +22,14 @@ try:
     import fcntl
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
+msvcrt: Any
+try:
+    import msvcrt
+except ModuleNotFoundError:  # everywhere else
+    msvcrt = None
 
 LOCK = "lock"
+LOCKED_BYTE = (1 << 31) - 2  # where Windows locks a file, as far behind its end as `locking` can reach
 
 log = logging.getLogger(__name__)
 
@@ -72,23 +78,59 @@ def in_use(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
         yield
     finally:
         os.close(descriptor)
 
 
+def lock(descriptor: int) -> None:
+    """Lock an open file until it is closed.
+
+    Raises:
+        BlockingIOError: it is locked already, by another process or elsewhere in this one.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:  # one byte, far behind the end: others may not even read what is locked there
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+        finally:
+            os.lseek(descriptor, place, os.SEEK_SET)
+
+
 def remove_abandoned(home: Path, prefix: str) -> None:
-    """Remove the folders of that prefix that no process uses: what killed processes have left.
+    """Remove the files and folders of that prefix that no process uses: what killed processes have left.
 
     Without `fcntl` nobody can tell which those are, so they stay.
     """
     if fcntl is None:
         return
-    for folder in home.glob(f"{prefix}*"):
+    for path in home.glob(f"{prefix}*"):
         try:
-            with in_use(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            if path.is_symlink() or not path.is_dir():
+                _remove_unlocked(path)
+            else:
+                with in_use(path):
+                    shutil.rmtree(path, ignore_errors=True)
         except OSError:
             continue
-        log.info("removed %s, left by a build that did not finish", folder)
+        log.info("removed %s, left by a command that did not finish", path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a file.
+
+    Raises:
+        OSError: it is locked, or no regular file that may be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # a pipe is not waited for
+    try:
+        lock(descriptor)
+        path.unlink()
+    finally:
+        os.close(descriptor)

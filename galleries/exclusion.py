@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
 from spade_edge.galleries.assessment import check_parts
+from spade_edge.galleries.free_text import storable
 from spade_edge.galleries.gallery_change import GalleryChange, change_gallery
+from spade_edge.galleries.generation_log import Change
+from spade_edge.galleries.images.folder import as_text
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -47,7 +51,7 @@ def exclude(
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     if not reason.strip():
         raise UsageError("expected a reason for the exclusion, found none; give --reason TEXT, which is kept with it")
-    exclusion = Exclusion(reason=reason.strip(), set=now)
+    exclusion = Exclusion(reason=storable(as_text(reason)), set=now)
     return _change(Path(bundle), tuple(names), exclusion, now=now, threads=threads, progress=progress)
 
 
@@ -76,13 +80,14 @@ def _change(
     opened = Bundle.open(bundle)
     before = opened.manifest
     chosen = _chosen(bundle, before, names, exclude=exclusion is not None)
-    exclusions = [exclusion if i in chosen else image.exclusion for i, image in enumerate(before.images)]
-    included = np.array([one is None for one in exclusions], bool)
-    check_parts(bundle, tuple(image.group for image in before.images), included)
+    images = [replace(image, exclusion=exclusion) if i in chosen else image for i, image in enumerate(before.images)]
+    check_parts(bundle, tuple(image.group for image in images), np.array([image.counts for image in images], bool))
+    reason = "" if exclusion is None else exclusion.reason
+    changed = tuple(before.names[i] for i in sorted(chosen))
     change = change_gallery(
         opened,
-        exclusions=exclusions,
-        names=tuple(before.names[i] for i in sorted(chosen)),
+        images=images,
+        change=Change("include" if exclusion is None else "exclude", reason, changed),
         now=now,
         threads=threads,
         progress=progress,

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.remembering import Remembering
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.manifest import Judged
 from spade_edge.runtime.bundle.observation import SAMPLES
 from spade_edge.runtime.geometry.layout import Canvas
 from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.protocol import Network
 
 COUNT = 2
 NOISE = 3  # standard deviation in grey levels: more than a camera's, so that no embedding equals one in the gallery
@@ -61,23 +63,28 @@ def add_golden(stage: Staging, scorer: Scorer, image: NDArray[np.uint8]) -> tupl
 
 def score_golden(stage: Staging, scorer: Scorer, frames: NDArray[np.uint8]) -> tuple[Judged, ...]:
     """Score golden frames, (G, H, W, 3) or (G, H, W) uint8, and add them with their results to a bundle."""
-    seen = [scorer.observe(frame) for frame in frames]
+    network = Remembering(scorer.session)
+    known = Scorer(scorer.bundle, network, scorer.matcher)
+    seen, judged = [], []
+    for frame in frames:
+        seen.append(known.observe(frame))
+        score = seen[-1].score
+        under, over = (_verdict(known, network, frame, threshold=limit) for limit in (score + 1, score - 1))
+        judged.append(Judged(score, under, over))
     stage.add_array("golden_frames", frames)
     for number, level in enumerate(scorer.session.card.levels):
         stage.add_array(f"golden_{level.output}", np.stack([one.features[number] for one in seen]))
     stage.add_array("golden_distances", np.stack([one.distances for one in seen]))
     stage.add_array("golden_heatmaps", np.stack([one.heatmap for one in seen]))
-    scores = [one.score for one in seen]
-    under, over = (_verdicts(scorer, frames, threshold=limit) for limit in (max(scores) + 1, min(scores) - 1))
-    return tuple(Judged(*each) for each in zip(scores, under, over, strict=True))
+    return tuple(judged)
 
 
-def _verdicts(scorer: Scorer, frames: NDArray[np.uint8], *, threshold: float) -> list[str]:
-    """The verdicts of frames at another threshold: whether one can be judged depends on the side that it is on."""
+def _verdict(scorer: Scorer, network: Network, frame: NDArray[np.uint8], *, threshold: float) -> str:
+    """The verdict of a frame at another threshold: whether it can be judged depends on the side that it is on."""
     bundle, manifest = scorer.bundle, scorer.bundle.manifest
     manifest = replace(manifest, threshold=replace(manifest.threshold, score=threshold))
-    other = Scorer(replace(bundle, manifest=manifest), scorer.session, scorer.matcher)
-    return [other(frame).verdict for frame in frames]
+    other = Scorer(replace(bundle, manifest=manifest), network, scorer.matcher)
+    return other(frame).verdict
 
 
 def golden_bytes(card: ModelCard, canvas: Canvas, shape: tuple[int, ...]) -> int:

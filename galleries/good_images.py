@@ -19,6 +19,7 @@ from spade_edge.galleries.requirements import check_content, check_count
 from spade_edge.galleries.sameness import Shape, check_alike
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import DataError, FrameError
+from spade_edge.runtime.bundle.good_image import Exclusion, GoodImage, unscored
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.preprocessing.condition import Condition
@@ -54,6 +55,15 @@ class GoodImages:
     bits: int | None
     thumbnails: NDArray[np.uint8]
     remarks: tuple[str, ...]
+
+    def images(self, exclusions: Sequence[Exclusion | None]) -> tuple[GoodImage, ...]:
+        """What a bundle keeps of each, before it is scored."""
+        return tuple(
+            unscored(name, group=group, condition=condition, size=shape.size, depth=shape.depth, exclusion=exclusion)
+            for name, group, condition, shape, exclusion in zip(
+                self.names, self.groups, self.conditions, self.shapes, exclusions, strict=True
+            )
+        )
 
 
 def read_good_images(
@@ -98,7 +108,7 @@ def read_good_images(
     turned = 0
     camera = Bits(bits)
     thumbnails: list[list[NDArray[np.uint8]]] = []
-    shrink = _Thumbnails(plan.card.view)
+    shrink = Thumbnails(plan.card.view)
     path_of_views = stage.scratch("views")
     with path_of_views.open("wb") as file:
         for path in progress(plan.images, "reading images"):
@@ -157,7 +167,7 @@ def _first(complaints: Sequence[str], images: int) -> str:
     return complaints[0] + more
 
 
-class _Thumbnails:
+class Thumbnails:
     """Shrinks views, (H, W, 3) float32, to thumbnails, (H / 2, W / 2, 3) uint8."""
 
     def __init__(self, view: View) -> None:

@@ -14,8 +14,11 @@ import numpy as np
 
 from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.disk import open_reserved
+from spade_edge.galleries.free_text import storable
+from spade_edge.galleries.generation_log import Change
 from spade_edge.galleries.grouping import groups_of, parts_of
 from spade_edge.galleries.images import find_images, name_of
+from spade_edge.galleries.images.folder import as_text
 from spade_edge.galleries.images.like_good import Reading
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.promise import UNLIKE, Promise, promise, rank_test
@@ -141,10 +144,12 @@ def calibrate(
         rate=rate,
         area=manifest.threshold.area,
         now=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        reason=reason.strip(),
+        reason=storable(as_text(reason)),
         source=certify,
     )
-    former = replace_manifest(bundle, replace(changed, threshold=threshold))
+    former = replace_manifest(
+        bundle, replace(changed, threshold=threshold), Change("calibrate", reason.strip()), before=manifest
+    )
     log.info("changed the threshold of %s to %g: %s", bundle, threshold.score, reason)
     return replace(result, certified=threshold, former=former)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.graph_edit import Graph
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import BundleError, DeviceError, UsageError
@@ -20,6 +22,7 @@ from spade_edge.runtime.matching.hnsw import Index
 LINKS = 10  # M of Malkov & Yashunin: links of a node in the upper layers; in the lowest layer twice as many
 EF_CONSTRUCTION = 200  # more takes longer without better results; measured in docs/architecture.md
 SEED = 100
+MOST_EDITED = 4  # one node in so many may change before a graph is built anew
 
 
 def write_index(keys: NDArray[np.uint8], path: Path, *, labels: NDArray[np.int64] | None = None) -> None:
@@ -63,6 +66,50 @@ def write_indexes(
         scratch = stage.scratch("index.hnsw")
         write_index(keys[own[labels]], scratch, labels=labels)
         indexes.append(Index.read(stage.add("index" if count == 1 else f"index{number}", scratch)))
+    stage.add_array("entries", entries)
+    return indexes, entries
+
+
+def edit_indexes(
+    stage: Staging, opened: Bundle, keys: NDArray[np.uint8], *, included: NDArray[np.bool_], progress: Progress
+) -> tuple[list[Index], NDArray[np.int32]]:
+    """Change the indexes of a bundle so that they hold the keys of other cells; see `write_indexes`.
+
+    Args:
+        stage: the new generation.
+        opened: the bundle as it was.
+        keys: (items * cells, D) uint8, of all cells as they are now.
+        included: (items,) bool.
+        progress: wraps the indexes, with a label.
+
+    Raises:
+        DeviceError: so many keys change that hnswlib is needed, and it is not installed.
+    """
+    roles = opened.manifest.index_roles()
+    indexes, entries = [], np.empty(len(keys), np.int32)
+    kept = np.repeat(included, len(keys) // len(included))
+    parts = np.split(np.arange(len(keys)), len(roles))
+    for role, own in zip(roles, progress(parts, "indexing cells"), strict=True):
+        entries[own] = entries_of(keys[own], kept[own])
+        labels = np.flatnonzero(entries[own] == np.arange(len(own)))
+        graph = Graph.read(opened.path / opened.manifest.files[role].name)
+        wanted = dict(zip(map(bytes, keys[own[labels]]), labels.tolist(), strict=True))
+        now = np.array([wanted.pop(bytes(key), -1) for key in graph.keys], np.int64)
+        joining = np.array(sorted(wanted.values()), np.int64)
+        scratch = stage.scratch("index.hnsw")
+        if (int((now < 0).sum()) + len(joining)) * MOST_EDITED > len(graph.keys):
+            write_index(keys[own[labels]], scratch, labels=labels)
+        else:
+            unchanged = not len(joining) and np.array_equal(graph.labels, now)
+            graph.labels = now
+            if (now < 0).any():
+                graph.remove(now < 0)
+            graph.add(keys[own[joining]], joining)
+            if unchanged:
+                shutil.copyfile(opened.path / opened.manifest.files[role].name, scratch)
+            else:
+                graph.write(scratch)
+        indexes.append(Index.read(stage.add(role, scratch)))
     stage.add_array("entries", entries)
     return indexes, entries
 

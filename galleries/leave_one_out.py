@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.disk import open_reserved
+from spade_edge.galleries.left_out import LeftOut
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.matching.config import FROM_MAP
@@ -41,6 +42,7 @@ def leave_one_out(
     *,
     groups: tuple[int, ...],
     included: NDArray[np.bool_],
+    left_out: LeftOut | None = None,
     scratch: Path,
     progress: Progress,
 ) -> LeaveOneOut:
@@ -51,6 +53,7 @@ def leave_one_out(
         stitching: turns distances into an anomaly map.
         groups: for each image, the number of the part that it shows. At least two parts are included.
         included: (N,) bool; the other images are scored as well, but no image is matched with them.
+        left_out: the distances against the included images, if they are known; None to find them.
         scratch: a file that may hold the maps meanwhile.
         progress: wraps the images still to do, with a label.
     """
@@ -61,8 +64,12 @@ def leave_one_out(
 
     if matcher.matching.image_score == FROM_MAP:
         maps = open_reserved(scratch, np.float32, (count, *stitching.canvas.size))
-        for image in progress(range(count), "leave-one-out"):
-            maps[image] = anomaly_map(matcher, stitching, image, allowed=allowed(image))
+        if left_out is not None:
+            for image in range(count):
+                maps[image] = stitching(left_out.of_image(image, matcher.gallery))
+        else:
+            for image in progress(range(count), "leave-one-out"):
+                maps[image] = anomaly_map(matcher, stitching, image, allowed=allowed(image))
         return _over_baseline(maps, stitching, parts, included)
     # Scores from global descriptors cost nothing, so every image gets one. Maps may be slow here: a sample has to do.
     kept = np.flatnonzero(included)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from spade_edge.galleries.generation_log import LOG
+from spade_edge.galleries.signature_files import FOLDER as SIGNATURES
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, NAME
 
@@ -18,16 +20,18 @@ def check_output(output: Path) -> None:
         UsageError: the path is a file, or a folder that holds something other than a bundle.
     """
     if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise UsageError(f"{output}: expected a folder for the bundle, found a file or link; choose another --output")
+        raise UsageError(f"{output}: expected a folder for the bundle, found a file or link; choose another place")
     if output.is_dir() and not _is_manifest(output / FILE):
         others = [
             path.name
             for path in output.iterdir()
-            if path.name not in (FILE, HISTORY) and not path.name.startswith(STAGING) and not NAME.fullmatch(path.name)
+            if path.name not in (FILE, HISTORY, LOG, SIGNATURES)
+            and not path.name.startswith(STAGING)
+            and not NAME.fullmatch(path.name)
         ]
         if others:
             raise UsageError(
-                f"{output}: expected a bundle or an empty folder, found {min(others)!r} in it; choose another --output"
+                f"{output}: expected a bundle or an empty folder, found {min(others)!r} in it; choose another place"
             )
 
 
@@ -39,7 +43,7 @@ def check_outside(output: Path, images: Path) -> None:
     """
     if output.resolve().is_relative_to(images.resolve()):
         raise UsageError(
-            f"{output.resolve()}: expected a bundle outside the images, found it among them; choose another --output"
+            f"{output.resolve()}: expected a bundle outside the images, found it among them; choose another place"
         )
 
 

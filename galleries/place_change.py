@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from spade_edge.galleries.gallery_change import GalleryChange, change_gallery
+from spade_edge.galleries.generation_log import Change
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -46,7 +47,7 @@ def set_place(
         raise UsageError(f"{opened.path}: expected a gallery in codes, found one built with --projection none")
     change = change_gallery(
         opened,
-        exclusions=[image.exclusion for image in opened.manifest.images],
+        change=Change("place", str(place)),
         place=wanted,
         now=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         threads=threads,

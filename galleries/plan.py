@@ -16,6 +16,7 @@ from spade_edge.galleries.golden_frames import golden_bytes
 from spade_edge.galleries.images import read_image
 from spade_edge.galleries.index_writer import index_bytes
 from spade_edge.galleries.keys import DIMENSIONS
+from spade_edge.galleries.left_out import can_be_kept
 from spade_edge.galleries.view_selection import Proposal, Views, mask_of_frames, propose
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas, Layout
@@ -148,6 +149,8 @@ def bundle_bytes(card: ModelCard, matching: Matching, count: int, fixed: int, *,
     coded = matching.projection == CODES
     total = fixed + (int(np.prod(layout.frame)) if layout.masked and layout.frame else 0)
     total += 4 * int(np.prod(Canvas(layout, card.view).size)) if matching.image_score == FROM_MAP else 0
+    if can_be_kept(matching):
+        total += count * card.cells * 4 * (card.side**2 + 1)  # leave-one-out distances, and the reach of each cell
     total += count * (features * (1 if coded else 4) + 4 * (embeddings + card.image_channels) + thumbnail)
     if coded:
         dimensions, cells = min(DIMENSIONS, features // card.cells), count * card.cells

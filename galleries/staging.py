@@ -1,9 +1,9 @@
 """Writing a bundle so that nobody ever sees half of one.
 
 Files are written into a hidden folder: inside the bundle if there is one, else beside its place. A new bundle appears
-by one rename. In an existing bundle the new files are added first; then the former manifest is kept in `history/`, and
-one rename of `manifest.json` switches over. A build that dies at any point leaves what was there untouched; the next
-one removes what it left.
+by one rename. In an existing bundle the new files are added first; then the new manifest is kept in `history/`, a line
+is appended to the log, and one rename of `manifest.json` switches over. A change that dies at any point leaves in force
+what was in force; the next one removes what it left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.disk import LOCK, flush, in_use, remove_abandoned
+from spade_edge.galleries.generation_log import LOG, Change, GenerationLog, LogLine, changing
+from spade_edge.galleries.history import adopt, keep, kept_path, make_folder, next_number, sweep, threshold_of
 from spade_edge.galleries.output import STAGING, check_output
-from spade_edge.runtime import DataError
-from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest, Payload
+from spade_edge.runtime import BundleError, DataError
+from spade_edge.runtime.bundle.manifest import FILE, Manifest, Payload
 from spade_edge.runtime.digest import sha256
 
 
@@ -31,11 +33,17 @@ class Staging:
 
     Attributes:
         folder: where its files are until it is finished.
+        log: of the bundle that is there, which nobody else changes meanwhile; None if there is none.
+        before: the manifest that the new one is made from; None if it does not depend on a former one.
         files: the payload added so far, by role.
+        beside: further files of the bundle, by their names below it: signatures.
     """
 
     folder: Path
+    log: GenerationLog | None = None
+    before: Manifest | None = None
     files: dict[str, Payload] = field(default_factory=dict)
+    beside: list[str] = field(default_factory=list)
 
     def scratch(self, name: str) -> Path:
         """A path for a file that is still being written, or that is not part of the bundle."""
@@ -58,38 +66,58 @@ class Staging:
 
     def add_manifest(self, manifest: Manifest) -> None:
         """Write the manifest: from here on the folder is a bundle."""
+        self.add_manifest_bytes(manifest.to_text().encode())
+
+    def add_manifest_bytes(self, raw: bytes) -> None:
+        """Write a manifest that exists already, byte for byte."""
         path = self.folder / FILE
-        path.write_text(manifest.to_text(), encoding="utf-8")
+        path.write_bytes(raw)
         flush(path)
 
 
 @contextmanager
-def staging(output: Path) -> Iterator[Staging]:
+def staging(output: Path, *, before: Manifest | None = None) -> Iterator[Staging]:
     """A place to write the bundle for `output` in; it is removed afterwards, whether or not it was published.
 
+    Args:
+        output: the bundle folder, which need not exist.
+        before: the manifest that the new one is made from; None if it does not depend on a former one.
+
     Raises:
-        DataError: the bundle cannot be written.
+        DataError: the bundle cannot be written, is being changed, or has been changed since `before` was read.
     """
-    try:
-        home = output if output.is_dir() else output.parent
-        home.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(home, STAGING)
-        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=home))
-    except OSError as problem:
-        raise DataError(f"{output}: expected a place that can be written, found: {problem.strerror}") from None
-    try:
-        with in_use(folder):
-            yield Staging(folder)
-    except OSError as problem:
-        raise DataError(f"{output}: the bundle cannot be written: {problem.strerror or problem}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as held:
+        try:
+            home = output if output.is_dir() else output.parent
+            home.mkdir(parents=True, exist_ok=True)
+            is_bundle = (output / FILE).exists() or (output / LOG).exists()
+            log = held.enter_context(changing(output)) if is_bundle else None
+            remove_abandoned(home, STAGING)
+            folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=home))
+        except OSError as problem:
+            raise DataError(f"{output}: expected a place that can be written, found: {problem.strerror}") from None
+        try:
+            with in_use(folder):
+                if before is not None:
+                    _check_unchanged(output, before)
+                if log is not None:
+                    sweep(output, log)
+                yield Staging(folder, log, before)
+        except OSError as problem:
+            raise DataError(f"{output}: the bundle cannot be written: {problem.strerror or problem}") from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(stage: Staging, output: Path) -> Path | None:
+def publish(stage: Staging, output: Path, change: Change) -> Path | None:
     """Make the staged bundle the one at `output`.
 
     No file of the stage may be open or mapped any more: Windows does not move such files.
+
+    Args:
+        stage: holds the new files.
+        output: the bundle folder.
+        change: what the log says of it.
 
     Returns:
         where the manifest of the former bundle is kept; None if there was none.
@@ -100,35 +128,74 @@ def publish(stage: Staging, output: Path) -> Path | None:
     check_output(output)
     for path in stage.folder.glob("scratch-*"):
         path.unlink()
-    (stage.folder / LOCK).unlink(missing_ok=True)
-    flush(stage.folder)
     if not output.exists():
+        _enter_first(stage.folder, change)
+        (stage.folder / LOCK).unlink(missing_ok=True)
+        flush(stage.folder)
         stage.folder.chmod(0o755)
         stage.folder.rename(output)
         flush(output.parent)
         return None
-    for payload in stage.files.values():
-        _move(stage.folder / payload.name, output / payload.name, payload.sha256)
-    former = _kept(output) if (output / FILE).is_file() else None
-    _switch(output, stage.folder / FILE)
+    flush(stage.folder)
+    with ExitStack() as held:
+        log = stage.log or held.enter_context(changing(output))
+        if stage.before is not None:
+            _check_unchanged(output, stage.before)  # once more: a file may be put in place by hand, whatever is locked
+        for payload in stage.files.values():
+            _move(stage.folder / payload.name, output / payload.name, payload.sha256)
+        for name in stage.beside:
+            make_folder((output / name).parent)
+            (stage.folder / name).replace(output / name)
+            flush((output / name).parent)
+        former = _enter(output, log, stage, change)
+        switch(output, stage.folder / FILE)
     return former
 
 
-def replace_manifest(bundle: Path, manifest: Manifest) -> Path:
+def replace_manifest(bundle: Path, manifest: Manifest, change: Change, *, before: Manifest) -> Path:
     """Give an existing bundle another manifest for the same payload, in one step.
+
+    Args:
+        bundle: the bundle folder.
+        manifest: the new one.
+        change: what the log says of it.
+        before: the manifest that the new one was made from.
 
     Returns:
         where the former manifest is kept.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: it cannot be written, is being changed, or has been changed since `before` was read.
     """
     bundle = bundle.resolve()  # a link to a bundle stays a link
-    with staging(bundle) as stage:
+    with staging(bundle, before=before) as stage:
         stage.add_manifest(manifest)
-        former = _kept(bundle)
-        _switch(bundle, stage.folder / FILE)
+        former = publish(stage, bundle, change)
+    assert former is not None  # noqa: S101  (its manifest was read)
     return former
+
+
+def switch(bundle: Path, manifest: Path) -> None:
+    """Put another manifest in force."""
+    flush(bundle)
+    manifest.replace(bundle / FILE)
+    flush(bundle)
+
+
+def _check_unchanged(bundle: Path, before: Manifest) -> None:
+    """Refuse to change a bundle that is not the one that the change was worked out from.
+
+    Raises:
+        DataError: it has another manifest.
+    """
+    try:
+        same = Manifest.read(bundle) == before
+    except BundleError:
+        same = False
+    if not same:
+        raise DataError(
+            f"{bundle}: expected the bundle as it was read, found that it has been changed meanwhile; run this again"
+        )
 
 
 def _move(path: Path, place: Path, digest: str) -> None:
@@ -140,20 +207,42 @@ def _move(path: Path, place: Path, digest: str) -> None:
             raise
 
 
-def _kept(bundle: Path) -> Path:
-    """Copy the manifest of a bundle into its history; returns the copy."""
-    history = bundle / HISTORY
-    history.mkdir(exist_ok=True)
-    numbers = [int(path.name[:4]) for path in history.glob("[0-9][0-9][0-9][0-9]-*.json")]
-    copy = history / f"{max(numbers, default=0) + 1:04d}-{sha256(bundle / FILE)[:16]}.json"
-    shutil.copyfile(bundle / FILE, copy)
-    flush(copy)
-    flush(history)
-    return copy
+def _enter_first(folder: Path, change: Change) -> None:
+    """Keep the manifest of a new bundle, and begin its log; the folder does not have its name yet."""
+    raw = (folder / FILE).read_bytes()
+    scratch = folder / "scratch-manifest"
+    with changing(folder) as log:
+        if log.lines:  # unpacked with its history
+            adopt(folder, log, scratch=scratch)
+            former = log.lines[-1]
+            number, before = former.number, former.threshold
+        else:
+            keep(folder, 1, raw, scratch=scratch)
+            number, before = 1, None
+        line = LogLine.of(
+            change,
+            number=number,
+            manifest=sha256(folder / FILE),
+            came_from=number if log.lines else None,
+            thresholds=(before, threshold_of(raw)),
+        )
+        log.append([line])
 
 
-def _switch(bundle: Path, manifest: Path) -> None:
-    """Put another manifest in place."""
-    flush(bundle)
-    manifest.replace(bundle / FILE)
-    flush(bundle)
+def _enter(bundle: Path, log: GenerationLog, stage: Staging, change: Change) -> Path | None:
+    """Keep the staged manifest, and write a line about it; returns where the one in force is kept."""
+    scratch = stage.scratch("manifest")
+    adopt(bundle, log, scratch=scratch)
+    former = log.lines[-1] if log.lines else None
+    raw = (stage.folder / FILE).read_bytes()
+    number = next_number(bundle, log)
+    kept = keep(bundle, number, raw, scratch=scratch)
+    line = LogLine.of(
+        change,
+        number=number,
+        manifest=sha256(kept),
+        came_from=None if former is None else former.number,
+        thresholds=(None if former is None else former.threshold, threshold_of(raw)),
+    )
+    log.append([line])
+    return None if former is None else kept_path(bundle, former.number, former.manifest)

@@ -10,6 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from spade_edge.galleries.calibration import calibrated, manual
+from spade_edge.galleries.free_text import storable
+from spade_edge.galleries.generation_log import Change
+from spade_edge.galleries.images.folder import as_text
 from spade_edge.galleries.staging import replace_manifest
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -60,11 +63,13 @@ def set_threshold(
     """
     bundle = Path(bundle)
     manifest = Manifest.read(bundle)
-    reason = reason.strip()
+    reason = storable(as_text(reason))
     threshold = _changed(manifest, rate=rate, score=score, pixel=pixel, area=area, reason=reason)
     if not reason:
         raise UsageError("expected a reason for the change, found none; give --reason TEXT, which is kept with it")
-    former = replace_manifest(bundle, replace(manifest, threshold=threshold))
+    former = replace_manifest(
+        bundle, replace(manifest, threshold=threshold), Change("threshold", reason), before=manifest
+    )
     log.info("changed the threshold of %s to %g: %s", bundle, threshold.score, reason)
     return ThresholdChange(threshold, former)
 

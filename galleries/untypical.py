@@ -106,12 +106,7 @@ class _Usual:
         """Learn from the images that are counted. A part counts once, with its largest score."""
         own = np.asarray(scores, np.float64)
         largest = np.array([own[counted & (parts == part)].max() for part in np.unique(parts[counted])])
-        median = float(np.median(largest))
-        off = np.abs(largest - median)
-        spread = max(NORMAL[0] * float(np.median(off)), LEAST * abs(median))
-        if spread == 0:  # most images are equal
-            spread = NORMAL[1] * float(off.mean())
-        return cls(median=median, margin=SPREADS * (1 + FEW / len(largest)) * spread)
+        return cls(median=float(np.median(largest)), margin=SPREADS * (1 + FEW / len(largest)) * spread_of(largest))
 
     def values(self, scores: Sequence[float]) -> NDArray[np.float64]:
         """See `Untypical.value`; 0 for all if all scores are equal."""
@@ -121,6 +116,14 @@ class _Usual:
     def times(self, score: float) -> float | None:
         """How many times the usual score; None where that says nothing."""
         return score / self.median if 0 < self.median < score else None
+
+
+def spread_of(scores: NDArray[np.float64]) -> float:
+    """A robust standard deviation of scores, one of each part."""
+    median = float(np.median(scores))
+    off = np.abs(scores - median)
+    spread = max(NORMAL[0] * float(np.median(off)), LEAST * abs(median))
+    return spread if spread > 0 else NORMAL[1] * float(off.mean())  # most are equal
 
 
 def _suspected(values: NDArray[np.float64], parts: NDArray[np.int_], included: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -16,11 +16,16 @@
 - `anomaly_map`: distances → anomaly map, image score, regions
 - `geometry` and `kernels`, used by all of them: positions and resampling, and small computations on onnxruntime
 
-`location` places results on the frame, `result` is what comes back, and `errors` draws the tree of exceptions.
+`following` takes each new generation of a bundle between two frames, and `drift` hears it when parts look different
+from before. `location` places results on the frame, `result` is what comes back, and `errors` draws the tree of
+exceptions.
 """
 
 from __future__ import annotations
 
+from spade_edge.runtime.drift.change import Drift, DriftChange
+from spade_edge.runtime.drift.options import DriftOptions
+from spade_edge.runtime.drift.watch import DriftWatch
 from spade_edge.runtime.errors import (
     BundleError,
     DataError,
@@ -30,6 +35,7 @@ from spade_edge.runtime.errors import (
     SpadeError,
     UsageError,
 )
+from spade_edge.runtime.following import FollowingScorer
 from spade_edge.runtime.network.provider import Provider
 from spade_edge.runtime.result import FrameResult, Match, Pose, Region
 from spade_edge.runtime.scorer import Scorer
@@ -38,6 +44,11 @@ __all__ = [
     "BundleError",
     "DataError",
     "DeviceError",
+    "Drift",
+    "DriftChange",
+    "DriftOptions",
+    "DriftWatch",
+    "FollowingScorer",
     "FrameError",
     "FrameResult",
     "Match",

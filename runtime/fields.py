@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+LONGEST_SHOWN = 60  # characters of a text in a message
+
 
 class Fields:
     """A JSON object whose fields are taken one by one; `done` refuses the fields that were not taken.
@@ -26,10 +28,10 @@ class Fields:
 
     def _take(self, name: str, expected: str, fits: Callable[[Any], bool]) -> Any:
         if name not in self._values:
-            raise self._error(f"{self._where}: expected the field {name!r} ({expected}), found none")
+            raise self._error(f"{self._where}: expected the field {short(name)!r} ({expected}), found none")
         value = self._values.pop(name)
         if not fits(value):
-            raise self._error(f"{self._where}: expected {name!r} to be {expected}, found {_kind(value)}")
+            raise self._error(f"{self._where}: expected {short(name)!r} to be {expected}, found {_kind(value)}")
         return value
 
     def text(self, name: str, *, among: tuple[str, ...] = ()) -> str:
@@ -120,7 +122,7 @@ class Fields:
 
     def object(self, name: str) -> Fields:
         value = self._take(name, "a JSON object", lambda v: isinstance(v, dict))
-        return Fields(value, where=f"{self._where}: {name}", error=self._error)
+        return Fields(value, where=f"{self._where}: {short(name)}", error=self._error)
 
     def object_or_none(self, name: str) -> Fields | None:
         """Take a JSON object, or null."""
@@ -141,13 +143,17 @@ class Fields:
         """Refuse fields that were not taken."""
         if self._values:
             raise self._error(
-                f"{self._where}: found the unknown field {min(self._values)!r}; "
+                f"{self._where}: found the unknown field {short(min(self._values))!r}; "
                 "it may come from a newer spade-edge: update this machine's package"
             )
 
 
 def parse(text: str | bytes, *, where: str, error: Callable[[str], Exception]) -> Fields:
-    """Parse JSON text. NaN, infinities, repeated names and excessive nesting are refused."""
+    """Parse JSON text, UTF-8 if it is bytes.
+
+    NaN, infinities, repeated names and excessive nesting are refused, and texts with a NUL or half of a surrogate pair:
+    no file can have such a name, and none can be written with it.
+    """
 
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is not JSON")
@@ -156,13 +162,36 @@ def parse(text: str | bytes, *, where: str, error: Callable[[str], Exception]) -
         names = [name for name, _ in pairs]
         if len(set(names)) != len(names):
             raise ValueError("a name occurs twice in one object")
+        for name, value in pairs:
+            _check_texts(name)
+            _check_texts(value)
         return dict(pairs)
 
     try:
-        value = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+        whole = text if isinstance(text, str) else text.decode("utf-8-sig")
+        value = json.loads(whole, parse_constant=refuse, object_pairs_hook=unique)
     except (ValueError, RecursionError) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise error(f"{where}: expected JSON, found something else ({problem})") from None
     return Fields(value, where=where, error=error)
+
+
+def _check_texts(value: object) -> None:
+    """Refuse characters that are none. Objects inside have been looked at already."""
+    if isinstance(value, list):
+        for one in value:
+            _check_texts(one)
+    elif isinstance(value, str) and ("\0" in value or not _encodable(value)):
+        raise ValueError("a text has a NUL or half of a surrogate pair")
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(least: int, most: int) -> Callable[[object], bool]:
@@ -178,6 +207,10 @@ def _finite(value: object) -> bool:
         return False
 
 
+def short(text: str) -> str:
+    """A text from a file, no longer than a message can hold."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
 def _kind(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return short(json.dumps(value, default=str))

@@ -102,6 +102,9 @@ class FrameResult:
         providers: execution provider to the fraction of the network's nodes that it runs, largest first, measured when
             the model was loaded; empty if unknown.
         pose: where the part lies; None if it was not found for certain, or if the bundle does not align frames.
+        bundle: the first 16 hexadecimal digits of the SHA-256 of the bundle's manifest: the generation that judged.
+        condition: name to value: brightness, contrast, focus, colour and the other quantities by which the frame is
+            compared with the good images; see `spade_edge.runtime.preprocessing.condition.Condition`.
     """
 
     score: float
@@ -119,3 +122,5 @@ class FrameResult:
     provider: str
     providers: Mapping[str, float] = field(default_factory=dict)
     pose: Pose | None = None
+    bundle: str = ""
+    condition: Mapping[str, float] = field(default_factory=dict)

@@ -24,18 +24,23 @@ from spade_edge.runtime.anomaly_map.regions import Blob, blobs, worst_blob
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.golden import check
+from spade_edge.runtime.bundle.manifest_file import SHORT
 from spade_edge.runtime.bundle.observation import REFERENCE_IMAGES, Difference, Observation, sample
+from spade_edge.runtime.device_path import AUTO, DevicePath, device_path
 from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.geometry.frame import BGR, as_bgr, check_channels, checked
+from spade_edge.runtime.kernels.device_kernel import Value
 from spade_edge.runtime.kernels.ort import CPU
 from spade_edge.runtime.location import nearest_match, region_in_frame
 from spade_edge.runtime.matching.config import FROM_MAP
+from spade_edge.runtime.matching.device_matcher import DeviceMatches
 from spade_edge.runtime.matching.distances import Matches
 from spade_edge.runtime.matching.graph_search import Search
 from spade_edge.runtime.matching.matcher import Matcher, check_search
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN, Network
 from spade_edge.runtime.network.provider import Providers
 from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.network.resident import ResidentPyramids
 from spade_edge.runtime.network.session import Session
 from spade_edge.runtime.preprocessing.aligner import Aligner, Located
 from spade_edge.runtime.preprocessing.alignment import complaint
@@ -56,6 +61,10 @@ class Scorer:
         matcher: matches views against the bundle's gallery.
         threads: threads for the anomaly map; None for one per core.
         even_so: judge frames that differ from the good images in colour, channel order or size, see `open`.
+        device: the way of a frame on the device that runs the network; None to resample and match on the CPU.
+
+    Attributes:
+        on_cpu_because: why cells are matched on the CPU although the network runs on a GPU; empty if they are not.
 
     Raises:
         BundleError: the session runs another model, or the bundle's mask leaves nothing to look at.
@@ -69,6 +78,7 @@ class Scorer:
         *,
         threads: int | None = None,
         even_so: bool = False,
+        device: DevicePath | None = None,
     ) -> None:
         if session.card != bundle.manifest.model:
             raise BundleError(f"{bundle.path}: expected the model that the gallery was built with, found another")
@@ -76,6 +86,8 @@ class Scorer:
         self.matcher = matcher
         self.session = session
         self.even_so = even_so
+        self.device = device
+        self.on_cpu_because = ""
         self.canvas = bundle.manifest.canvas
         self._evidence = bundle.manifest.evidence
         self.preprocessor = Preprocessor(self.canvas, mask=bundle.mask)
@@ -100,17 +112,20 @@ class Scorer:
         threads: int | None = None,
         search: str | None = None,
         searches: Sequence[Search] = (),
+        match: str = AUTO,
         verify: str = "hashes",
         self_test: bool = False,
         even_so: bool = False,
+        manifest_sha256: str | None = None,
+        network: Network | None = None,
     ) -> Scorer:
         """Open a bundle for scoring.
 
         Args:
             path: the bundle folder.
             providers: what runs the network, in order of preference; the first must be obtained. Each is "cpu", "cuda",
-                "tensorrt", "auto", an execution provider of onnxruntime, or a `Provider` with options. Matching stays
-                on the CPU. "tensorrt" takes long the first time: see `Session.open`, or run `spade-edge prepare`.
+                "tensorrt", "auto", an execution provider of onnxruntime, or a `Provider` with options. "tensorrt" takes
+                long the first time: see `Session.open`, or run `spade-edge prepare`.
             allow_fallback: if a provider is not available, try the next one, and finally the CPU;
                 `session.passed_over` gives the reasons.
             threads: threads for all work; None for one per core.
@@ -118,40 +133,41 @@ class Scorer:
                 None as the bundle was built.
             searches: search objects of your own that replace the search of the bundle's index: one, or one per view
                 if the gallery is per view.
+            match: where frames are resampled and cells are matched: "auto", on the GPU if the network runs there and
+                the gallery fits; "cpu"; or "device", where the network runs.
             verify: "hashes" or "structure", see `Bundle.open`.
             self_test: score the bundle's golden frames, and refuse a machine that does not reproduce them.
             even_so: judge frames that are grey where the good images are in colour, or the other way round, or have
                 other colours, another shape or another size. Otherwise they get the verdict "cannot_judge".
+            manifest_sha256: SHA-256 that the bundle's manifest must have, 64 hexadecimal digits; None for any.
+                `spade_edge.verify_signature` gives that of a manifest whose signature it has checked.
+            network: the bundle's model, if it is open already, in place of a session that is opened with `providers`
+                and `allow_fallback`. That it has the bundle's model card is checked; that its file is the same is not.
 
         Raises:
-            BundleError: the bundle is incomplete, altered, or of another version.
+            BundleError: the bundle is incomplete, altered, of another version, or not the one expected.
             ModelError: its model does not run here.
             DeviceError: onnxruntime or the provider is missing on this machine, or the self test fails.
-            UsageError: no such search, or another number of `searches` than expected.
+            UsageError: no such search, another number of `searches` than expected, matching of this kind cannot run
+                where the network runs, or `manifest_sha256` without the hashes of the files.
         """
         check_search(search, searches)  # before a large bundle is read
-        bundle = Bundle.open(Path(path), verify=verify)
-        matcher = Matcher.open(
-            bundle.gallery,
-            bundle.manifest.matching,
-            indexes=bundle.indexes,
-            entries=bundle.entries,
-            keys=bundle.keys,
-            included=bundle.manifest.included,
-            search=search,
-            searches=searches,
-            threads=threads,
-            source=str(bundle.path),
-        )
-        session = Session.open(
-            bundle.model,
-            providers=providers,
-            allow_fallback=allow_fallback,
-            threads=threads,
-            views=len(bundle.manifest.layout),
-            most=VIEWS_PER_RUN,
-        )
-        scorer = cls(bundle, session, matcher, threads=threads, even_so=even_so)
+        bundle = Bundle.open(Path(path), verify=verify, manifest_sha256=manifest_sha256)
+        matcher = bundle.matcher(search=search, searches=searches, threads=threads)
+        session = network
+        if session is None:
+            session = Session.open(
+                bundle.model,
+                providers=providers,
+                allow_fallback=allow_fallback,
+                threads=threads,
+                views=len(bundle.manifest.layout),
+                most=VIEWS_PER_RUN,
+            )
+        canvas, mask = bundle.manifest.canvas, bundle.mask
+        device, reason = device_path(match, session, matcher, canvas=canvas, mask=mask, threads=threads)
+        scorer = cls(bundle, session, matcher, threads=threads, even_so=even_so, device=device)
+        scorer.on_cpu_because = reason
         if self_test:
             scorer.self_test()
         return scorer
@@ -269,22 +285,54 @@ class Scorer:
         """Frames → views → network. The frames of a batch share runs of the network."""
         for frames in batches:
             start = perf_counter()
-            views_of_frames = [self.preprocessor(frame) for frame in frames]
+            # The frames of a batch share runs of the network, so their views are joined on the host.
+            resident = self.device.views(frames[0]) if self.device is not None and len(frames) == 1 else None
+            on_device, own = (None, None) if resident is None else resident
+            views_of_frames = [self.preprocessor(frame) for frame in frames] if own is None else [own]
             conditions = [Condition.of(views, self.preprocessor.painted) for views in views_of_frames]
             places = [Located(None)] * len(frames)
             if self.aligner is not None:  # there is one view of each frame
                 aligned = [self.aligner(views[0]) for views in views_of_frames]
                 views_of_frames = [view[np.newaxis] for view, _ in aligned]
                 places = [located for _, located in aligned]
+                on_device = on_device if all(located.moved is None for located in places) else None
             views = views_of_frames[0] if len(frames) == 1 else np.concatenate(views_of_frames)
             seconds = {"view": perf_counter() - start}
-            for first in range(0, len(views), VIEWS_PER_RUN):
-                start = perf_counter()
-                pyramids = self.session(views[first : first + VIEWS_PER_RUN])
-                seconds["network"] = perf_counter() - start
-                last = first + VIEWS_PER_RUN >= len(views)
-                yield _Features(frames, conditions, places, first, pyramids, last, seconds)
+            most = VIEWS_PER_RUN if self.device is None else self.device.views_per_run
+            for first in range(0, len(views), most):
+                some = views[first : first + most]
+                last = first + most >= len(views)
+                if self.device is None:
+                    pyramids, matches = self._run_on_host(some, seconds)
+                else:
+                    given = some if on_device is None else on_device
+                    pyramids, matches = self._run_on_device(self.device, given, first, seconds)
+                yield _Features(frames, conditions, places, first, pyramids, matches, last, seconds)
                 seconds = {"view": 0.0}
+
+    def _run_on_host(self, views: NDArray[np.float32], seconds: dict[str, float]) -> _Run:
+        """Features of some views. They are matched by who takes them, so that `stream` can run the network ahead."""
+        start = perf_counter()
+        pyramids = self.session(views)
+        seconds["network"] = perf_counter() - start
+        return pyramids, None
+
+    def _run_on_device(
+        self, device: DevicePath, views: NDArray[np.float32] | Value, first: int, seconds: dict[str, float]
+    ) -> _Run:
+        """Features of some views, and their matches, as a GPU computes one thing after the other anyway."""
+        start = perf_counter()
+        pyramids = device.session.resident(views)
+        seconds["network"] = perf_counter() - start
+        start = perf_counter()
+        self.bundle.mapped.check()
+        matches = device.match(pyramids, self._numbers(first, len(pyramids)))
+        seconds["matching"] = perf_counter() - start
+        return pyramids, matches
+
+    def _numbers(self, first: int, count: int) -> list[int]:
+        """Numbers in the layout of `count` views of a batch, from its view number `first` on."""
+        return [(first + i) % len(self.canvas.boxes) for i in range(count)]
 
     def _results(self, runs: Iterable[_Features]) -> Iterator[FrameResult]:
         """Network → matching → results. Features are matched run by run, so few of them are in memory at a time."""
@@ -294,20 +342,22 @@ class Scorer:
         for run in runs:
             start = perf_counter()
             matched += self._match(run)
-            for stage, time in (*run.seconds.items(), ("matching", perf_counter() - start)):
+            own = perf_counter() - start if run.matches is None else 0.0
+            for stage, time in (*run.seconds.items(), ("matching", own)):
                 seconds[stage] += time
             if run.last:
                 milliseconds = {stage: 1000 * time / len(run.frames) for stage, time in seconds.items()}
                 for i, frame in enumerate(run.frames):
-                    own = matched[i * views : (i + 1) * views]
-                    yield self._result(frame, run.conditions[i], run.places[i], own, milliseconds)
+                    of_frame = matched[i * views : (i + 1) * views]
+                    yield self._result(frame, run.conditions[i], run.places[i], of_frame, milliseconds)
                 matched, seconds = [], dict.fromkeys(seconds, 0.0)
 
     def _match(self, run: _Features) -> list[_MatchedView]:
         """Matching (Eq. 3): the distances of each view, and where its nearest embeddings lie."""
+        if isinstance(run.pyramids, ResidentPyramids):
+            return list(map(_MatchedView, run.matches or (), run.pyramids.descriptors))
         self.bundle.mapped.check()
-        numbers = [(run.first + i) % len(self.canvas.boxes) for i in range(len(run.pyramids))]
-        matches = self.matcher.match(run.pyramids, views=numbers)
+        matches = self.matcher.match(run.pyramids, views=self._numbers(run.first, len(run.pyramids)))
         return [_MatchedView(found, p.descriptor) for found, p in zip(matches, run.pyramids, strict=True)]
 
     def _result(
@@ -356,6 +406,8 @@ class Scorer:
             provider=self.session.provider,
             providers=self.session.node_fractions,
             pose=pose,
+            bundle=self.bundle.digest[:SHORT],
+            condition=condition.values,
         )
 
     def _anomaly_map(self, views: Sequence[_MatchedView], moved: Moved | None) -> NDArray[np.float32]:
@@ -453,6 +505,9 @@ class Scorer:
         return found
 
 
+_Run = tuple[list[Pyramid] | ResidentPyramids, list[DeviceMatches] | None]
+
+
 @dataclass(frozen=True)
 class _Features:
     """What one run of the network gives: the features of some views of a batch of frames.
@@ -463,6 +518,7 @@ class _Features:
         places: where the part of each frame lies.
         first: number of the first of these views among all views of the batch.
         pyramids: the features of these views.
+        matches: of these views, if they were matched on the device.
         last: whether these are the last views of the batch.
         seconds: time taken since the previous run, by stage.
     """
@@ -471,7 +527,8 @@ class _Features:
     conditions: Sequence[Condition]
     places: Sequence[Located]
     first: int
-    pyramids: list[Pyramid]
+    pyramids: list[Pyramid] | ResidentPyramids
+    matches: list[DeviceMatches] | None
     last: bool
     seconds: dict[str, float]
 

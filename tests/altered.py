@@ -25,12 +25,19 @@ def altered(bundle: Path, copy: Path, field: str, **changes: object) -> Path:
 def replaced(bundle: Path, copy: Path, role: str, array: NDArray[np.generic]) -> Path:
     """A copy of a bundle with another array in the place of one, named and hashed as the format asks for."""
     shutil.copytree(bundle, copy)
-    value = json.loads((copy / FILE).read_text())
     np.save(copy / "new.npy", array)
     content = (copy / "new.npy").read_bytes()
+    (copy / "new.npy").unlink()
+    put_payload(copy, role, content, suffix=".npy")
+    return copy
+
+
+def put_payload(copy: Path, role: str, content: bytes, *, suffix: str) -> Path:
+    """Put a file in a role of a bundle that may be changed, as above; returns its path."""
+    value = json.loads((copy / FILE).read_text())
     digest = hashlib.sha256(content).hexdigest()
-    name = f"{role}-{digest[:16]}.npy"
-    (copy / "new.npy").rename(copy / name)
+    name = f"{role}-{digest[:16]}{suffix}"
+    (copy / name).write_bytes(content)
     value["files"][role] = {"name": name, "sha256": digest, "size": len(content)}
     (copy / FILE).write_text(json.dumps(value))
-    return copy
+    return copy / name

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import pytest
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 OFFERED = (TENSORRT, CUDA, CPU)
+FRAMES = "frames"  # the network's input
 # Names as the libraries of onnxruntime-gpu have them; any other is refused.
 OPTIONS = {
     CUDA: "device_id arena_extend_strategy cudnn_conv_algo_search gpu_mem_limit use_tf32 enable_cuda_graph "
@@ -44,6 +47,7 @@ NO_TENSORRT = (
     "TensorRT libraries as mentioned in the GPU requirements page, make sure they're in the PATH or LD_LIBRARY_PATH, "
     "and that your GPU is supported.\n"
 )
+CHILD = ("version", "tensorrt", "raises", "prints", "writes", "dies")  # what processes that are started take over
 NO_KERNEL = "Non-zero status code returned while running Conv node. CUDNN failure 209: no kernel image is available"
 
 
@@ -61,8 +65,12 @@ class Machine:
         fails: provider to what a run says.
         left: operators that the first provider leaves to the CPU, or TensorRT to CUDA.
         missing: library to what the loader says.
+        prints: what libraries print on file descriptor 2 when a model opens on a GPU, and in the first run of each
+            number of views.
         writes: whether TensorRT writes its engine.
-        dies: the process is gone while TensorRT builds.
+        dies: where the process that builds an engine is killed: "first", before TensorRT writes anything; "half", in
+            the middle of its engine; "whole", once that is written; "marking" and "marked", before and after the cache
+            marks it as prepared. "segfault": it crashes. "never": TensorRT is deaf, and never ends. Empty: it builds.
         folder: where onnxruntime is.
         asked: providers with options of each session on a GPU.
         built: engines that were built, not loaded.
@@ -80,8 +88,9 @@ class Machine:
     fails: dict[str, str] = field(default_factory=dict)
     left: Sequence[str] = ()
     missing: dict[str, str] = field(default_factory=dict)
+    prints: str = ""
     writes: bool = True
-    dies: bool = False
+    dies: str = ""
     folder: str = ""
     asked: list[list[tuple[str, dict[str, str]]]] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
@@ -105,7 +114,7 @@ class Machine:
         site.mkdir()
         (site / "sitecustomize.py").write_text("import fake_gpu\nfake_gpu.install_from_environment()\n")
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parent)]))
-        plan = {name: getattr(self, name) for name in ("version", "tensorrt", "raises", "writes", "dies", "folder")}
+        plan = {name: getattr(self, name) for name in (*CHILD, "folder")}
         monkeypatch.setenv("FAKE_GPU", json.dumps(plan))
         return self
 
@@ -195,6 +204,8 @@ class _Session:
         names = [name for name, _ in chosen]
         if names != [CPU]:
             machine.asked.append(chosen)
+            if isinstance(model, str):
+                os.write(2, machine.prints.encode())
         older = machine.version.startswith("1.17.")  # knows no enable_fallback
         self._fallback = older or enable_fallback == 1
         try:
@@ -211,6 +222,7 @@ class _Session:
         if self._got[0] == TENSORRT:
             _build(machine, chosen[0][1], str(model))
         self._inner = real.InferenceSession(model, options, providers=[CPU])
+        self._bound: set[int] = set()  # numbers of views that were bound in a run
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -224,12 +236,27 @@ class _Session:
     def run(self, *arguments: Any) -> Any:
         says = self._machine.fails.get(self._got[0])
         if says and not self._fallback:
+            os.write(2, self._machine.prints.encode())
             raise RuntimeError(says)
         if says:
             print(f"EP Error: {says} using {self._got}")
         if self._got[0] != CPU:
-            self._machine.runs += [len(views) for views in arguments[1].values()]
+            counts = [len(views) for views in arguments[1].values()]
+            if not set(counts) <= set(self._machine.runs):
+                os.write(2, self._machine.prints.encode())
+            self._machine.runs += counts
         return self._inner.run(*arguments)
+
+    def io_binding(self) -> _Binding:
+        return _Binding(self._machine, self._inner.io_binding())
+
+    def run_with_iobinding(self, binding: _Binding) -> None:
+        if self._got[0] in self._machine.fails:
+            raise RuntimeError(self._machine.fails[self._got[0]])
+        if self._got[0] != CPU and binding.views is not None and binding.views not in self._bound:
+            os.write(2, self._machine.prints.encode())
+            self._bound.add(binding.views)
+        self._inner.run_with_iobinding(binding.inner)
 
     def end_profiling(self) -> str:
         name = self._inner.end_profiling()
@@ -239,6 +266,32 @@ class _Session:
             events = [event for event in events if event not in fused[1:]]
         Path(name).write_text(json.dumps(events))
         return str(name)
+
+
+class _Binding:
+    """An io binding whose outputs are put on the CPU."""
+
+    def __init__(self, machine: Machine, inner: Any) -> None:
+        self._machine, self.inner = machine, inner
+        self.views: int | None = None  # number of them, of the network's input
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def bind_cpu_input(self, name: str, array: Any) -> None:
+        self._views(name, len(array))
+        self.inner.bind_cpu_input(name, array)
+
+    def bind_ortvalue_input(self, name: str, value: Any) -> None:
+        self._views(name, *value.shape()[:1])
+        self.inner.bind_ortvalue_input(name, value)
+
+    def _views(self, name: str, count: int = 0) -> None:
+        self.views = count if name == FRAMES else self.views
+
+    def bind_output(self, name: str, device: str = "cpu", number: int = 0) -> None:
+        self._machine.devices.append((device, number))
+        self.inner.bind_output(name, "cpu", 0)
 
 
 def _refuse(machine: Machine, chosen: Sequence[tuple[str, dict[str, str]]]) -> None:
@@ -258,13 +311,35 @@ def _build(machine: Machine, options: dict[str, str], model: str) -> None:
     folder = Path(options["trt_engine_cache_path"])
     if not (folder / f"{stem}.engine").exists():
         machine.built.append(stem)
+        _die(machine, "first")
         (folder / f"{stem}.profile").write_text(options["trt_profile_max_shapes"])
-        if machine.dies:
-            (folder / f"{stem}.engine").write_bytes(b"half")
-            os.kill(os.getpid(), 9)
         if machine.writes:
+            (folder / f"{stem}.engine").write_bytes(b"half")
+            _die(machine, "half")
             (folder / f"{stem}.engine").write_bytes(stem.encode())
+        _die(machine, "whole")
     (folder / "TensorrtExecutionProvider_cache_sm87.timing").write_text(str(len(machine.asked)))
+
+
+def _die(machine: Machine, where: str) -> None:
+    """End this process there, if it is to die there. A process that is to die later is prepared for it."""
+    if machine.dies == where:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if machine.dies == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if machine.dies == "never":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        time.sleep(600)
+    if machine.dies in {"marking", "marked"}:
+        owner, name = (os, "fsync") if machine.dies == "marking" else (Path, "replace")
+        real = getattr(owner, name)
+
+        def last(*arguments: Any) -> None:
+            real(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(owner, name, last)
 
 
 def _elsewhere(event: dict[str, Any], first: str, left: Sequence[str]) -> dict[str, Any]:

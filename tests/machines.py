@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spade_edge.tools.doctor import Finding, Host, examine
-from spade_edge.tools.doctor.commands import Answer
 from spade_edge.tools.doctor.packages import Packages, Requirement
+from spade_edge.tools.hardware.commands import Answer
 
 NO_FILE = Answer(None, err="No such file or directory")
 
@@ -67,9 +67,11 @@ class Commands:
         return value if isinstance(value, Answer) else Answer(0, json.dumps(value))
 
 
-def computes(*names: str, full_bytes: bool = True) -> dict[str, Any]:
-    """What `probe` says where all providers compute."""
+def computes(*names: str, full_bytes: bool = True, wanted: str = "", **tensorrts: str) -> dict[str, Any]:
+    """What `probe` says where all providers compute; `tensorrts` are versions by the number of their library, "_10"."""
     told: dict[str, Any] = {"onnxruntime": {"version": "1.23.0", "providers": list(names)}}
+    libraries = {f"libnvinfer.so.{number[1:]}": version for number, version in tensorrts.items()}
+    told["tensorrt"] = {"wanted": wanted, "found": libraries}
     for name in names:
         told[name] = {"provider": name, "right": True} | ({"bytes": full_bytes} if name.startswith("CPU") else {})
     return told

@@ -47,6 +47,47 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from None
 
 
+@contextmanager
+def creating(path: Path) -> Iterator[BinaryIO]:
+    """A new file that appears at the end of the block under a name that is free, or is removed if the block fails.
+
+    Args:
+        path: the file; its folder is created if missing.
+
+    Raises:
+        UsageError: something has that name, perhaps since a moment ago.
+        DataError: it cannot be written, e.g. because the disk is full.
+    """
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                yield file
+            _appear(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except FileExistsError:
+        raise UsageError(
+            f"{path}: expected a name that is free, found a file; choose another place, or move it away"
+        ) from None
+    except OSError as problem:
+        raise DataError(
+            f"cannot write {path}: {problem.strerror or problem}; is the folder writable and the disk not full?"
+        ) from None
+
+
+def _appear(part: Path, path: Path) -> None:
+    """Give a whole file its name; unlike a move, this replaces nothing."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, as of a memory card
+        with path.open("xb") as file:
+            file.write(part.read_bytes())
+
+
 def check_replaceable(path: Path, is_ours: IsOurs) -> None:
     """Refuse to replace what spade-edge did not write.
 
@@ -67,7 +108,7 @@ def check_replaceable(path: Path, is_ours: IsOurs) -> None:
         return
     else:
         found = "a file that spade-edge did not write"
-    raise UsageError(f"{path}: expected a name that is free, found {found}; choose another folder, or move it away")
+    raise UsageError(f"{path}: expected a name that is free, found {found}; choose another place, or move it away")
 
 
 def _head(path: Path) -> bytes:

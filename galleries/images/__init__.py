@@ -6,7 +6,6 @@ anatomy         what a file says about its picture, found out by a module for ea
                 png jpeg bmp gif webp tiff jpeg2000 avif boxes pnm npy exif
 unwritten       zeros in place of pixels
 opening         a file that is whole, or a page of it
-captured        what decoders print
 decoding        OpenCV's decoders
 colours         blue first
 depth           numbers of up to 16 bits as 8

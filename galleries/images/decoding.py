@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images.anatomy import Anatomy, DamagedError, UnreadError
-from spade_edge.galleries.images.captured import captured_stderr, write_back
+from spade_edge.runtime.kernels.captured import captured_stderr, write_back
 
 # Many webcams leave up to ten bytes between the last block and the marker behind it; reports of them are common, and
 # their pictures are fine. After damage, usually more remain.
@@ -55,15 +55,17 @@ def decode(raw: bytes, anatomy: Anatomy) -> NDArray[np.generic]:
     import cv2
 
     image, raised = None, ""
-    with captured_stderr() as lines, _errors_printed(cv2):
+    with captured_stderr() as said, _errors_printed(cv2):
         try:
             image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error as problem:
             raised = str(problem)
+    lines = said.decode("utf-8", "replace").splitlines()
     lack = next((line for line in (*lines, raised) if _MEMORY.search(line)), None)
     if image is None and lack is not None:  # which is no fault of the file
         raise MemoryError(f"{anatomy.width}x{anatomy.height} pixels: {lack}")
-    write_back([line for line in lines if line and not _DECODERS.match(line)])
+    others = (line for line in lines if line and not _DECODERS.match(line))
+    write_back("".join(f"{line}\n" for line in others).encode("utf-8", "replace"))
     complaint = next((line for line in lines if _DAMAGE.match(line) and not _is_harmless(line)), None)
     unknown = anatomy.kind in _OPTIONAL and not _can_write(cv2, _OPTIONAL[anatomy.kind])
     if image is None and (unknown or (anatomy.frames > 1 and complaint is None)):

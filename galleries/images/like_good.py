@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.images.depth import highest_bits
-from spade_edge.galleries.images.reading import read_picture
+from spade_edge.galleries.images.reading import Picture, read_picture
 from spade_edge.runtime import DataError
 from spade_edge.runtime.preprocessing.frame_format import FrameFormat
 
@@ -46,9 +46,17 @@ class Reading:
             DataError: as for `read_picture`, or another depth.
             DeviceError: as for `read_picture`.
         """
+        return self.picture(path).frame
+
+    def picture(self, path: Path) -> Picture:
+        """Read an image file, with what the file says.
+
+        Raises:
+            DataError, DeviceError: as for `image`.
+        """
         picture = read_picture(path, bits=self.bits)
         self._check(picture.depth, str(path))
-        return picture.frame
+        return picture
 
     def array(self, stored: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
         """Numbers of 8 or 16 bits as they are stored, of any shape, as 8 bits.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.bundle.array_file import REPAIR, LargestByte, mapped_array
+from spade_edge.runtime.bundle.budget import check_budget
 from spade_edge.runtime.bundle.golden import Golden
-from spade_edge.runtime.bundle.manifest import Manifest, Payload
+from spade_edge.runtime.bundle.manifest import FILE, Manifest, Payload
+from spade_edge.runtime.bundle.manifest_file import manifest_bytes
 from spade_edge.runtime.bundle.mapped_files import MappedFiles
 from spade_edge.runtime.bundle.observation import SAMPLES, Observation
 from spade_edge.runtime.digest import sha256
@@ -20,11 +25,15 @@ from spade_edge.runtime.errors import BundleError, UsageError
 from spade_edge.runtime.matching.coding import LARGEST
 from spade_edge.runtime.matching.entries import belong_together
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, Gallery
+from spade_edge.runtime.matching.graph_search import Search
 from spade_edge.runtime.matching.hnsw import Index
+from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.preprocessing.mask import Mask
 
 VERIFY = ("hashes", "structure")
-REPAIR = "copy the bundle again or rebuild it"
+WHITE = 255
+SAMPLED_ITEMS, SAMPLED_POSITIONS = 8, 16  # of the gallery, evenly spaced, that are looked at when a bundle is opened
+SQUARES_AGREE = 1e-4  # relative; sums of float32 products in another order differ by 1e-6
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: its description.
+        digest: SHA-256 of `manifest.json`, 64 hexadecimal digits: the identity of this generation.
         gallery: features of the good images.
         thumbnails: (items, h, w, 3) uint8 BGR, the reduced views of the good images, to show the nearest good patch.
         indexes: HNSW indexes of the cells' keys: one, or one per view if the gallery is per view; none with projection
@@ -46,10 +56,14 @@ class Bundle:
         reference: (rows, columns, 3) float32 BGR, the mean of the good parts, by which frames are aligned; None if they
             are not.
         golden: frames to test a device with; None if the bundle has none.
+        left_out, reach: (items * cells, side * side) float32, the leave-one-out distances of the good images, and
+            (items * cells,) int32, how far the last candidate of each cell is; None where they are not kept. No frame
+            needs them.
     """
 
     path: Path
     manifest: Manifest
+    digest: str
     gallery: Features
     thumbnails: NDArray[np.uint8]
     indexes: tuple[Index, ...]
@@ -59,11 +73,32 @@ class Bundle:
     baseline: NDArray[np.float32] | None
     reference: NDArray[np.float32] | None
     golden: Golden | None
+    left_out: NDArray[np.float32] | None = None
+    reach: NDArray[np.int32] | None = None
 
     @property
     def model(self) -> Path:
         """The ONNX file."""
         return self.path / self.manifest.files["model"].name
+
+    def matcher(
+        self, *, search: str | None = None, searches: Sequence[Search] = (), threads: int | None = None
+    ) -> Matcher:
+        """Matches views with the good images as the bundle was built, or by another search; see `Matcher.open`."""
+        manifest = self.manifest
+        return Matcher.open(
+            self.gallery,
+            manifest.matching,
+            indexes=self.indexes,
+            entries=self.entries,
+            keys=self.keys,
+            included=manifest.counts,
+            selected=manifest.selected,
+            search=search,
+            searches=searches,
+            threads=threads,
+            source=str(self.path),
+        )
 
     @cached_property
     def mapped(self) -> MappedFiles:
@@ -74,23 +109,40 @@ class Bundle:
         return MappedFiles({self.path / files[role].name: array for role, array in zip(roles, arrays, strict=True)})
 
     @classmethod
-    def open(cls, path: Path, *, verify: str = "hashes") -> Bundle:
+    def open(cls, path: Path, *, verify: str = "hashes", manifest_sha256: str | None = None) -> Bundle:
         """Open a bundle folder.
 
         Args:
             path: the folder.
             verify: "hashes" checks the SHA-256 of every file; "structure" checks only sizes, shapes and the index's
                 links, for very large galleries on a trusted disk.
+            manifest_sha256: SHA-256 that the manifest must have, 64 hexadecimal digits, for example of one whose
+                signature was checked; None for any.
 
         Raises:
-            BundleError: a file is missing, truncated, altered, or differs from the manifest.
-            UsageError: no such `verify`.
+            BundleError: a file is missing, truncated, altered, or differs from the manifest, or the manifest is another
+                one than expected.
+            UsageError: no such `verify`, or one that leaves out the hashes together with `manifest_sha256`.
         """
         if verify not in VERIFY:
             raise UsageError(f"expected verify to be one of {', '.join(VERIFY)}, found {verify!r}")
-        manifest = Manifest.read(path)
-        for payload in manifest.files.values():
-            _check(path, payload, hashes=verify == "hashes")
+        if manifest_sha256 is not None and verify != VERIFY[0]:
+            raise UsageError(
+                f"expected verify={VERIFY[0]!r} with manifest_sha256, because only hashes tie files to a manifest, "
+                f"found {verify!r}"
+            )
+        text, digest = manifest_bytes(path, sha256=manifest_sha256)
+        manifest = Manifest.from_text(text, source=str(path / FILE))
+        try:
+            check_budget(
+                manifest.model, manifest.matching, manifest.layout, images=len(manifest.names), size=manifest.size
+            )
+        except UsageError as problem:
+            raise BundleError(f"{path}: {problem}, and build the bundle again") from None
+        coded = () if manifest.scales is None else tuple(level.output for level in manifest.model.levels)
+        largest = {role: LargestByte() for role in coded}
+        for role, payload in manifest.files.items():
+            _check_file(path, payload, hashes=verify == "hashes", look=largest.get(role))
         card, count = manifest.model, len(manifest.names) * len(manifest.layout)
         descriptors = _finite(path, manifest.files["descriptors"], (count, card.image_channels))
         indexes: tuple[Index, ...] = ()
@@ -108,11 +160,15 @@ class Bundle:
             )
         else:
             gallery, indexes = _coded(path, manifest, descriptors)
+            for role, found in largest.items():  # 0 if no hash was asked for, so that nothing was read
+                _check_codes(path / manifest.files[role].name, found.value)
             entries = _entries(path, manifest, indexes) if indexes else None
             keys = None if indexes else _keys(path, manifest)
+        _check_sample(path, manifest, gallery)
         return cls(
             path=path,
             manifest=manifest,
+            digest=digest,
             gallery=gallery,
             thumbnails=_array(path, manifest.files["thumbnails"], (count, None, None, 3), np.uint8),
             indexes=indexes,
@@ -124,6 +180,8 @@ class Bundle:
             else None,
             reference=_reference(path, manifest),
             golden=_golden(path, manifest) if manifest.golden else None,
+            left_out=_kept(path, manifest, "left_out", (count * card.cells, card.side**2), np.float32),
+            reach=_kept(path, manifest, "reach", (count * card.cells,), np.int32),
         )
 
 
@@ -174,7 +232,7 @@ def _entries(path: Path, manifest: Manifest, indexes: tuple[Index, ...]) -> NDAr
     cells = manifest.model.cells
     count = len(manifest.names) * len(manifest.layout) * cells
     entries = np.array(_array(path, manifest.files["entries"], (count,), np.int32))
-    included = np.repeat(np.tile(manifest.included, len(manifest.layout) // len(indexes)), cells)
+    included = np.repeat(np.tile(manifest.counts, len(manifest.layout) // len(indexes)), cells)
     for role, index, own in zip(manifest.index_roles(), indexes, np.split(entries, len(indexes)), strict=True):
         if not belong_together(own, index.labels, included):
             raise BundleError(
@@ -193,7 +251,15 @@ def _reference(path: Path, manifest: Manifest) -> NDArray[np.float32] | None:
             f"{path / manifest.files['reference'].name}: expected a picture no larger than the view, found "
             f"{array.shape[1]}x{array.shape[0]}; {REPAIR}"
         )
+    if array.min() < 0 or array.max() > WHITE:
+        raise BundleError(
+            f"{path / manifest.files['reference'].name}: expected colours from 0 to {WHITE}, found others; {REPAIR}"
+        )
     return array
+
+
+def _kept(path: Path, manifest: Manifest, role: str, shape: tuple[int, ...], dtype: type[Any]) -> NDArray[Any] | None:
+    return _array(path, manifest.files[role], shape, dtype) if role in manifest.files else None
 
 
 def _golden(path: Path, manifest: Manifest) -> Golden:
@@ -235,7 +301,30 @@ def _mask(path: Path, manifest: Manifest) -> Mask | None:
     return Mask(np.asarray(pixels) > 0)
 
 
-def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
+def check_files(bundle: Path, manifest: Manifest) -> None:
+    """Refuse a manifest whose files are not all there and whole.
+
+    Raises:
+        BundleError: a file is missing, or has another size or hash.
+    """
+    for payload in manifest.files.values():
+        _check_file(bundle, payload)
+
+
+def _check_file(
+    bundle: Path, payload: Payload, *, hashes: bool = True, look: Callable[[bytes], None] | None = None
+) -> None:
+    """Refuse a file of a bundle that is missing or not as the manifest says.
+
+    Args:
+        bundle: the folder.
+        payload: what the manifest says of the file.
+        hashes: whether its SHA-256 is checked beside its size.
+        look: is shown the file as it is read, see `spade_edge.runtime.digest.sha256`.
+
+    Raises:
+        BundleError: there is no such file, or it is another one.
+    """
     path = bundle / payload.name
     try:
         if path.exists() and not path.is_file():  # reading a pipe or device could block forever
@@ -243,7 +332,7 @@ def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
         size = path.stat().st_size
         if size != payload.size:
             raise BundleError(f"{path}: expected {payload.size} bytes, found {size}; {REPAIR}")
-        if hashes and sha256(path) != payload.sha256:
+        if hashes and sha256(path, look) != payload.sha256:
             raise BundleError(
                 f"{path}: expected SHA-256 {payload.sha256[:16]}…, found another, so the file was altered; {REPAIR}"
             )
@@ -252,19 +341,42 @@ def _check(bundle: Path, payload: Payload, *, hashes: bool) -> None:
 
 
 def _array(bundle: Path, payload: Payload, shape: tuple[int | None, ...], dtype: type[Any]) -> NDArray[Any]:
-    """Map a .npy file into memory; `None` in `shape` allows any length."""
+    """Map a .npy file into memory; `None` in `shape` allows any length but 0."""
+    path = bundle / payload.name
     try:
-        array: NDArray[Any] = np.load(bundle / payload.name, mmap_mode="r", allow_pickle=False)
-    except Exception as problem:  # a hostile header can make numpy raise anything
-        if isinstance(problem, MemoryError) or getattr(problem, "errno", None) == errno.ENOMEM:
+        return mapped_array(path, shape, dtype)
+    except OSError as problem:
+        if problem.errno == errno.ENOMEM:
             raise
-        raise BundleError(f"{bundle / payload.name}: expected a .npy array, numpy says: {problem}; {REPAIR}") from None
-    fits = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
-    if not fits or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
-        wanted = "x".join("any" if want is None else str(want) for want in shape)
-        found = "x".join(map(str, array.shape)) + f" {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
-        raise BundleError(f"{bundle / payload.name}: expected {wanted} {np.dtype(dtype)}, found {found}; {REPAIR}")
-    return array
+        raise BundleError(f"{path}: expected a file of the bundle, found: {problem.strerror}; {REPAIR}") from None
+
+
+def _check_codes(path: Path, largest: int) -> None:
+    """Refuse codes that the products of 8-bit numbers are not exact for."""
+    if largest > LARGEST:
+        raise BundleError(f"{path}: expected codes up to {LARGEST}, found {largest}; {REPAIR}")
+
+
+def _check_sample(path: Path, manifest: Manifest, gallery: Features) -> None:
+    """Refuse features and squared lengths that do not belong together, and codes that are none, by a few of them.
+
+    Files that were mixed up are found so. Squares that are too small at a few places only are found where they do harm:
+    a distance is below zero, and matching refuses it.
+    """
+    items = np.unique(np.linspace(0, len(gallery.descriptors) - 1, SAMPLED_ITEMS).round().astype(np.intp))
+    positions = np.unique(np.linspace(0, math.prod(gallery.grid) - 1, SAMPLED_POSITIONS).round().astype(np.intp))
+    at = np.repeat(items, len(positions)), np.tile(positions, len(items))
+    if isinstance(gallery, CodedGallery):
+        for level, codes in zip(manifest.model.levels, gallery.levels, strict=True):
+            every = max(1, codes.shape[1] // SAMPLED_POSITIONS)
+            some = np.stack([codes[item, ::every] for item in items])
+            _check_codes(path / manifest.files[level.output].name, int(some.max()))
+    lengths, stored = gallery.lengths(*at), gallery.stored_lengths(*at)
+    if not np.allclose(stored, lengths, rtol=SQUARES_AGREE, atol=0):
+        raise BundleError(
+            f"{path / manifest.files['squares'].name}: expected the squared lengths of the embeddings in "
+            f"{', '.join(manifest.files[level.output].name for level in manifest.model.levels)}, found others; {REPAIR}"
+        )
 
 
 def _finite(bundle: Path, payload: Payload, shape: tuple[int | None, ...]) -> NDArray[np.float32]:

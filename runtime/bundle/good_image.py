@@ -26,12 +26,29 @@ class Exclusion:
     set: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """How an image came to the good ones after the bundle was built.
+
+    Attributes:
+        selected: whether it was taught in because of its verdict or score, as rejects are. Frames are matched with such
+            an image, and can be judged if they look like it; nothing else is learned from it, because it does not stand
+            for the frames of the line.
+        reason: why, as the person wrote it.
+        set: when, UTC, ISO 8601.
+    """
+
+    selected: bool
+    reason: str
+    set: str
+
+
 WORTH_A_LOOK = 1.0  # of `GoodImage.untypical`
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoodImage:
-    """One image that a bundle was built from.
+    """One good image of a bundle.
 
     Attributes:
         name: file name, relative to the folder of the good images.
@@ -45,6 +62,7 @@ class GoodImage:
         depth: bits of a number in its file, 8 or 16.
         exclusion: None for an image that frames are matched with. An excluded image stays in the bundle, so that it can
             be included again, but no frame is matched with it and it is no evidence for the threshold.
+        taught: how it was taught in; None for an image that the bundle was built from.
     """
 
     name: str
@@ -57,11 +75,22 @@ class GoodImage:
     size: tuple[int, int]
     depth: int
     exclusion: Exclusion | None = None
+    taught: Taught | None = None
 
     @property
     def included(self) -> bool:
         """Whether frames are matched with it."""
         return self.exclusion is None
+
+    @property
+    def selected(self) -> bool:
+        """Whether it was taught in because of its verdict or score."""
+        return self.taught is not None and self.taught.selected
+
+    @property
+    def counts(self) -> bool:
+        """Whether its score is evidence for the threshold."""
+        return self.included and not self.selected
 
     @property
     def worth_a_look(self) -> bool:
@@ -88,10 +117,12 @@ class GoodImage:
             "size": list(self.size),
             "depth": self.depth,
             "excluded": excluded,
+            "taught": None if self.taught is None else asdict(self.taught),
         }
 
     @classmethod
-    def from_fields(cls, own: Fields, *, source: str) -> GoodImage:
+    def from_fields(cls, own: Fields, *, source: str, teaching: bool = True) -> GoodImage:
+        """Read an entry of `images`; without `teaching`, of a schema that knows no taught images."""
         height, width = own.integers("size", count=2, least=1, most=LARGEST_SIDE)
         image = cls(
             name=own.text("name"),
@@ -104,11 +135,44 @@ class GoodImage:
             size=(height, width),
             depth=own.integer("depth", least=8, most=16),
             exclusion=_exclusion(own),
+            taught=_taught(own) if teaching else None,
         )
         own.done()
         if not image.name:
             raise BundleError(f"{source}: expected a file name for every good image, found an empty one")
         return image
+
+
+def in_words(taught: Taught) -> str:
+    """How an image was taught in, for people."""
+    what = "taught in because of its verdict" if taught.selected else "taught in whatever its verdict"
+    return f"{what} on {taught.set[:10]}" + (f": {taught.reason}" if taught.reason else "")
+
+
+def unscored(
+    name: str,
+    *,
+    group: int,
+    condition: Condition,
+    size: tuple[int, int],
+    depth: int,
+    exclusion: Exclusion | None = None,
+    taught: Taught | None = None,
+) -> GoodImage:
+    """A good image that nothing has been compared with yet."""
+    return GoodImage(
+        name=name,
+        group=group,
+        score=0.0,
+        map_maximum=None,
+        untypical=0.0,
+        remark="",
+        condition=condition,
+        size=size,
+        depth=depth,
+        exclusion=exclusion,
+        taught=taught,
+    )
 
 
 def _exclusion(own: Fields) -> Exclusion | None:
@@ -118,6 +182,15 @@ def _exclusion(own: Fields) -> Exclusion | None:
     exclusion = Exclusion(reason=excluded.text("reason"), set=excluded.text("set"))
     excluded.done()
     return exclusion
+
+
+def _taught(own: Fields) -> Taught | None:
+    fields = own.object_or_none("taught")
+    if fields is None:
+        return None
+    taught = Taught(selected=fields.flag("selected"), reason=fields.text("reason"), set=fields.text("set"))
+    fields.done()
+    return taught
 
 
 def _condition(own: Fields) -> Condition:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES, IMAGES, Evidence
 from spade_edge.runtime.bundle.good_image import GoodImage
 from spade_edge.runtime.bundle.held_back_frame import HeldBackFrame
+from spade_edge.runtime.bundle.manifest_file import manifest_bytes
 from spade_edge.runtime.bundle.place_choice import PlaceChoice
 from spade_edge.runtime.bundle.threshold import Threshold
 from spade_edge.runtime.digest import BUNDLE_MARK
 from spade_edge.runtime.errors import BundleError, ModelError, UsageError
-from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.fields import Fields, parse, short
 from spade_edge.runtime.geometry.layout import Canvas, Layout
 from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.config import CODES, FROM_MAP, PROFILES, Matching
@@ -34,13 +35,15 @@ from spade_edge.runtime.result import CANNOT_JUDGE, DEFECT, GOOD
 
 FILE = BUNDLE_MARK
 HISTORY = "history"
-SCHEMA = 8
-LARGEST = 64 << 20  # bytes; a manifest of 100,000 image names is a tenth of that
+SCHEMA = 9
+READABLE = (8, 9)  # 8 knows no images that were taught in
 
 SMALLEST_STEP = 1e-12
 LARGEST_SCALE = 1e12  # of a feature; sums of its squares stay within float32
 
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{16}\.[a-z]+")  # a role, the start of the content's SHA-256, a suffix
+MOST_NAMED = 30  # roles in a message
+LEAVE_ONE_OUT = ("left_out", "reach")  # what the next change of the gallery starts from; no frame needs it
 _VERDICTS = (("under", GOOD), ("over", DEFECT))  # of a golden frame, on either side of the threshold
 HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -152,7 +155,8 @@ class Manifest:
             and keys if cells are matched by place, else entries and index, or index1 … if the gallery is per view; with
             a mask also mask; with scores from the map
             also baseline; with an alignment also reference; with golden frames also golden_frames, golden_level1 …,
-            golden_distances, golden_heatmaps.
+            golden_distances, golden_heatmaps; mostly also left_out and reach, from which leave-one-out scores are found
+            sooner when the gallery changes.
     """
 
     created: str
@@ -218,18 +222,28 @@ class Manifest:
         return np.array([image.included for image in self.images], bool)
 
     @property
+    def counts(self) -> NDArray[np.bool_]:
+        """(N,) bool, those of them that something is learned from."""
+        return np.array([image.counts for image in self.images], bool)
+
+    @property
+    def selected(self) -> NDArray[np.bool_]:
+        """(N,) bool, the others of them, which were taught in because of their verdict."""
+        return self.included & ~self.counts
+
+    @property
     def evidence(self) -> Evidence:
         """What the threshold was found from."""
         return self.evidence_of(self.threshold.source)
 
     def evidence_of(self, source: str) -> Evidence:
-        """Scores of good parts: of the included good images, "images", of the held-back "frames", or of "both"."""
+        """Scores of good parts: of the good images that count, "images", of the held-back "frames", or of "both"."""
         return evidence_of(
             self.images if source in (IMAGES, BOTH) else (), self.frames if source in (FRAMES, BOTH) else ()
         )
 
     def _check_evidence(self, source: str) -> None:
-        if not self.included.any():
+        if not any(image.counts for image in self.images):
             raise BundleError(f"{source}: expected one or more good images that are included, found none")
         if len(set(self.names)) != len(self.names):
             raise BundleError(f"{source}: expected good images with different names, found one name twice")
@@ -268,23 +282,19 @@ class Manifest:
         return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
-    def read(cls, bundle: Path) -> Manifest:
+    def read(cls, bundle: Path, *, sha256: str | None = None) -> Manifest:
         """Read the manifest of a bundle folder; no other file is opened.
 
+        Args:
+            bundle: the folder.
+            sha256: 64 hexadecimal digits that the manifest must have; None for any.
+
         Raises:
-            BundleError: there is no manifest, or a field is missing, unknown or of another type.
+            BundleError: there is no manifest, it is another one than expected, or a field is missing, unknown or of
+                another type.
         """
-        path = bundle / FILE
-        try:
-            if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
-                raise BundleError(f"{path}: expected a file of at most {LARGEST >> 20} MB, found something else")
-            text = path.read_bytes()
-        except OSError as problem:
-            raise BundleError(
-                f"{bundle}: expected a bundle folder with {FILE}, found: {problem.strerror}; "
-                "'spade-edge build' makes one"
-            ) from None
-        return cls.from_text(text, source=str(path))
+        text, _ = manifest_bytes(bundle, sha256=sha256)
+        return cls.from_text(text, source=str(bundle / FILE))
 
     @classmethod
     def from_text(cls, text: str | bytes, *, source: str = FILE) -> Manifest:
@@ -295,7 +305,7 @@ class Manifest:
         """
         fields = parse(text, where=source, error=BundleError)
         schema = fields.integer("schema")
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise BundleError(
                 f"{source}: expected schema {SCHEMA}, found {schema}; "
                 + ("build the bundle again" if schema < SCHEMA else "update this machine's spade-edge")
@@ -330,11 +340,15 @@ class Manifest:
             file = listed.object(role)
             payload = Payload(name=file.text("name"), sha256=file.text("sha256"), size=file.integer("size"))
             file.done()
-            # The pattern also prevents a hostile manifest from naming a file outside the bundle.
-            if not NAME.fullmatch(payload.name) or not HASH.fullmatch(payload.sha256):
-                raise BundleError(f"{source}: expected {role} named after its SHA-256, found {payload.name!r}")
+            # This also prevents a hostile manifest from naming a file outside the bundle.
+            fits = NAME.fullmatch(payload.name) and HASH.fullmatch(payload.sha256)
+            if not fits or payload.name.partition(".")[0] != f"{role}-{payload.sha256[:16]}":
+                raise BundleError(
+                    f"{source}: expected {short(role)} named after its SHA-256, found {short(payload.name)!r}"
+                )
             files[role] = payload
-        images = tuple(GoodImage.from_fields(own, source=source) for own in fields.items("images"))
+        teaching = schema >= 9
+        images = tuple(GoodImage.from_fields(own, source=source, teaching=teaching) for own in fields.items("images"))
         frames = tuple(HeldBackFrame.from_fields(own) for own in fields.items("frames"))
         fields.done()
         manifest = cls(
@@ -360,16 +374,18 @@ class Manifest:
         manifest._check_evidence(source)
         if alignment is not None and layout.boxes:
             raise BundleError(f"{source}: expected an alignment only with one view of the whole frame, found one")
-        if set(files) != set(manifest.roles()):
+        kept = set(files) & set(LEAVE_ONE_OUT) if scales is not None else set()
+        if set(files) - kept != set(manifest.roles()) or len(kept) == 1:
             raise BundleError(
-                f"{source}: expected the files {', '.join(manifest.roles())}, found {', '.join(files) or 'none'}"
+                f"{source}: expected the files {', '.join(manifest.roles())}, found "
+                f"{', '.join(map(short, sorted(files)[:MOST_NAMED])) or 'none'}"
             )
         return manifest
 
 
 def evidence_of(images: Sequence[GoodImage], frames: Sequence[HeldBackFrame] = ()) -> Evidence:
-    """Evidence from the good images that are included and from held-back frames, which show no part of the gallery."""
-    images = [image for image in images if image.included]
+    """Evidence from the good images that count and from held-back frames, which show no part of the gallery."""
+    images = [image for image in images if image.counts]
     first = 1 + max((image.group for image in images), default=-1)
     return Evidence(
         scores=(*(image.score for image in images), *(frame.score for frame in frames)),

@@ -22,8 +22,11 @@ from numpy.typing import DTypeLike, NDArray
 OPSET, IR_VERSION = 17, 8  # supported from onnxruntime 1.12 on
 
 # onnx.proto3: TensorProto.DataType
-_TYPES = {np.dtype(name): number for name, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7))}
-FLOAT, INT8 = 1, 3  # targets of a Cast
+_TYPES = {
+    np.dtype(name): number
+    for name, number in (("f4", 1), ("u1", 2), ("i1", 3), ("i4", 6), ("i8", 7), ("bool", 9), ("f2", 10))
+}
+FLOAT, INT8, INT32, INT64, FLOAT16 = 1, 3, 6, 7, 10  # targets of a Cast
 _INT, _STRING, _INTS = 2, 3, 7  # AttributeProto.AttributeType
 
 

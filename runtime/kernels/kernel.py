@@ -24,7 +24,7 @@ class Kernel:
 
     def __init__(self, graph: Graph, *, threads: int | None) -> None:
         self._outputs = list(graph.outputs)
-        self._session = open_session(graph.to_bytes(), providers=(CPU,), threads=threads)
+        self._session = open_session(graph.to_bytes(), providers=(CPU,), threads=threads, plans_memory=False)
 
     def __call__(self, **inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Run the graph; returns the outputs in the order of their declaration. Contiguous arrays are not copied."""

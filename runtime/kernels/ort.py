@@ -35,20 +35,25 @@ def onnxruntime() -> Any:
     return package
 
 
-def open_session(model: str | bytes, *, providers: Sequence[str], threads: int | None) -> Any:
+def open_session(
+    model: str | bytes, *, providers: Sequence[str], threads: int | None, plans_memory: bool = True
+) -> Any:
     """Open an onnxruntime.InferenceSession; onnxruntime's own exceptions are passed on.
 
     Args:
         model: a path, or the content of an ONNX file.
         providers: execution providers in order of preference.
         threads: threads for one run, 1 to 1024; None for one per core.
+        plans_memory: whether onnxruntime plans its memory for each combination of input shapes. It keeps every plan, so
+            memory grows where shapes keep changing.
 
     Raises:
         UsageError: another number of threads.
     """
-    package = onnxruntime()
+    options = session_options(threads)
+    options.enable_mem_pattern = plans_memory
     # onnxruntime's own fallback prints to stdout, which is reserved for data.
-    return package.InferenceSession(model, session_options(threads), providers=list(providers), enable_fallback=0)
+    return onnxruntime().InferenceSession(model, options, providers=list(providers), enable_fallback=0)
 
 
 def session_options(threads: int | None) -> Any:
@@ -57,8 +62,7 @@ def session_options(threads: int | None) -> Any:
     Raises:
         UsageError: less than one thread, or more than 1024.
     """
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise UsageError(f"expected 1 to {MOST_THREADS} threads, found {threads}")
+    check_threads(threads)
     options = onnxruntime().SessionOptions()
     options.log_severity_level = ERROR  # warnings would go to stderr; errors are raised as exceptions
     # Spinning threads of one session would occupy the cores that the next session needs.
@@ -66,6 +70,16 @@ def session_options(threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     return options
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that cannot be meant.
+
+    Raises:
+        UsageError: less than one thread, or more than 1024.
+    """
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"expected 1 to {MOST_THREADS} threads, found {threads}")
 
 
 def lacks_memory(problem: Exception) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from spade_edge.runtime.errors import ModelError
 from spade_edge.runtime.geometry.resample import resampling_weights
 from spade_edge.runtime.kernels.graph_writer import FLOAT, INT8, Graph
 from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.kernels.workers import Workers
 from spade_edge.runtime.matching.normalisation import add_normalisation
 from spade_edge.runtime.network.card import Level, ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
 LARGEST = 127
+ROWS = 7  # rows of cells that are coded together
 
 
 @dataclass(frozen=True)
@@ -132,20 +135,22 @@ def windows(card: ModelCard) -> tuple[Window, ...]:
 
 
 class Coder:
-    """Codes pyramids.
+    """Codes pyramids, the rows of cells of a view in bands.
 
     Args:
         card: the card of the model that the pyramids come from.
         coding: how features become codes.
-        threads: threads of onnxruntime; None for one per core.
+        threads: threads for the bands; None for one per core.
     """
 
     def __init__(self, card: ModelCard, coding: Coding, *, threads: int | None) -> None:
         self.coding = coding
         self._card = card
-        self._codes = Kernel(_codes_graph(card, coding), threads=threads)
-        self._keys = Kernel(_keys_graph(card, coding), threads=threads)
-        self._windows = Kernel(_windows_graph(card, coding), threads=threads)
+        self._workers = Workers.of(threads)
+        self._codes = Kernel(_codes_graph(card, coding), threads=1)
+        self._keys = Kernel(_keys_graph(card, coding), threads=1)
+        self._windows = Kernel(_windows_graph(card, coding), threads=1)
+        self._taps = [window.padded()[0] for window in windows(card)]
 
     def __call__(self, pyramids: Sequence[Pyramid]) -> Coded:
         """Code one or more views.
@@ -153,14 +158,28 @@ class Coder:
         Raises:
             ModelError: a feature is not finite.
         """
-        levels = (
-            pyramids[0].levels[i][np.newaxis] if len(pyramids) == 1 else np.stack([p.levels[i] for p in pyramids])
-            for i in range(len(self._card.levels))
-        )
-        *codes, sums = self._codes(**{f"level{i}": level for i, level in enumerate(levels)})
-        if not np.isfinite(sums).all():  # rounding would turn NaN into a number
-            raise ModelError("expected finite features, found NaN or infinity; export the model again")
-        return self.with_keys(tuple(codes))
+        card = self._card
+        codes = [np.empty((len(pyramids), card.positions(x), x.channels), np.uint8) for x in card.levels]
+        keys = np.empty((len(pyramids), card.cells, self.coding.key_weights.shape[1]), np.uint8)
+        rows, columns = card.grid(card.levels[-1])
+
+        def code(part: tuple[int, slice]) -> None:
+            view, band = part
+            features = {}
+            for i, level in enumerate(card.levels):
+                span = card.span(level)
+                features[f"level{i}"] = pyramids[view].levels[i][band.start * span : band.stop * span]
+            *found, sums = self._codes(**features)
+            if not np.isfinite(sums).all():  # rounding would turn NaN into a number
+                raise ModelError("expected finite features, found NaN or infinity; export the model again")
+            keys[view, band.start * columns : band.stop * columns] = self._keys_of(found)
+            for i, level in enumerate(card.levels):
+                each = card.positions(level) // rows  # positions in a row of cells
+                codes[i][view, band.start * each : band.stop * each] = found[i]
+
+        bands = self._workers.bands(rows, usual=ROWS)
+        self._workers.map(code, [(view, band) for view in range(len(pyramids)) for band in bands])
+        return Coded(levels=tuple(codes), keys=keys.reshape(-1, keys.shape[2]))
 
     def with_keys(self, levels: tuple[NDArray[np.uint8], ...]) -> Coded:
         """Views whose codes are known, with the keys of their cells.
@@ -168,17 +187,35 @@ class Coder:
         Args:
             levels: as in `Coded`.
         """
-        (keys,) = self._keys(**{f"codes{i}": level for i, level in enumerate(levels)})
-        return Coded(levels=levels, keys=keys)
+        return Coded(levels=levels, keys=self._keys_of([level.reshape(-1, level.shape[2]) for level in levels]))
+
+    def _keys_of(self, codes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        (keys,) = self._keys(**{f"codes{i}": level for i, level in enumerate(codes)})
+        return keys
 
     def rounded(self, pyramid: Pyramid) -> Pyramid:
         """Features normalised and rounded to their codes, in float32."""
         coded = self([pyramid])
         return decoded(tuple(level[0] for level in coded.levels), self._card, self.coding, pyramid.descriptor)
 
-    def windows(self, coded: Coded) -> Windows:
-        """Prepare coded views for comparison."""
-        *operands, squares = self._windows(**{f"codes{i}": codes for i, codes in enumerate(coded.levels)})
+    def windows(self, coded: Coded, cells: slice | NDArray[np.int64] | None = None) -> Windows:
+        """Prepare coded views for comparison.
+
+        Args:
+            coded: the views.
+            cells: some of their views * cells, in one piece or by their numbers; None for all.
+        """
+        part = slice(0, len(coded) * self._card.cells) if cells is None else cells
+        numbers = np.arange(part.start, part.stop) if isinstance(part, slice) else part
+        views, within = np.divmod(numbers.astype(np.int32), np.int32(self._card.cells))
+        given: dict[str, NDArray[Any]] = {}
+        for i, (level, codes) in enumerate(zip(self._card.levels, coded.levels, strict=True)):
+            if i == 0:  # ordered by cell
+                given["codes0"] = codes.reshape(-1, self._card.side**2, level.channels)[part]
+            else:
+                given[f"codes{i}"] = codes.reshape(-1, level.channels)
+                given[f"at{i}"] = self._taps[i][within] + (views * self._card.positions(level))[:, np.newaxis]
+        *operands, squares = self._windows(**given)
         return Windows(operands=tuple(operands), squares=squares)
 
 
@@ -209,37 +246,43 @@ def by_row(grid: tuple[int, int], side: int) -> NDArray[np.intp]:
 
 
 def _codes_graph(card: ModelCard, coding: Coding) -> Graph:
-    """The graph from levels to codes."""
+    """The graph from levels to codes, for some rows of a view."""
     graph = Graph()
     zero = graph.constant(np.array(0, np.uint8))
     sums = []
     for i, level in enumerate(card.levels):
-        (height, width), channels = card.grid(level), level.channels
-        features = graph.input(f"level{i}", np.float32, ("views", height, width, channels))
-        sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2, 3], np.int64)), keepdims=0))
-        signed = coding.lowest[i] != 0
-        features = add_normalisation(graph, features, coding.normalisation, signed=bool(signed))
-        if signed:
-            features = graph.node("Sub", features, graph.constant(np.array(coding.lowest[i], np.float32)))
+        width, channels = card.grid(level)[1], level.channels
+        features = graph.input(f"level{i}", np.float32, (f"rows{i}", width, channels))
+        sums.append(graph.node("ReduceSum", features, graph.constant(np.array([0, 1, 2], np.int64)), keepdims=0))
+        features = add_features(graph, features, coding, i)
         codes = graph.node("QuantizeLinear", features, graph.constant(np.array(coding.steps[i], np.float32)), zero)
         codes = graph.node("Clip", codes, zero, graph.constant(np.array(LARGEST, np.uint8)))
         if i == 0:
-            codes = _by_cell(graph, codes, card, level)
-        graph.output(f"codes{i}", graph.reshape(codes, -1, height * width, channels), np.uint8)
+            codes = add_by_cell(graph, codes, card, level)
+        graph.output(f"codes{i}", graph.reshape(codes, -1, channels), np.uint8)
     sums = [graph.reshape(value, 1) for value in sums]
     graph.output("sums", graph.node("Concat", *sums, axis=0), np.float32)
     return graph
 
 
+def add_features(graph: Graph, features: str, coding: Coding, number: int) -> str:
+    """Add what comes before rounding to a graph: a level's features normalised, less the one of code 0."""
+    signed = bool(coding.lowest[number] != 0)
+    features = add_normalisation(graph, features, coding.normalisation, signed=signed)
+    if not signed:
+        return features
+    return str(graph.node("Sub", features, graph.constant(np.array(coding.lowest[number], np.float32))))
+
+
 def _keys_graph(card: ModelCard, coding: Coding) -> Graph:
-    """The graph from codes to keys."""
+    """The graph from codes to keys, for some rows of cells of a view, or for several views."""
     graph = Graph()
     zero = graph.constant(np.array(0, np.uint8))
     records = []
     for i, level in enumerate(card.levels):
-        codes = graph.input(f"codes{i}", np.uint8, ("views", card.positions(level), level.channels))
+        codes = graph.input(f"codes{i}", np.uint8, (f"positions{i}", level.channels))
         if i > 0:
-            codes = _by_cell(graph, codes, card, level)
+            codes = add_by_cell(graph, codes, card, level)
         records.append(graph.reshape(codes, -1, card.span(level) ** 2 * level.channels))
     record = graph.node("Concat", *records, axis=1) if len(records) > 1 else records[0]
     keys = graph.node("Cast", graph.node("MatMulInteger", record, graph.constant(coding.key_weights)), to=FLOAT)
@@ -250,41 +293,58 @@ def _keys_graph(card: ModelCard, coding: Coding) -> Graph:
     return graph
 
 
-def _by_cell(graph: Graph, codes: str, card: ModelCard, level: Level) -> str:
+def add_by_cell(graph: Graph, codes: str, card: ModelCard, level: Level) -> str:
     """Reorder the codes of a level, row by row, so that the positions inside a cell lie together."""
-    (rows, columns), span = card.grid(card.levels[-1]), card.span(level)
+    columns, span = card.grid(card.levels[-1])[1], card.span(level)
     if span == 1:
         return codes
-    cut = graph.reshape(codes, -1, rows, span, columns, span, level.channels)
-    return str(graph.node("Transpose", cut, perm=(0, 1, 3, 2, 4, 5)))
+    cut = graph.reshape(codes, -1, span, columns, span, level.channels)
+    return str(graph.node("Transpose", cut, perm=(0, 2, 1, 3, 4)))
 
 
 def _windows_graph(card: ModelCard, coding: Coding) -> Graph:
-    """The graph from codes to windows."""
+    """The graph from codes to windows, for some cells."""
     graph = Graph()
     squares = ""
     for i, (level, window) in enumerate(zip(card.levels, windows(card), strict=True)):
         taps, weights = window.padded()
-        positions, count, channels = card.positions(level), taps.shape[1], level.channels
-        codes = graph.input(f"codes{i}", np.uint8, ("views", positions, channels))
+        count, channels = taps.shape[1], level.channels
         if i > 0:
-            codes = graph.node("Gather", codes, graph.constant(taps.ravel()), axis=1)
-        elif window.padding:
-            codes = graph.reshape(codes, -1, window.taps.shape[1], channels)
-            codes = graph.node("Gather", codes, graph.constant(_up_to(window.taps.shape[1], count)), axis=1)
-        seen = graph.reshape(codes, -1, count, channels)
-        # (views * cells, P, C) -> (views * cells, C, P)
+            codes = graph.input(f"codes{i}", np.uint8, (f"positions{i}", channels))
+            seen = graph.node("Gather", codes, graph.input(f"at{i}", np.int32, ("cells", count)))
+        else:
+            seen = graph.input("codes0", np.uint8, ("cells", window.taps.shape[1], channels))
+            seen = add_padding(graph, seen, window)
+        # (cells, P, C) -> (cells, C, P)
         operand = graph.node("Cast", graph.node("Transpose", seen, perm=(0, 2, 1)), to=INT8)
         graph.output(f"operand{i}", operand, np.int8)
-        # ‖W x‖² at each position i of the cell: Σ over positions a, b of W[i, a] W[i, b] ⟨x[a], x[b]⟩.
-        pairs = np.einsum("ia,ib->abi", weights, weights).reshape(count**2, -1) * coding.steps[i] ** 2
         products = graph.node("Cast", graph.node("MatMulInteger", seen, operand), to=FLOAT)
-        part = graph.node("MatMul", graph.reshape(products, -1, count**2), graph.constant(pairs.astype(np.float32)))
+        part = add_squares(graph, products, weights, coding.steps[i])
         squares = part if not squares else graph.node("Add", squares, part)
     graph.output("squares", squares, np.float32)
     return graph
 
 
-def _up_to(count: int, length: int) -> NDArray[np.int32]:
-    """The numbers 0 to count - 1, the last one repeated up to `length` numbers."""
-    return np.minimum(np.arange(length), count - 1).astype(np.int32)
+def add_squares(graph: Graph, products: str, weights: NDArray[np.float32], step: np.float32) -> str:
+    """Add the squared lengths of a level's embeddings to a graph; returns their name, (cells, side * side) float32.
+
+    ‖W x‖² at each position i of a cell is Σ over positions a, b of its window of W[i, a] W[i, b] ⟨x[a], x[b]⟩.
+
+    Args:
+        graph: the graph.
+        products: name of (cells, P, P) float32, the products of the window's positions with each other.
+        weights: (side * side, P) float32, the window's.
+        step: the level's step between two codes.
+    """
+    count = weights.shape[1]
+    pairs = np.einsum("ia,ib->abi", weights, weights).reshape(count**2, -1) * step**2
+    return str(graph.node("MatMul", graph.reshape(products, -1, count**2), graph.constant(pairs.astype(np.float32))))
+
+
+def add_padding(graph: Graph, seen: str, window: Window) -> str:
+    """Repeat the last position of (cells, positions, C) up to the length of the padded window."""
+    if not window.padding:
+        return seen
+    count = window.taps.shape[1]
+    positions = np.minimum(np.arange(count + window.padding), count - 1).astype(np.int32)
+    return str(graph.node("Gather", seen, graph.constant(positions), axis=1))

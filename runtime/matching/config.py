@@ -17,6 +17,7 @@ CODES, NONE = "codes", "none"
 SHARED, PER_VIEW = "shared", "per-view"
 AUTO, FREE = "auto", "free"  # places that a user may ask for, beside a number of cells
 FARTHEST_PLACE = 64  # cells
+MOST_KAPPA = 100  # an exact search computes so many embeddings for each position of a view
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Matching:
             object.__setattr__(self, "normalisation", UNCHANGED)
         for name, value, most in (
             ("neighbours", 1 if self.neighbours is None else self.neighbours, 10**6),
-            ("kappa", self.kappa, 10**4),
+            ("kappa", self.kappa, MOST_KAPPA),
             ("candidates", self.candidates, 4096),
             ("ef", self.ef, 65536),
         ):
@@ -127,6 +128,16 @@ class Matching:
                 f"expected kappa of at most {offered}, the embeddings in {self.candidates} candidates, "
                 f"found {self.kappa}; raise --candidates or use --search exact"
             )
+
+    def candidates_among(self, cells: int, *, items: int) -> int:
+        """T, or the number of cells that may be candidates at all if they are fewer.
+
+        Args:
+            cells: number of cells of a gallery item.
+            items: number of gallery items that a view may match.
+        """
+        around = cells if self.place is None else min(cells, (2 * self.place + 1) ** 2)
+        return min(self.candidates, around * items)
 
     def to_json(self) -> dict[str, Any]:
         """The parameters as JSON values, as they stand in a manifest or model card."""

@@ -10,19 +10,23 @@ form loses precision for small distances. So `match_exactly` recomputes the dist
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.geometry.resample import Product, resampling_weights
+from spade_edge.runtime.kernels.workers import Workers
 from spade_edge.runtime.matching.cells import CellComparison
-from spade_edge.runtime.matching.coding import Windows
+from spade_edge.runtime.matching.coding import Coded, Coder
 from spade_edge.runtime.matching.gallery import CodedGallery, Features, squared_distances
 from spade_edge.runtime.network.pyramid import Pyramid, from_cells
 
 TABLE = 2 << 20  # numbers in a table, 8 MB for any size of the gallery; larger tables do not fit the cache
+CELLS = 28  # cells of a view that are compared together
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,21 @@ class Place:
     item: int
     position: int
     distance: float
+
+
+class Matches(Protocol):
+    """The distances of a view, and where its nearest embeddings lie.
+
+    Attributes:
+        distances: (h, w) float32, d(y, p) at each position of the finest grid.
+    """
+
+    @property
+    def distances(self) -> NDArray[np.float32]: ...
+
+    def nearest(self, row: int, column: int) -> Place:
+        """The nearest embedding of one position."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -88,13 +107,15 @@ class CellMatches:
         found = int(self.table[cell, :, within].argmin())
         distance = max(0.0, float(self.table[cell, found, within] + self.squares[cell, within]))
         candidate, place = divmod(found, side**2)
-        item, there = divmod(int(self.candidates[cell, candidate]), self.gallery.cells_per_item)
-        top, left = divmod(there, width // side)
-        position = (top * side + place // side) * width + left * side + place % side
-        return Place(item, position, distance)
+        return place_of(self.gallery, int(self.candidates[cell, candidate]), place, distance)
 
 
-Matches = ExactMatches | CellMatches
+def place_of(gallery: CodedGallery, cell: int, place: int, distance: float) -> Place:
+    """An embedding of the gallery, from its cell and its place in the cell, numbered row by row."""
+    side, width = gallery.side, gallery.grid[1]
+    item, there = divmod(cell, gallery.cells_per_item)
+    top, left = divmod(there, width // side)
+    return Place(item, (top * side + place // side) * width + left * side + place % side, distance)
 
 
 def match_exactly(
@@ -121,30 +142,34 @@ def match_exactly(
         kappa: κ, at least 1; all embeddings if there are fewer.
         place: a position is compared with the embeddings of cells at most so many cells away; None for all.
         product: multiplies matrices.
+
+    Raises:
+        BundleError: a feature is not finite.
     """
     height, width = pyramid.grid
     places = height * width
     query = pyramid.embedding().reshape(places, -1)
     ends = np.cumsum([level.shape[2] for level in pyramid.levels])
     parts = [-2 * part for part in np.split(query, ends[:-1], axis=1)]  # the query's features of each level
-    near = None if place is None else _near(gallery, place)
-    kappa = min(kappa, (places if near is None else int(near.sum(axis=1).min())) * len(items))
+    kappa = min(kappa, (places if place is None else _fewest_near(gallery, place)) * len(items))
     found = np.zeros((places, kappa), np.intp)
-    band = max(1, TABLE // places)
-    for start in range(0, places, band):
-        stop = min(start + band, places)
-        best = np.full((stop - start, kappa), np.inf, np.float32)
-        for item in items:
-            table = np.repeat(gallery.squares_of(item).reshape(1, places), stop - start, axis=0)
-            for level, part in zip(gallery.pyramid(item).levels, parts, strict=True):
-                rows, columns, channels = level.shape
-                products = product(part[start:stop], level.reshape(-1, channels).T)
-                table += _enlarge_each(products.reshape(-1, rows, columns), (height, width), product).reshape(
+    best = np.full((places, kappa), np.inf, np.float32)
+    rows = max(1, TABLE // places)
+    bands = [slice(start, min(start + rows, places)) for start in range(0, places, rows)]
+    near = [None if place is None else _near(gallery, place, band) for band in bands]
+    for item in items:
+        squares, levels = gallery.squares_of(item).reshape(1, places), gallery.pyramid(item).levels
+        for band, close in zip(bands, near, strict=True):
+            table = np.repeat(squares, band.stop - band.start, axis=0)
+            for level, part in zip(levels, parts, strict=True):
+                height_of, width_of, channels = level.shape
+                products = product(part[band], level.reshape(-1, channels).T)
+                table += _enlarge_each(products.reshape(-1, height_of, width_of), (height, width), product).reshape(
                     -1, places
                 )
-            if near is not None:
-                table[~near[start:stop]] = np.inf
-            _keep_nearest(best, found[start:stop], table, first=item * places)
+            if close is not None:
+                table[~close] = np.inf
+            _keep_nearest(best[band], found[band], table, first=item * places)
     found_items, positions = np.divmod(found.T, places)
     distances = np.stack(
         [squared_distances(gallery.embeddings(found_items[k], positions[k]), query) for k in range(kappa)]
@@ -162,17 +187,19 @@ def match_exactly(
     )
 
 
-def _near(gallery: Features, reach: int) -> NDArray[np.bool_]:
-    """Which positions of the finest grid lie in cells at most so many cells apart: (places, places) bool."""
+def _near(gallery: Features, reach: int, some: slice) -> NDArray[np.bool_]:
+    """Which positions of the finest grid lie in cells at most so many cells from those of some: (some, places) bool."""
     height, width = gallery.grid
-    rows, columns = np.divmod(np.arange(height * width), width)
-    return np.asarray(
-        np.maximum(
-            np.abs(rows[:, np.newaxis] // gallery.side - rows // gallery.side),
-            np.abs(columns[:, np.newaxis] // gallery.side - columns // gallery.side),
-        )
-        <= reach
-    )
+    rows, columns = np.divmod(np.arange(height * width, dtype=np.int32), np.int32(width))
+    rows, columns = rows // gallery.side, columns // gallery.side
+    near = np.abs(rows[some, np.newaxis] - rows) <= reach
+    near &= np.abs(columns[some, np.newaxis] - columns) <= reach
+    return near
+
+
+def _fewest_near(gallery: Features, reach: int) -> int:
+    """Number of positions near one in a corner, where they are fewest."""
+    return math.prod(min(length, (reach + 1) * gallery.side) for length in gallery.grid)
 
 
 def _enlarge_each(products: NDArray[np.float32], grid: tuple[int, int], product: Product) -> NDArray[np.float32]:
@@ -191,7 +218,13 @@ def _keep_nearest(
     """Merge a table (queries, gallery positions) into the κ nearest so far (queries, κ), in place."""
     kappa = best.shape[1]
     # Later items improve ever fewer queries; only these are sorted.
-    better = np.flatnonzero(table.min(axis=1) < best.max(axis=1))
+    least = table.min(axis=1)
+    if not np.isfinite(least).all():  # comparing NaN would leave the item out
+        raise BundleError(
+            "expected finite features of the frame and of the gallery, found NaN or infinity; copy the bundle again or "
+            "rebuild it"
+        )
+    better = np.flatnonzero(least < best.max(axis=1))
     rows = table[better]
     nearest = min(kappa, rows.shape[1])
     if nearest == 1:
@@ -206,34 +239,50 @@ def _keep_nearest(
 
 
 def match_cells(
-    seen: Windows,
+    coded: Coded,
     view: int,
     gallery: CodedGallery,
     *,
     candidates: NDArray[np.int64],
+    coder: Coder,
     comparison: CellComparison,
     kappa: int,
+    workers: Workers,
 ) -> CellMatches:
     """Compare with every embedding of some cells of the gallery.
 
-    Memory: a table of T * side² numbers per position, and one copy of the candidates' codes, for any size of the
-    gallery.
+    Memory: a table of T * side² numbers per position and, for the few cells that each thread compares at a time, a copy
+    of their candidates' codes, for any size of the gallery.
 
     Args:
-        seen: the windows of some views.
+        coded: the codes of some views.
         view: number of one of these views.
         gallery: the gallery.
         candidates: (cells, T), the gallery's cells to compare each cell of the view with; -1 for none.
+        coder: of these codes.
         comparison: compares cells.
         kappa: κ of Eq. 3, at least 1; all embeddings of the candidates if there are fewer.
+        workers: share the cells.
+
+    Raises:
+        BundleError: a distance is below zero.
     """
-    cells = gallery.cells_per_item
-    nearest, table = comparison(seen, view, levels=gallery.levels, squares=gallery.squares, candidates=candidates)
-    squares = seen.squares[view * cells : (view + 1) * cells]
-    if kappa > 1:
-        few = min(kappa, int((candidates >= 0).sum(axis=1).min()) * gallery.side**2)
-        best = np.partition(table, few - 1, axis=1)[:, :few] + squares[:, np.newaxis]
-        nearest = np.maximum(best, 0).mean(axis=1)  # Eq. 3
+    cells, places = gallery.cells_per_item, gallery.side**2
+    few = min(kappa, int((candidates >= 0).sum(axis=1).min()) * places)
+    nearest, squares = np.empty((cells, places), np.float32), np.empty((cells, places), np.float32)
+    table = np.empty((cells, candidates.shape[1] * places, places), np.float32)
+
+    def compare(band: slice) -> None:
+        seen = coder.windows(coded, slice(view * cells + band.start, view * cells + band.stop))
+        nearest[band], table[band] = comparison(
+            seen, levels=gallery.levels, squares=gallery.squares, candidates=candidates[band]
+        )
+        squares[band] = seen.squares
+        if kappa > 1:
+            best = np.partition(table[band], few - 1, axis=1)[:, :few] + seen.squares[:, np.newaxis]
+            nearest[band] = np.maximum(best, 0).mean(axis=1)  # Eq. 3
+
+    workers.map(compare, workers.bands(cells, usual=CELLS))
     return CellMatches(
         distances=from_cells(nearest, gallery.side, gallery.grid),
         gallery=gallery,

@@ -131,6 +131,22 @@ class Members:
         counts = np.bincount(own, minlength=len(entries))
         return cls(cells=stand[found[np.argsort(own, kind="stable")]], starts=np.cumsum(counts) - counts, counts=counts)
 
+    def of_nodes(
+        self, keys: NDArray[np.uint8], labels: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """All cells, node by node of an index, in the order in which a search of it finds them.
+
+        Args:
+            keys: (m, D) uint8, of the nodes.
+            labels: (m,), of the nodes.
+
+        Returns:
+            for each cell its key, (n, D) uint8, and its number, (n,) int64.
+        """
+        counts = self.counts[labels]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(keys, counts, axis=0), self.cells[np.repeat(self.starts[labels], counts) + within]
+
     def __call__(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The cells of the nearest entries, as many as there are labels: all of the first entry, then the next.
 

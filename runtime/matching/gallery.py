@@ -8,14 +8,15 @@ outputs them, `CodedGallery` in codes of one byte.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.geometry.resample import resampling_weights
-from spade_edge.runtime.matching.coding import Coding, by_row, decoded
+from spade_edge.runtime.matching.coding import Coder, Coding, by_row, decoded
 from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.pyramid import Pyramid
 
@@ -68,6 +69,15 @@ class Features(ABC):
     @abstractmethod
     def squares_of(self, item: int) -> NDArray[np.float32]:
         """Squared length of each embedding of an item: (h, w) float32."""
+
+    @abstractmethod
+    def stored_lengths(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Squared length of the embeddings at M positions as the gallery's files have it: (M,) float32."""
+
+    def lengths(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The same, computed from the features."""
+        embeddings = self.embeddings(items, positions)
+        return np.einsum("mc,mc->m", embeddings, embeddings)
 
     @abstractmethod
     def _at(
@@ -135,6 +145,9 @@ class Gallery(Features):
     def squares_of(self, item: int) -> NDArray[np.float32]:
         return self.squares[item]
 
+    def stored_lengths(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        return np.asarray(self.squares.reshape(len(self.squares), -1)[items, positions])
+
     def _at(
         self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
@@ -163,6 +176,14 @@ class CodedGallery(Features):
     def squares_of(self, item: int) -> NDArray[np.float32]:
         return squared_lengths(self.pyramid(item))
 
+    def stored_lengths(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        by_item = self.squares.reshape(len(self.descriptors), -1)  # cell by cell
+        return np.asarray(by_item[items, by_row(self.grid, self.side)[positions]])
+
+    def lengths(self, items: NDArray[np.intp], positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        origin = replace(self.coding, lowest=np.zeros_like(self.coding.lowest))
+        return Features.lengths(replace(self, coding=origin), items, positions)
+
     def _at(
         self, level: int, items: NDArray[np.intp], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
@@ -171,6 +192,12 @@ class CodedGallery(Features):
             positions = by_row(self.grid, self.side)[positions]
         codes = self.levels[level][items, positions].astype(np.float32)
         return np.asarray(codes * self.coding.steps[level] + self.coding.lowest[level], np.float32)
+
+
+def keys_of(gallery: CodedGallery, items: Iterable[int], coder: Coder) -> NDArray[np.uint8]:
+    """The keys of the cells of some items, computed from their codes: (items * cells, D) uint8."""
+    levels = (tuple(level[np.newaxis] for level in gallery.codes(item)) for item in items)
+    return np.concatenate([coder.with_keys(one).keys for one in levels])
 
 
 def squared_distances(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ HNSW: Malkov & Yashunin 2016, arXiv 1603.09320.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.kernels.workers import Workers
 from spade_edge.runtime.matching.entries import squares_of_keys
 from spade_edge.runtime.matching.hnsw import MOST_LINKS, Index
 
@@ -22,8 +24,9 @@ PATIENCE = 4  # a query stops when the nearest 1 / PATIENCE of its list are all 
 EXHAUSTIVE = 16384  # up to so many allowed nodes, comparing with each is faster than graph search
 RARE = 4  # up to twice as many if a filter allows less than one node in RARE: graph search would meet too few of them
 REVISED = 16  # one query in so many, the farthest from what was found, is compared with each node
-RUN = 16  # nodes that are reduced to the nearest of them
-TABLE = 4 << 20  # distances in a table, 16 MB
+RUN = 16  # nodes of a set, which are reduced to the nearest of them
+SETS = 1024  # sets that are compared together: 6 MB of distances for 98 queries
+QUERIES = 98  # queries that are compared with every key together, where there are many
 BLOCK = MOST_LINKS  # nodes whose distances are sorted together; their numbers fit COLUMN_BITS
 COLUMN_BITS = 10
 FAR = 1 << 20  # larger than every squared distance of two keys
@@ -68,7 +71,7 @@ class GraphSearch:
 
     Args:
         index: the graph.
-        threads: threads of onnxruntime; None for one per core.
+        threads: threads for the products, or that share the queries; None for one per core.
         exhaustive: number of allowed nodes up to which each is compared, which is exact and faster for few nodes.
     """
 
@@ -82,82 +85,150 @@ class GraphSearch:
         self._squares[count:] = FAR
         self._links = np.concatenate([index.links, np.full((1, index.links.shape[1]), count, np.int32)])
         self._each = Kernel(_each_graph(), threads=threads)
-        self._all = Kernel(_all_graph(), threads=threads)
+        self._all = Kernel(_all_graph(), threads=1)  # threads share queries and keys
+        self._workers = Workers.of(threads)
+        self._blocks = self._blocks_of(np.arange(count))
+        self._sets = np.concatenate([block.nodes for block in self._blocks])
         # The seeds in portions of STARTS parts each; the column numbers of a portion fit COLUMN_BITS.
         portion = -(-min(len(index.seeds), STARTS * BLOCK) // STARTS) * STARTS
         seeds = np.concatenate([index.seeds, np.full(-len(index.seeds) % portion, count)])
         self._seeds = [
-            (part.reshape(STARTS, -1), self._keys[part], self._squares[part][:, np.newaxis])
+            (part.reshape(STARTS, -1), _turned(self._keys[part]), self._squares[part])
             for part in seeds.reshape(-1, portion)
         ]
-        self._columns = np.tile(np.arange(portion // STARTS, dtype=np.int32), STARTS)[:, np.newaxis]
+        self._columns = np.tile(np.arange(portion // STARTS, dtype=np.int32), STARTS)
 
     def __call__(
         self, queries: NDArray[np.uint8], *, count: int, ef: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Find the nearest keys, see `Search`. A few keys are searched exhaustively, more by graph search."""
-        permitted = None if allowed is None else np.append(allowed[self.index.labels], False)
-        known = len(self.index) if permitted is None else int(np.count_nonzero(permitted))
-        nodes = None if permitted is None else np.flatnonzero(permitted)
+        permitted, known = self._permitted(allowed)
         squares = squares_of_keys(queries)[:, np.newaxis]
         if known <= self.exhaustive or (known <= 2 * self.exhaustive and known * RARE < len(self.index)):
-            found = self._search_exhaustively(queries, nodes, count)
+            found = self._search_exhaustively(queries, permitted, known, count)
         else:
             found = self._search_graph(queries, max(ef, count), permitted)
             again = farthest(np.where(found[:, 0] == NOTHING, FAR, (found[:, 0] >> 32) + squares[:, 0]))
             # Many near nodes that are not allowed, an even background for example, may keep a query from the rest.
             again |= found[:, min(found.shape[1], known) - 1] == NOTHING
             found = found[:, :count]
-            exactly = self._search_exhaustively(queries[again], nodes, count)
+            exactly = self._search_exhaustively(queries[again], permitted, known, count)
             found[again, : exactly.shape[1]] = exactly
+        return self._labelled(found, squares, count)
+
+    def exhaustively(
+        self, queries: NDArray[np.uint8], *, count: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The nearest keys themselves, by comparing with each; see `Search`."""
+        permitted, known = self._permitted(allowed)
+        found = self._search_exhaustively(queries, permitted, known, count)
+        return self._labelled(found, squares_of_keys(queries)[:, np.newaxis], count)
+
+    def _permitted(self, allowed: NDArray[np.bool_] | None) -> tuple[NDArray[np.bool_] | None, int]:
+        """The nodes that may be found, (nodes + 1,) bool, None for all; and their number."""
+        if allowed is None:
+            return None, len(self.index)
+        permitted = np.append(allowed[self.index.labels], False)
+        return permitted, int(np.count_nonzero(permitted))
+
+    def _labelled(
+        self, found: NDArray[np.int64], squares: NDArray[np.int32], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Labels and squared distances of records, `count` for each query."""
         found = np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=NOTHING)
         there = found != NOTHING
         labels = self.index.labels[np.where(there, _node(found), 0)]
         return np.where(there, labels, -1), (found >> 32) + squares
 
     def _search_exhaustively(
-        self, queries: NDArray[np.uint8], nodes: NDArray[np.int64] | None, count: int
+        self, queries: NDArray[np.uint8], permitted: NDArray[np.bool_] | None, known: int, count: int
     ) -> NDArray[np.int64]:
-        """Exhaustive search among some nodes, None for all: (Q, at most `count`) records, nearest first.
+        """Exhaustive search: (Q, at most `count`) records, nearest first.
 
-        The nodes are split into sets of `RUN`. The `count` nearest nodes lie in the `count` sets with the smallest
-        minima. Taking minima of sets is far faster than partially sorting all distances.
+        Threads share what there is: queries, and blocks of nodes.
+
+        Args:
+            queries: (Q, D).
+            permitted: (nodes + 1,) bool, the nodes that may be found; None for all.
+            known: their number.
+            count: number of nodes to find.
         """
-        best = [np.full((len(queries), 1), NOTHING)]
-        every = np.arange(len(queries))[:, np.newaxis, np.newaxis]
-        size = min(max(TABLE // max(1, len(queries)) // RUN, 1), BLOCK) * RUN
-        known = len(self.index) if nodes is None else len(nodes)
-        for start in range(0, known, size):
-            stop = min(start + size, known)
-            stop += -(stop - start) % RUN  # the last set is filled up
-            if nodes is None:
-                block = np.arange(start, stop)
-                keys, squares = self._keys[start:stop], self._squares[start:stop]  # no copies
-            else:
-                block = np.append(nodes[start:stop], np.full(max(0, stop - known), len(self.index)))
-                keys, squares = self._keys[block], self._squares[block]
-            (products,) = self._all(left=keys, right=queries.view(np.int8))
-            # A set is a column of (RUN, sets): minima over the first axis take whole rows at a time.
-            sets = _distances(products, squares[:, np.newaxis]).reshape(RUN, -1, len(queries))
-            nearest = np.ascontiguousarray(sets.min(axis=0).T)
-            numbered = nearest << COLUMN_BITS | np.arange(sets.shape[1], dtype=np.int32)
-            few = min(count, sets.shape[1])
-            chosen = np.partition(numbered, few - 1, axis=1)[:, :few, np.newaxis] & BLOCK - 1
-            near = sets[np.arange(RUN), chosen, every]
-            own = block.reshape(RUN, -1).T[chosen[:, :, 0]]
-            best.append(_records_of(near, own).reshape(len(queries), -1))
-        merged = np.concatenate(best, axis=1)
-        merged.sort(axis=1)
-        return merged[:, :count]
+        if not known:
+            return np.empty((len(queries), 0), np.int64)
+        blocks = self._blocks
+        if permitted is not None and known * RARE < len(self.index):
+            blocks = self._blocks_of(np.flatnonzero(permitted))
+        squares = self._squares if permitted is None else np.where(permitted, self._squares[: -RUN + 1], 4 * FAR)
+
+        def minima(part: tuple[slice, _Block]) -> NDArray[np.int32]:
+            band, block = part
+            (products,) = self._all(left=queries[band], right=block.keys)
+            lengths = block.squares if permitted is None else squares.take(block.turned)
+            sets = _distances(products, lengths).reshape(len(products), RUN, -1)
+            return sets.min(axis=1)
+
+        def nearest(part: tuple[slice, list[NDArray[np.int32]]]) -> NDArray[np.int64]:
+            band, found = part
+            return self._nearest_of_sets(queries[band], np.concatenate(found, axis=1), sets, squares, count)
+
+        bands = [slice(0, len(queries))]
+        if len(queries) >= QUERIES:
+            bands = self._workers.bands(len(queries), usual=QUERIES)
+        each = len(blocks)
+        found = self._workers.map(minima, [(band, block) for band in bands for block in blocks])
+        sets = np.concatenate([block.nodes for block in blocks]) if blocks is not self._blocks else self._sets
+        of_bands = [(band, found[i * each : (i + 1) * each]) for i, band in enumerate(bands)]
+        return np.concatenate(self._workers.map(nearest, of_bands))
+
+    def _nearest_of_sets(
+        self,
+        queries: NDArray[np.uint8],
+        minima: NDArray[np.int32],
+        sets: NDArray[np.intp],
+        squares: NDArray[np.int32],
+        count: int,
+    ) -> NDArray[np.int64]:
+        """The `count` nearest nodes, which lie in the `count` sets with the smallest minima: records, nearest first.
+
+        Taking minima of sets is far faster than partially sorting all distances. Of sets with equal minima the first is
+        taken, and so the first of equally near nodes.
+        """
+        few = min(count, minima.shape[1])
+        numbered = minima.astype(np.int64) << 32 | np.arange(minima.shape[1])
+        chosen = np.partition(numbered, few - 1, axis=1)[:, :few] & 0xFFFFFFFF
+        nodes = sets[chosen].reshape(len(queries), -1)
+        (products,) = self._each(left=self._keys.take(nodes, axis=0), right=queries[:, :, np.newaxis].view(np.int8))
+        records = _records_of(_distances(products[:, :, 0], squares.take(nodes)), nodes)
+        records.sort(axis=1)
+        return records[:, :count]
+
+    def _blocks_of(self, nodes: NDArray[np.intp]) -> list[_Block]:
+        """Some nodes in blocks, the last one filled up to whole sets."""
+        blocks = []
+        for start in range(0, len(nodes), SETS * RUN):
+            own = nodes[start : start + SETS * RUN]
+            own = np.append(own, np.full(-len(own) % RUN, len(self.index)))
+            # One node of each set after the other, so that minima of sets are minima of long rows.
+            turned = own.reshape(-1, RUN).T.ravel()
+            blocks.append(_Block(own.reshape(-1, RUN), turned, _turned(self._keys[turned]), self._squares[turned]))
+        return blocks
 
     def _starts(self, queries: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The seed nearest to each query in each part of the seeds: (Q, parts) records."""
-        parts = []
-        for seeds, keys, squares in self._seeds:  # (STARTS, m), (STARTS * m, D), (STARTS * m, 1)
-            (products,) = self._all(left=keys, right=queries.view(np.int8))
-            first = _numbered(products, squares, self._columns).reshape(*seeds.shape, -1).min(axis=1)  # (STARTS, Q)
-            parts.append(_records_of(first >> COLUMN_BITS, np.take_along_axis(seeds, first & BLOCK - 1, axis=1)))
-        return np.concatenate(parts).T
+
+        def nearest(part: tuple[slice, int]) -> NDArray[np.int64]:
+            band, portion = part
+            seeds, keys, squares = self._seeds[portion]  # (STARTS, m), (D, STARTS * m), (STARTS * m,)
+            (products,) = self._all(left=queries[band], right=keys)
+            numbered = _numbered(products, squares, self._columns)
+            first = numbered.reshape(len(numbered), *seeds.shape).min(axis=2)  # (Q, STARTS)
+            return _records_of(first >> COLUMN_BITS, seeds[np.arange(STARTS), first & BLOCK - 1])
+
+        bands = self._workers.bands(len(queries), usual=QUERIES)
+        portions = range(len(self._seeds))
+        found = self._workers.map(nearest, [(band, portion) for band in bands for portion in portions])
+        each = len(portions)
+        return np.concatenate([np.concatenate(found[i * each : (i + 1) * each], axis=1) for i in range(len(bands))])
 
     def _search_graph(
         self, queries: NDArray[np.uint8], ef: int, permitted: NDArray[np.bool_] | None
@@ -193,6 +264,23 @@ class GraphSearch:
                 found[active] = _merged(found[active], _nearest_records(*masked, near, 2 * width))
             pool[active] = _merged(here, _nearest_records(own, squares, near, 2 * width))
         return (pool if found is None else found)[:, :ef] | CLOSED
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some nodes that are compared with each query.
+
+    Attributes:
+        nodes: (sets, RUN), the nodes, in ascending order.
+        turned: (RUN * sets,), the same, one of each set after the other.
+        keys: (D, RUN * sets) int8, their keys in this order.
+        squares: (RUN * sets,) int32, squared lengths of these.
+    """
+
+    nodes: NDArray[np.intp]
+    turned: NDArray[np.intp]
+    keys: NDArray[np.int8]
+    squares: NDArray[np.int32]
 
 
 def farthest(distances: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -261,6 +349,11 @@ def _merged(best: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int64
     return merged[:, : best.shape[1]]
 
 
+def _turned(keys: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """(n, D) keys as (D, n), the right side of a product."""
+    return np.ascontiguousarray(keys.T).view(np.int8)
+
+
 def _each_graph() -> Graph:
     """Products of (Q, m, D) uint8 and (Q, D, 1) int8: each query with its own keys."""
     graph = Graph()
@@ -271,9 +364,9 @@ def _each_graph() -> Graph:
 
 
 def _all_graph() -> Graph:
-    """Products of (m, D) uint8 and (n, D) int8: every key with every query."""
+    """Products of (Q, D) uint8 and (D, n) int8: every query with every key."""
     graph = Graph()
-    left = graph.input("left", np.uint8, ("left", "dimensions"))
-    right = graph.node("Transpose", graph.input("right", np.int8, ("right", "dimensions")), perm=(1, 0))
+    left = graph.input("left", np.uint8, ("queries", "dimensions"))
+    right = graph.input("right", np.int8, ("dimensions", "keys"))
     graph.output("products", graph.node("MatMulInteger", left, right), np.int32)
     return graph

@@ -23,7 +23,7 @@ from spade_edge.runtime.errors import BundleError
 from spade_edge.runtime.matching.coding import LARGEST
 
 HEADER = struct.Struct("<6QiI3QdQ")
-SEEDS = 32768  # largest layer whose nodes all serve as seeds
+SEEDS = 8192  # largest layer whose nodes all serve as seeds; with more, the search for the nearest takes longest
 MOST_LINKS = 1024  # of a node; the graph search numbers them with 10 bits
 DIMENSIONS = 64  # at most; then a squared distance and a column number fit 31 bits
 
@@ -67,6 +67,20 @@ class Index:
         return _parse(raw, str(path), most_seeds=seeds)
 
 
+def record_type(links: int, dimension: int) -> np.dtype[np.void]:
+    """A node in layer 0, with room for so many links, and a key of so many numbers."""
+    vector_at = 4 + 4 * links
+    label_at = vector_at + 4 * dimension
+    return np.dtype(
+        {
+            "names": ["links", "deleted", "neighbours", "vector", "label"],
+            "formats": ["<u2", "u1", ("<u4", (links,)), ("<f4", (dimension,)), "<u8"],
+            "offsets": [0, 2, 4, vector_at, label_at],
+            "itemsize": label_at + 8,
+        }
+    )
+
+
 def _parse(raw: bytes, name: str, *, most_seeds: int) -> Index:
     def refuse(expected: str, found: object) -> BundleError:
         return BundleError(f"{name}: expected {expected}, found {found}; build the bundle again or copy it again")
@@ -86,19 +100,7 @@ def _parse(raw: bytes, name: str, *, most_seeds: int) -> Index:
     if start_node >= count or not 0 <= highest < 64:
         raise refuse(f"an entry point below {count} and a layer below 64", f"{start_node} and {highest}")
 
-    records = np.ndarray(
-        count,
-        np.dtype(
-            {
-                "names": ["links", "deleted", "neighbours", "vector", "label"],
-                "formats": ["<u2", "u1", ("<u4", (max_m0,)), ("<f4", (dimension,)), "<u8"],
-                "offsets": [0, 2, 4, vector_at, label_at],
-                "itemsize": record,
-            }
-        ),
-        raw,
-        HEADER.size,
-    )
+    records = np.ndarray(count, record_type(max_m0, dimension), raw, HEADER.size)
     vectors = records["vector"]
     keys = np.clip(np.nan_to_num(vectors), 0, LARGEST).astype(np.uint8)
     if not np.array_equal(keys, vectors):  # NaN and infinity too

@@ -31,6 +31,12 @@ class PlaceSearch:
         grid: (rows, columns) of the cells of an item.
         reach: cells in each direction.
         threads: threads of onnxruntime; None for one per core.
+
+    Attributes:
+        keys: (cells, D, N) int8, the same keys place by place.
+        around: (cells, slots), the cells around each cell, itself too; `there` says which of them are there, and not
+            beyond the border. The cell in slot j sees the first one in its slot -1 - j.
+        copies: (N, cells), for each cell the first that is the same, item * cells + cell; None if no two are.
     """
 
     def __init__(
@@ -45,13 +51,13 @@ class PlaceSearch:
         cells = grid[0] * grid[1]
         by_item = keys.reshape(-1, cells, keys.shape[1])
         self._items = len(by_item)
-        self._keys = np.ascontiguousarray(by_item.transpose(1, 2, 0)).view(np.int8)  # (cells, D, N)
+        self.keys = np.ascontiguousarray(by_item.transpose(1, 2, 0)).view(np.int8)  # (cells, D, N)
         lengths = squares_of_keys(keys).astype(np.float32).reshape(-1, cells).T
         self._squares = np.ascontiguousarray(lengths[:, np.newaxis])  # (cells, 1, N)
         copies = copies_of(keys, squares)
-        self._copies = None if np.array_equal(copies, np.arange(len(copies))) else copies.reshape(-1, cells)
-        self._every = self._lengths(None)  # once, as most frames may be matched with every item
-        self._around, self._there = _around(grid, reach)
+        self.copies = None if np.array_equal(copies, np.arange(len(copies))) else copies.reshape(-1, cells)
+        self._every = self.lengths(None)  # once, as most frames may be matched with every item
+        self.around, self.there = around(grid, reach)
         self._kernels: dict[int, Kernel] = {}
         self._threads = threads
 
@@ -68,19 +74,19 @@ class PlaceSearch:
         Returns:
             (cells, count) int64, item * cells + cell, nearest first; -1 if there are fewer.
         """
-        cells, slots = self._around.shape
+        cells, slots = self.around.shape
         few = min(count, self._items)
         if few not in self._kernels:
-            self._kernels[few] = Kernel(_graph(self._around, few), threads=self._threads)
-        squares = self._every if allowed is None else self._lengths(allowed)
-        near, items = self._kernels[few](queries=queries, keys=self._keys, squares=squares)
+            self._kernels[few] = Kernel(_graph(self.around, few), threads=self._threads)
+        squares = self._every if allowed is None else self.lengths(allowed)
+        near, items = self._kernels[few](queries=queries, keys=self.keys, squares=squares)
         # What place p found for the cell of the view in its slot j, as what that cell found at its place p.
-        back, slot = self._around[:, ::-1], np.arange(slots)
+        back, slot = self.around[:, ::-1], np.arange(slots)
         near, items = near[back, slot], items[back, slot]  # (cells, slots, few)
         distances = near.reshape(cells, -1).astype(np.int64) + squares_of_keys(queries)[:, np.newaxis]
         numbers = (items * cells + back[:, :, np.newaxis]).reshape(cells, -1)
-        known = ((near < FAR // 2) & self._there[:, ::-1, np.newaxis]).reshape(cells, -1)
-        if self._copies is not None:
+        known = ((near < FAR // 2) & self.there[:, ::-1, np.newaxis]).reshape(cells, -1)
+        if self.copies is not None:
             known &= self._first(distances, numbers, known)
         records = np.where(known, distances << 32 | numbers, NOTHING)
         records.sort(axis=1)
@@ -88,21 +94,56 @@ class PlaceSearch:
         found = np.where(records == NOTHING, -1, records & 0xFFFFFFFF)
         return np.pad(found, ((0, 0), (0, count - found.shape[1])), constant_values=-1)
 
-    def _lengths(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-        """Squared lengths of the keys; those of cells that may not be found are far away.
+    def of_cells(
+        self,
+        queries: NDArray[np.uint8],
+        cells: NDArray[np.int64],
+        *,
+        count: int,
+        allowed: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:
+        """The same for some cells of many views, each with items of its own. It needs `copies` to be None.
+
+        Args:
+            queries: (m, D) uint8, the keys of the cells.
+            cells: (m,), their places.
+            count: number of cells to find.
+            allowed: (m, N) bool, the items that each may be matched with.
+
+        Returns:
+            (m, count) int64, as above.
+        """
+        found = np.full((len(queries), count), -1, np.int64)
+        lengths = squares_of_keys(queries)
+        for place in np.unique(cells):
+            own = np.flatnonzero(cells == place)
+            near = self.around[place][self.there[place]]
+            keys = self.keys[near].astype(np.float32).transpose(1, 0, 2).reshape(queries.shape[1], -1)  # (D, near * N)
+            # Whole numbers below 2^24, so float32 is exact.
+            apart = self._squares[near].reshape(1, -1) - 2 * (queries[own].astype(np.float32) @ keys)
+            apart = apart.astype(np.int64) + lengths[own, np.newaxis]
+            numbers = np.arange(self._items) * len(self.around) + near[:, np.newaxis]
+            records = np.where(np.tile(allowed[own], len(near)), apart << 32 | numbers.ravel(), NOTHING)
+            few = min(count, records.shape[1])
+            nearest = np.sort(np.partition(records, few - 1, axis=1)[:, :few], axis=1)
+            found[own, :few] = np.where(nearest == NOTHING, -1, nearest & 0xFFFFFFFF)
+        return found
+
+    def lengths(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """Squared lengths of the keys, (cells, 1, N) float32; those of cells that may not be found are `FAR`.
 
         At each place only the first of several cells that are the same may be found, as the nearest few would otherwise
         be one cell many times over.
         """
-        if self._copies is None and allowed is None:
+        if self.copies is None and allowed is None:
             return self._squares
         lengths = self._squares.copy()
         if allowed is not None:
             lengths[:, :, ~allowed] = FAR
-        if self._copies is not None:
+        if self.copies is not None:
             items = np.arange(self._items) if allowed is None else np.flatnonzero(allowed)
             cells = len(lengths)
-            apart = self._copies[items].astype(np.int64) * cells + np.arange(cells)  # the same at another place differs
+            apart = self.copies[items].astype(np.int64) * cells + np.arange(cells)  # the same at another place differs
             again = np.ones(apart.size, bool)
             again[np.unique(apart, return_index=True)[1]] = False
             rows, places = np.divmod(np.flatnonzero(again), cells)
@@ -113,8 +154,8 @@ class PlaceSearch:
         self, distances: NDArray[np.int64], numbers: NDArray[np.int64], known: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Which of the cells that were found are not the same as another one at a place nearby."""
-        assert self._copies is not None  # noqa: S101  (the caller has checked)
-        kinds = np.where(known, distances << 32 | self._copies.ravel()[np.where(known, numbers, 0)], NOTHING)
+        assert self.copies is not None  # noqa: S101  (the caller has checked)
+        kinds = np.where(known, distances << 32 | self.copies.ravel()[np.where(known, numbers, 0)], NOTHING)
         order = np.argsort(kinds, axis=1, kind="stable")
         sorted_kinds = np.take_along_axis(kinds, order, axis=1)
         new = np.ones_like(known)
@@ -124,7 +165,7 @@ class PlaceSearch:
         return first
 
 
-def _around(grid: tuple[int, int], reach: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def around(grid: tuple[int, int], reach: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The cells around each cell, (cells, slots): their numbers, and whether they are there or beyond the border.
 
     The slots are in such an order that the cell in slot j sees the first one in its slot -1 - j.

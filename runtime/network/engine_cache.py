@@ -1,6 +1,6 @@
 """The engines that TensorRT has built on this machine, kept in a private folder.
 
-    $XDG_CACHE_HOME or ~/.cache/spade-edge/engines/<16 hex of the model>-<16 hex of the key>/
+    $XDG_CACHE_HOME or ~/.cache/spade-edge/engines/<16 hex of the model>-tensorrt<major version>-<16 hex of the key>/
         *.engine, *.profile, *.timing        what TensorRT writes
         prepared.json                        written last: the key, and size and SHA-256 of every engine
 
@@ -17,7 +17,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -30,6 +30,7 @@ from spade_edge.runtime.network.card import ModelCard
 from spade_edge.runtime.network.gpu import Gpu, tensorrt_version
 from spade_edge.runtime.network.gpu_session import must_be_offered, provider_library
 from spade_edge.runtime.network.provider import TENSORRT, BatchRange, Provider
+from spade_edge.runtime.network.tensorrt import major
 
 SCHEMA = 1
 PREPARED = "prepared.json"
@@ -61,6 +62,7 @@ class EngineCache:
 
         Raises:
             DeviceError: TensorRT or the GPU is missing, or there is no suitable folder.
+            UsageError: the provider asks for what this version of TensorRT cannot do.
         """
         must_be_offered(provider.execution_provider)
         if not hasattr(os, "geteuid"):
@@ -88,7 +90,8 @@ class EngineCache:
         }
         text = json.dumps(key, sort_keys=True).encode()
         root = _root() if provider.engines is None else provider.engines
-        folder = root / "engines" / f"{digest[:16]}-{hashlib.sha256(text).hexdigest()[:16]}"
+        name = f"{digest[:16]}-tensorrt{major(tensorrt)}-{hashlib.sha256(text).hexdigest()[:16]}"
+        folder = root / "engines" / name
         if (model.parent / BUNDLE_MARK).exists() and folder.resolve().is_relative_to(model.parent.resolve()):
             raise DeviceError(f"{folder}: expected a folder for engines outside the bundle, found it inside")
         return cls(folder=folder, key=key)
@@ -141,11 +144,23 @@ class EngineCache:
             if self.prepared():  # another process has built them in the meantime
                 yield
                 return
-            for left in self.folder.iterdir():  # an interrupted run left them
-                left.unlink()
+            self._empty()  # of what an interrupted run left
             start = monotonic()
             yield
             self._mark(seconds=monotonic() - start)
+
+    def sweep(self) -> None:
+        """Remove what a build that was ended has left. The files of a process that is building now are not touched.
+
+        Raises:
+            DeviceError: others could have written to the folder.
+        """
+        import fcntl  # as above
+
+        with suppress(FileNotFoundError, BlockingIOError), self.folder.with_suffix(".lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self.prepared():
+                self._empty()
 
     def others(self) -> tuple[Path, ...]:
         """Folders of the same model for other versions, GPUs or settings."""
@@ -160,6 +175,13 @@ class EngineCache:
     def _chain(self) -> tuple[Path, ...]:
         """The folders from the root of the cache down to the engines' own folder."""
         return self.folder.parents[1], self.folder.parent, self.folder
+
+    def _empty(self) -> None:
+        for left in self.folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
     def _mark(self, *, seconds: float) -> None:
         engines = sorted(self.folder.glob("*.engine"))

@@ -62,15 +62,46 @@ def tensorrt_version(library: Path) -> str:
         DeviceError: there is none.
     """
     try:
-        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            wanted = re.search(rb"libnvinfer\.so\.[0-9]+", data)
-            soname = wanted.group().decode() if wanted else "libnvinfer.so"
-        number = int(_load(soname).getInferLibVersion())
-    except (OSError, ValueError, AttributeError) as problem:
+        return version_of_tensorrt(tensorrt_library(library) or "libnvinfer.so")
+    except OSError as problem:
         raise DeviceError(
             f"expected TensorRT, found that it does not load: {problem}; install the version that onnxruntime needs, "
             "and add its folder to LD_LIBRARY_PATH"
         ) from None
+
+
+def tensorrt_library(library: Path) -> str:
+    """The libnvinfer that onnxruntime was built for, such as "libnvinfer.so.10"; empty if it does not say.
+
+    Args:
+        library: onnxruntime's provider library for TensorRT.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with library.open("rb") as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:  # an empty file
+            return ""
+        with data:
+            wanted = re.search(rb"libnvinfer\.so\.[0-9]+", data)
+            return "" if wanted is None else wanted.group().decode()
+
+
+def version_of_tensorrt(name: str) -> str:
+    """Version of a TensorRT that the loader finds, such as "10.3.0".
+
+    Args:
+        name: of its library, such as "libnvinfer.so.10".
+
+    Raises:
+        OSError: it does not load, or is none.
+    """
+    try:
+        number = int(_load(name).getInferLibVersion())
+    except AttributeError as problem:
+        raise OSError(str(problem)) from None
     unit = 10_000 if number >= 10_000 else 1_000  # 10.3.0 is 100300; 8.6.1 was 8601
     return f"{number // unit}.{number % unit // 100}.{number % 100}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.runtime.errors import DeviceError
+from spade_edge.runtime.kernels.device_kernel import FixedBinding, put
 from spade_edge.runtime.kernels.ort import ERROR, onnxruntime, session_options
 from spade_edge.runtime.network.gpu import why_not_loaded
 from spade_edge.runtime.network.provider import CUDA, EXECUTION_PROVIDERS, TENSORRT
@@ -23,7 +24,12 @@ MODEL_FAULTS = ("InvalidProtobuf", "InvalidGraph", "NoSuchFile", "NoModel", "Mod
 
 
 def open_gpu_session(
-    model: str, *, providers: Sequence[tuple[str, Mapping[str, str]]], threads: int | None, profile: Path
+    model: str,
+    *,
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+    threads: int | None,
+    profile: Path,
+    severity: int = FATAL,
 ) -> Any:
     """Open an onnxruntime.InferenceSession on a GPU; it profiles itself until `end_profiling` is called.
 
@@ -36,6 +42,7 @@ def open_gpu_session(
         providers: execution providers in order of preference, each with its options.
         threads: threads for the nodes that run on the CPU.
         profile: prefix of the profile's file name.
+        severity: the least severity that onnxruntime's log shows while the session opens.
 
     Raises:
         DeviceError: the first provider is not obtained.
@@ -47,7 +54,7 @@ def open_gpu_session(
     options.enable_profiling = True
     options.profile_file_prefix = str(profile)
     first, printed = providers[0][0], io.StringIO()
-    package.set_default_logger_severity(FATAL)
+    package.set_default_logger_severity(severity)
     try:
         with redirect_stdout(printed):
             if hasattr(package, "preload_dlls"):  # from 1.21 on: finds CUDA among the Python packages
@@ -79,7 +86,8 @@ def must_be_offered(provider: str) -> None:
     if provider not in offered:
         raise DeviceError(
             f"expected one of the providers of this machine's onnxruntime ({', '.join(offered)}), found {provider}; "
-            "pip install 'spade-edge[gpu]' on x86-64, NVIDIA's own onnxruntime-gpu on a Jetson"
+            "pip uninstall onnxruntime, then pip install 'spade-edge[gpu]' on x86-64, NVIDIA's own onnxruntime-gpu on "
+            "a Jetson"
         )
 
 
@@ -121,17 +129,21 @@ class FixedRun:
         device: str = "cuda",
         number: int = 0,
     ) -> None:
-        value, (name, shape) = onnxruntime().OrtValue, inputs
-        self._session, self._binding = session, session.io_binding()
-        self._input = value.ortvalue_from_numpy(np.zeros(shape, np.float32), device, number)
-        self._binding.bind_ortvalue_input(name, self._input)
-        self._outputs = []
-        for output, size in outputs.items():
-            self._outputs.append(value.ortvalue_from_shape_and_type(list(size), np.float32, device, number))
-            self._binding.bind_ortvalue_output(output, self._outputs[-1])
+        name, shape = inputs
+        self._input = put(np.zeros(shape, np.float32), device, number)
+        self._run = FixedBinding(
+            session,
+            inputs={name: self._input},
+            outputs={output: (size, np.float32) for output, size in outputs.items()},
+            device=device,
+            number=number,
+        )
 
     def __call__(self, array: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Run on one array of the input's shape; returns copies of the outputs."""
+        return [np.array(output.numpy()) for output in self.in_place(array)]
+
+    def in_place(self, array: NDArray[np.float32]) -> list[Any]:
+        """Run on one array of the input's shape; returns the outputs themselves, which the next run overwrites."""
         self._input.update_inplace(np.ascontiguousarray(array))
-        self._session.run_with_iobinding(self._binding)
-        return [np.array(output.numpy()) for output in self._outputs]
+        return list(self._run())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from spade_edge.runtime.errors import DeviceError, UsageError
 from spade_edge.runtime.network.card import INPUT, ModelCard
+from spade_edge.runtime.network.tensorrt import strongly_typed
 
 CPU, CUDA, TENSORRT, AUTO = "cpu", "cuda", "tensorrt", "auto"
 EXECUTION_PROVIDERS = {
@@ -20,7 +22,6 @@ FALLBACKS = {AUTO: (TENSORRT, CUDA, CPU), TENSORRT: (TENSORRT, CUDA)}
 CONVOLUTIONS = ("heuristic", "exhaustive", "default")
 ARENAS = {"as-requested": "kSameAsRequested", "power-of-two": "kNextPowerOfTwo"}
 GIBIBYTE = 1 << 30
-BUILDER_FLAGS = 10  # last TensorRT whose builder needs flags for fp16 and int8; later versions follow the model
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Provider:
         memory: limit of CUDA's arena on the GPU, in bytes; None for no limit.
         workspace: bytes that TensorRT may use in addition to the weights.
         fp16, int8: whether TensorRT up to version 10 may use them; None to follow the model's precision. Later versions
-            always follow the model.
+            always follow the model, and anything else is refused.
         tf32: whether float32 may be rounded to TensorFloat-32 (10 bits of mantissa): faster, but scores differ from
             those of a CPU. TensorRT uses it by default and has no option against it, so False sets
             NVIDIA_TF32_OVERRIDE=0 for the process, unless that variable is already set.
@@ -77,6 +78,29 @@ class Provider:
         """The provider's name in onnxruntime."""
         return EXECUTION_PROVIDERS.get(self.name, self.name)
 
+    @property
+    def memory_device(self) -> str:
+        """Where the features are, as onnxruntime calls it: "cuda", or "cpu" for all else."""
+        return CUDA if self.name in (CUDA, TENSORRT) else CPU
+
+    def beside(self, *, onnxruntime: str, cuda_graph: bool = False) -> dict[str, Any]:
+        """Where small graphs run beside the network, as keyword arguments of a `DeviceKernel`.
+
+        CUDA also stands beside TensorRT. Nothing is rounded to TensorFloat-32, whatever the network is.
+
+        Args:
+            onnxruntime: its version.
+            cuda_graph: whether the graph is captured.
+        """
+        if self.memory_device == CPU:
+            return {"execution_provider": EXECUTION_PROVIDERS[CPU]}
+        exact = replace(self, name=CUDA, tf32=False, cuda_graph=cuda_graph)
+        return {
+            "execution_provider": EXECUTION_PROVIDERS[CUDA],
+            "options": exact.cuda_options(onnxruntime=onnxruntime),
+            "number": self.device,
+        }
+
     def cuda_options(self, *, onnxruntime: str) -> dict[str, str]:
         """Options of CUDAExecutionProvider.
 
@@ -104,6 +128,9 @@ class Provider:
             folder: the folder of the engines.
             views: the numbers of views in one run.
             tensorrt: TensorRT's version.
+
+        Raises:
+            UsageError: as `flags`.
         """
         options = {
             "device_id": str(self.device),
@@ -132,12 +159,24 @@ class Provider:
         Args:
             precision: the model's: "fp32", "fp16" or "int8".
             tensorrt: TensorRT's version.
+
+        Raises:
+            UsageError: fp16 or int8 is asked for or forbidden in a version that has no flags for it, and the model is
+                typed otherwise.
         """
-        if int(tensorrt.partition(".")[0]) > BUILDER_FLAGS:
-            return False, False
-        fp16 = precision == "fp16" if self.fp16 is None else self.fp16
-        int8 = precision == "int8" if self.int8 is None else self.int8
-        return fp16, int8
+        typed = {"fp16": precision == "fp16", "int8": precision == "int8"}
+        asked = {"fp16": self.fp16, "int8": self.int8}
+        if not strongly_typed(tensorrt):
+            fp16, int8 = (typed[name] if asked[name] is None else bool(asked[name]) for name in ("fp16", "int8"))
+            return fp16, int8
+        for name, choice in asked.items():
+            if choice is not None and choice != typed[name]:
+                raise UsageError(
+                    f"expected no choice of {name} with TensorRT {tensorrt}, which has no flag for it and computes in "
+                    f"the types of the model ({precision}), found {name}={choice}; leave it out, or export the model "
+                    f"with --precision {name if choice else 'fp32'} and build the bundle again"
+                )
+        return False, False
 
 
 @dataclass(frozen=True)

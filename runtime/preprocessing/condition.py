@@ -7,7 +7,7 @@ cost does not grow with the size of the frame.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,11 @@ class Condition:
     softest: float
     harshest: float
     colour: Colour = NO_COLOUR
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Name to value of everything that is measured."""
+        return {name: getattr(self, name) for name in QUANTITIES}
 
     @classmethod
     def of(cls, views: NDArray[np.float32], painted: NDArray[np.bool_] | None = None) -> Condition:
@@ -253,6 +258,15 @@ class Limits:
         for (name, quantity), column in zip(QUANTITIES.items(), values[usual].T, strict=True):
             ends[name] = _ends(quantity, column)
         return cls(**ends)
+
+    def including(self, conditions: Sequence[Condition]) -> Limits:
+        """The same limits, but no narrower than some conditions, which a person has called good."""
+        wider = {}
+        for name in QUANTITIES:
+            lowest, highest = getattr(self, name)
+            values = [getattr(condition, name) for condition in conditions]
+            wider[name] = min([lowest, *values]), max([highest, *values])
+        return replace(self, **wider)
 
     def complaint(self, condition: Condition) -> str:
         """Why a frame cannot be judged, whatever its score; empty if it can."""

@@ -114,7 +114,7 @@ class Bytes:
         self.matcher, self.gallery = scorer.matcher, scorer.bundle.gallery
         assert isinstance(self.gallery, CodedGallery)
         self.coder = Coder(self.gallery.card, self.gallery.coding, threads=None)
-        self.comparison = CellComparison(self.gallery.card, self.gallery.coding, threads=None)
+        self.comparison = CellComparison(self.gallery.card, self.gallery.coding)
         self.product = Kernel(product_graph(), threads=None)
 
     def codes(self, pyramids):
@@ -137,11 +137,11 @@ class Bytes:
         numbers["squares/squares"] = seen.squares
         candidates = self.matcher.candidates([p.descriptor for p in pyramids], coded.keys, views=range(len(pyramids)))
         numbers["cells/cells"] = candidates
+        cells = self.gallery.cells_per_item
         numbers["distances/distances"] = np.stack(
             [
                 self.comparison(
-                    seen,
-                    view,
+                    self.coder.windows(coded, slice(view * cells, (view + 1) * cells)),
                     levels=self.gallery.levels,
                     squares=self.gallery.squares,
                     candidates=candidates[view],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
@@ -25,8 +26,11 @@ CAMERA, GPU, DEVICE = "needs a camera, a stream or a folder that goes on", "need
 # First lines of the blocks that do not run here, and why.
 NOT_RUN = {
     "docs/tutorial.md": {
-        "pip install '.[all]'": "installs packages; make demo does so in CI",
+        "pip install '.[workstation,cpu]'": "installs packages; make demo does so in CI",
         "spade-edge score --bundle part.spade --self-test --reopen forever /dev/video0": CAMERA,
+    },
+    "docs/line.md": {
+        "pip install 'spade-edge[cpu,line]'": "needs a line; tests/tools/cli/commands/test_run.py runs these commands",
     },
     "docs/architecture.md": {
         "$ python3 -m venv /tmp/graph && /tmp/graph/bin/pip install grimp": "installs a package that is no dependency",
@@ -51,11 +55,29 @@ NOT_RUN = {
         "spade-edge score --bundle part.spade --provider cuda new_parts/": GPU,
         "spade-edge prepare --bundle part.spade --provider tensorrt": GPU,
     },
+    "docs/how-to/signing.md": {
+        "(echo 'spade-edge/bundle/1'; cat part.spade/manifest.json) > signed": (
+            "needs openssl; tests/tools/signing/test_keys.py uses it where it is there"
+        ),
+    },
     "docs/how-to/sources.md": {
         "spade-edge score --bundle part.spade watch:/srv/camera1": CAMERA,
         "export GENICAM_GENTL64_PATH=$(python -c 'import genicam, os; print(os.path.dirname(genicam.__file__))')": (
             "goes on until Ctrl-C; tests/tools/sources/cameras/test_genicam.py runs these cameras"
         ),
+    },
+    "docs/line/evidence.md": {
+        "spade-edge evidence list --config line.toml --shift 06:00-14:00": (
+            "needs a line that has run; tests/tools/cli/commands/test_evidence.py has its evidence"
+        ),
+    },
+    "docs/line/messages.md": {
+        "mosquitto_sub -V mqttv5 -h localhost -v -t 'spade-edge/line-3/#'": (
+            "needs a broker; tests/tools/line/outputs/test_mqtt.py has one"
+        ),
+    },
+    "docs/line/page.md": {
+        "ssh -N -L 8080:127.0.0.1:8080 user@line-3": "needs another machine",
     },
     "docs/measurements.md": {
         "spade-edge scaling --model model.onnx --images good_parts/ --output scaling/": (
@@ -81,6 +103,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, part: Callable[..., NDAr
     images |= {f"dataset/good/{seed}.png": part(seed) for seed in (12, 13)}
     images |= {"dataset/spot/14.png": part(14, flaw=True)}
     images |= {f"held_back/{seed}.png": part(seed) for seed in range(20, 26)}
+    images |= {"rejects/shiny.png": part(30), "reject.png": part(31)}
+    days = {"monday": range(40, 42), "wednesday": range(44, 48), "half_an_hour": range(50, 54), "friday": range(54, 56)}
+    images |= {f"{day}/{seed}.png": part(seed) for day, seeds in days.items() for seed in seeds}
+    images |= {"wednesday/48.png": part(48, flaw=True), "rejects/049.png": part(49)}
     images |= {"mask.png": np.full((96, 80), 255, np.uint8)}
     for name, image in images.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +139,9 @@ def test_the_commands_and_programs_run_as_written(workplace: Path, monkeypatch: 
                 exec(block.text, {"frame": cv2.imread("new_parts/1.png")})  # noqa: S102  (our own documents)
     assert {path.name for path in Path("overlays").iterdir()} == {"0.png", "1.png", "2.png"}
     assert Path("report/report.html").exists()
+    week = json.loads(Path("week.spade/manifest.json").read_text(encoding="utf-8"))
+    assert week["threshold"]["parts"] == 16 and len(week["images"]) == 17  # a reject that was taught in is no evidence
+    assert len(Path("friday.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def run(command: str) -> None:
@@ -131,7 +160,7 @@ def run(command: str) -> None:
 
 def test_the_tutorial_and_the_readme_run_what_they_teach() -> None:
     verbs = {block.commands[i].split()[1] for block in blocks("sh") for i in range(len(block.commands))}
-    taught = "export build score threshold evaluate bench parity doctor lint gallery calibrate"
+    taught = "export build score threshold evaluate bench parity doctor lint gallery calibrate pack unpack sign verify"
     assert set(taught.split()) <= verbs
     readme = [line.split()[1] for block in blocks("sh") if block.page == "README.md" for line in block.commands]
     assert readme == ["export", "build", "score"]
@@ -144,6 +173,16 @@ def test_what_is_not_run_is_listed_with_its_reason() -> None:
         first = next(line for line in block.text.splitlines() if not line.startswith("#"))
         found.setdefault(block.page, set()).add(re.sub(r"\s{2,}#.*", "", first))
     assert found == {page: set(reasons) for page, reasons in NOT_RUN.items()}
+
+
+def test_no_document_installs_two_builds_of_onnxruntime() -> None:
+    """They overwrite each other, and pip does not refuse it: each command names one, or none on a Jetson."""
+    told = " ".join(re.sub(r"\s+", " ", text) for text in PAGES.values())
+    asked = [set(names.split(",")) for names in re.findall(r"(?:whl|\.|spade-edge)\[([a-z,]+)\]", told)]
+    assert {"workstation", "cpu"} in asked and {"workstation", "gpu"} in asked and len(asked) > 8
+    for names in asked:
+        assert len(names & {"cpu", "gpu", "all"}) <= 1, names
+        assert "workstation" not in names or names & {"cpu", "gpu"}, names
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:

@@ -646,10 +646,12 @@ def test_what_onnxruntime_quantizes_symmetrically_fits_tensorrt_without_its_int3
     assert report.quantization == "signed"
 
 
-def test_integer_operators_are_for_the_cpu(quantized: Callable[..., Path]) -> None:
+def test_integer_operators_are_for_nothing(quantized: Callable[..., Path]) -> None:
     report = lint(quantized(signed=False, form="QOperator"))
     assert (report.quantization, report.made_for) == ("operators", ("cpu",))
-    assert report.fit("cpu") and "QLinearConv" in {x.found for x in report.reasons("tensorrt")}
+    (reason,) = report.reasons("cpu")  # the runtime takes what export writes
+    assert reason.check == "runtime" and "QLinear" in reason.found
+    assert "QLinearConv" in {x.found for x in report.reasons("tensorrt")}
 
 
 def test_broken_files_are_one_clear_line(tmp_path: Path) -> None:
@@ -717,6 +719,47 @@ def test_weights_in_other_files_are_not_even_looked_at(tmp_path: Path) -> None:
     assert report.findings[0].where == ("weight", "bias")
 
 
+@pytest.mark.parametrize(
+    ("make", "refused"),
+    [
+        (little, ()),
+        (lambda: little(node("Unique", "z", "a b")), (8, 10, 11)),
+        (lambda: little(node("Hardmax", "z")), (8,)),  # from 9.2 on
+        (lambda: little(node("HannWindow", "size"), size=np.array(8, np.int64)), (8, 10)),  # from 10.4 on
+        (lambda: little(node("DFT", "z axis"), axis=np.array(1, np.int64)), (8, 10)),  # from 11.2 on
+        (lambda: little(node("IsInf", "z")), ()),  # from 8.6 on
+        (lambda: pairs(code=np.uint8), (8, 10, 11)),
+        (
+            lambda: little(
+                node("DequantizeLinear", "codes scale"), codes=np.ones(4, np.int8), scale=np.array(0.1, np.float32)
+            ),
+            (8,),  # which wants a zero point
+        ),
+        (lambda: little(node("ArgMax", "z", axis=1)), ()),  # int64, which TensorRT 8 casts
+        (lambda: changed(lambda m: setattr(m.opset_import[0], "version", 21)), (8, 10, 11)),
+    ],
+)
+def test_what_is_refused_for_one_tensorrt_and_not_for_another(
+    make: Callable[[], ModelProto], refused: tuple[int, ...]
+) -> None:
+    report = lint(make())
+    assert tuple(version for version in (8, 10, 11) if report.refusals(version)) == refused
+    assert {int(version): value["fit"] for version, value in report.to_json()["tensorrt"].items()} == {
+        version: version not in refused for version in (8, 10, 11)
+    }
+    for version in (8, 10, 11):
+        said = report.on_tensorrt(version)
+        if version in refused:
+            assert said == f"no, refused: {', '.join(dict.fromkeys(x.check for x in report.refusals(version)))}"
+        else:
+            assert said.startswith("yes, computes ") and ("typed" in said) == (version == 11)
+
+
+def test_what_only_the_cpu_minds_is_no_matter_for_tensorrt() -> None:
+    fixed = lint(dimension(input_of, 0, 3))
+    assert not fixed.fit("cpu") and [fixed.refusals(version) for version in (8, 10, 11)] == [(), (), ()]
+
+
 def test_the_report_as_json() -> None:
     value = json.loads(json.dumps(lint(pairs(zero=-3)).to_json()))
     assert value["verdicts"]["cpu"] == {"fit": True, "reasons": []}
@@ -738,4 +781,5 @@ def test_tensorrts_list_holds_operators_of_onnx_and_what_the_export_writes() -> 
     }  # fmt: skip
     written = {"Conv", "Relu", "Clip", "Add", "MaxPool", "Transpose", "Gather", "Sub", "Div", "GlobalAveragePool"}
     assert written | {"Flatten", "Cast", "QuantizeLinear", "DequantizeLinear", "Constant"} <= supported
-    assert listed["tensorrt"] == "10.6" and "0137504e2b25fe5253bd85d26b073378fb67805b" in listed["source"]
+    assert (listed["tensorrt"], listed["newest"]) == ("10.6", "11.5")
+    assert "0137504e2b25fe5253bd85d26b073378fb67805b" in listed["source"]

@@ -116,7 +116,26 @@ def test_an_exported_fp16_file(resnet18: nn.Module, small: View, tmp_path: Path)
     report = export_pyramid(pyramid, tmp_path / "m.onnx", view=small, weights_note={}, precision=Precision("fp16"))
     assert (report.card.precision, report.card.quantization) == ("fp16", {})
     assert 1e-5 < report.card.parity["level3"]["relative"] < 5e-3
-    assert (onnx.load(str(report.path)).ir_version, lint(report.path).fit("tensorrt")) == (8, True)
+    model, found = onnx.load(str(report.path)), lint(report.path)
+    assert (model.ir_version, found.fit("tensorrt")) == (8, True)
+    # TensorRT 11 computes in the types that are there: every convolution must be typed float16.
+    assert found.on_tensorrt(11) == "yes, computes float16 between the model's casts, as the model is typed"
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = [kinds[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
+    assert weights and set(weights) == {onnx.TensorProto.FLOAT16}
+    assert [port.type.tensor_type.elem_type for port in (*model.graph.input, *model.graph.output)] == [1] * 5
+
+
+def test_what_each_tensorrt_makes_of_an_int8_file(quantized: ExportReport) -> None:
+    """TensorRT 11 has no implicit quantization: int8 is where Q/DQ pairs are, and these must be those it takes."""
+    report = lint(quantized.path)
+    for version in (8, 10, 11):
+        said = report.on_tensorrt(version)
+        if quantized.card.quantization["target"] == "cpu":
+            assert said == "no, refused: quantisation"
+        else:
+            assert said.startswith("yes, computes int8 at the model's Q/DQ pairs and float32 elsewhere")
+            assert ("flag" in said, "typed" in said) == (version < 11, version == 11)
 
 
 def test_the_quantized_graph(quantized: ExportReport, plain: onnx.ModelProto) -> None:

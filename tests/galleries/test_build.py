@@ -20,6 +20,7 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from spade_edge.galleries import BuildOptions, Built, build
+from spade_edge.galleries.generation_log import LOG
 from spade_edge.galleries.golden_frames import golden_frames
 from spade_edge.runtime import DataError, ModelError, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
@@ -168,7 +169,7 @@ def test_neighbours_in_profile_edge_raise_the_threshold(
     kept, every_file = dict(built.manifest.files), dict(edge.manifest.files)
     assert kept.pop("baseline") != every_file.pop("baseline")
     for files in (kept, every_file):  # the golden frames are made from the image with the median score
-        for role in [role for role in files if role.startswith("golden")]:
+        for role in [role for role in files if role.startswith("golden") or role in ("left_out", "reach")]:
             del files[role]
     assert kept == every_file  # all images are kept; only fewer are looked at
     for few, every in zip(built.manifest.evidence.of_maps.scores, edge.manifest.evidence.of_maps.scores, strict=True):
@@ -260,7 +261,10 @@ def test_the_size_is_known_beforehand(model: Path, good_images: Path, tmp_path: 
     assert plans[0].size == pytest.approx(built.manifest.size, rel=0.01)
     network = built.manifest.files["model"].size
     assert plans[0].size - network == pytest.approx(built.manifest.size - network, rel=0.02)
-    assert built.manifest.size == sum(path.stat().st_size for path in built.path.iterdir() if path.name != FILE)
+    payload = [path for path in built.path.iterdir() if path.suffix in (".npy", ".onnx", ".hnsw")]
+    assert built.manifest.size == sum(path.stat().st_size for path in payload)
+    others = {path.name for path in built.path.iterdir()} - {path.name for path in payload}
+    assert others == {FILE, HISTORY, "log.jsonl"}
 
 
 def test_deviations_from_the_paper_are_recorded(paper: Built, edge: Built) -> None:
@@ -314,7 +318,9 @@ def test_building_twice_gives_the_same_files(
         assert replace(again.manifest.threshold, set="") == replace(built.manifest.threshold, set="")
         assert again.manifest.limits == built.manifest.limits
         before, after = contents(built.path), contents(again.path)
-        del before[FILE], after[FILE]  # the time of the build stands there
+        for files in (before, after):  # the time of the build stands there
+            for name in [name for name in files if name in (FILE, LOG) or name.startswith(HISTORY)]:
+                del files[name]
         assert before == after
 
 
@@ -483,7 +489,7 @@ def test_outputs_that_are_something_else_are_refused(model: Path, good_images: P
     (tmp_path / "link to nothing").symlink_to(tmp_path / "nothing")
     before = contents(tmp_path)
     for name in ("file", "folder", "link", "link to nothing"):
-        with pytest.raises(UsageError, match="choose another --output"):
+        with pytest.raises(UsageError, match="choose another place"):
             build(good_images, model=model, output=tmp_path / name)
     assert contents(tmp_path) == before
     (tmp_path / "empty").mkdir()

@@ -436,7 +436,7 @@ def test_a_bundle_of_the_format_before_is_to_be_built_again(edge: Built) -> None
     value["threshold"] = {"score": 6.5, "pixel": 6.5, "method": "", "calibrated": False, "scores": [6.5], "maps": 1}
     del value["limits"]
     value["schema"] = 3
-    with pytest.raises(BundleError, match="expected schema 8, found 3"):
+    with pytest.raises(BundleError, match="expected schema 9, found 3"):
         Manifest.from_text(json.dumps(value))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from spade_edge.galleries import Built
+from spade_edge.galleries import Built, disk
 from spade_edge.galleries.disk import LOCK, flush, in_use, remove_abandoned
+from spade_edge.galleries.generation_log import LOG
 from spade_edge.runtime.bundle.manifest import HISTORY, Manifest
 
 # No fcntl, no posix_fallocate, no folders that can be opened, and no moving or removing of what is open or mapped.
@@ -68,9 +70,9 @@ def test_a_system_like_windows(tiny_model: Path, textures: Path, tmp_path: Path,
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     manifest = Manifest.read(output)
-    expected = {payload.name for payload in manifest.files.values()} | {"manifest.json", HISTORY}
+    expected = {payload.name for payload in manifest.files.values()} | {"manifest.json", HISTORY, LOG}
     assert {path.name for path in output.iterdir()} == expected
-    assert len(list((output / HISTORY).iterdir())) == 3
+    assert len(list((output / HISTORY).iterdir())) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["part.spade"]
 
 
@@ -91,3 +93,32 @@ def test_what_cannot_be_flushed_is_an_error(tmp_path: Path, edge: Built) -> None
     flush(edge.path)
     with pytest.raises(FileNotFoundError):
         flush(tmp_path / "absent")
+
+
+def test_windows_locks_a_byte_that_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: set[tuple[int, int]] = set()
+
+    class FakeMsvcrt:
+        """The part of Windows' module that is used: locks a byte at the present position."""
+
+        LK_NBLCK = 2
+
+        @staticmethod
+        def locking(descriptor: int, mode: int, count: int) -> None:
+            assert (mode, count) == (2, 1)
+            found = os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR)
+            if found in locked:
+                raise PermissionError(13, "Permission denied")
+            locked.add(found)
+
+    monkeypatch.setattr(disk, "fcntl", None)
+    monkeypatch.setattr(disk, "msvcrt", FakeMsvcrt)
+    (tmp_path / "log").write_bytes(b"x" * 100)
+    with (tmp_path / "log").open("rb") as first, (tmp_path / "log").open("rb") as second:
+        os.lseek(first.fileno(), 7, os.SEEK_SET)
+        disk.lock(first.fileno())
+        assert os.lseek(first.fileno(), 0, os.SEEK_CUR) == 7
+        ((_, place),) = locked
+        assert 100 < place < 1 << 31
+        with pytest.raises(BlockingIOError):
+            disk.lock(second.fileno())

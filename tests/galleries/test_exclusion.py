@@ -121,9 +121,12 @@ def test_an_image_that_is_included_again_brings_everything_back(copy: Path) -> N
     assert Manifest.read(copy).included.sum() == 7
     back = include(copy, ["nested/3.npy"]).manifest
     assert back.images == first.images and back.limits == first.limits and back.farthest == first.farthest
-    assert back.files == first.files  # index, baseline and golden results too, byte for byte
+    assert set(back.files) == set(first.files)
+    # Baseline, leave-one-out distances and golden results too, byte for byte; nodes join a graph behind the others.
+    changed = {role for role in first.files if back.files[role] != first.files[role]}
+    assert changed <= {"index", "reach"}
     assert (back.threshold.score, back.threshold.rate) == (first.threshold.score, first.threshold.rate)
-    assert len(list((copy / HISTORY).iterdir())) == 3
+    assert len(list((copy / HISTORY).iterdir())) == 4
 
 
 def test_a_scorer_that_is_open_goes_on(copy: Path, part: Frames) -> None:

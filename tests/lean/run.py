@@ -7,6 +7,7 @@ frames must give the same scores and anomaly maps, and what cannot work must say
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -154,6 +155,7 @@ def check(folder: Path, label: str, python: str, packages: list[str]) -> dict[st
     result = json.loads(run([binaries / "python", SCORE, folder], within=folder).stdout)
     say(f"the {label} versions: {result['versions']}: largest difference {result['largest']:.1e}")
     check_command_line(folder, binaries / "spade-edge", folder / f"maps-{label}")
+    check_teaching(folder, binaries / "spade-edge", folder / f"taught-{label}")
 
     run([binaries / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "onnxruntime"], within=folder)
     refused(
@@ -163,6 +165,39 @@ def check(folder: Path, label: str, python: str, packages: list[str]) -> dict[st
     )
     say(f"the {label} versions: every command does its work or says in one line what it lacks")
     return result
+
+
+def check_teaching(folder: Path, command: Path, home: Path) -> None:
+    """A reject is taught in, undone, taught in again and taken out, by place, with indexes and by exact search."""
+    home.mkdir()
+    rejects = {"edge": "frames/colour-scratch.npy", "tiled": "strips/scratch.npy"}
+    for bundle, reject in rejects.items():
+        place = home / f"{bundle}.spade"
+        shutil.copytree(folder / f"{bundle}.spade", place)
+        before = (place / "manifest.json").read_bytes()
+
+        def does(*words: object, code: int = 0) -> str:
+            return run([command, *words], within=folder, code=code).stdout
+
+        def score() -> float:
+            scored = subprocess.run(
+                [command, "score", "--bundle", place, reject, "--even-so"],  # noqa: B023
+                cwd=folder, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            return float(json.loads(scored.stdout)["score"])
+
+        first = score()
+        for _ in range(2):
+            does("gallery", "add", "--bundle", place, reject, "--even-so", "--reason", "was good")
+            if not score() < first:
+                sys.exit(f"lean: {reject}: expected a lower score than {first} after it was taught in")
+            does("gallery", "undo", "--bundle", place)
+            if (place / "manifest.json").read_bytes() != before:
+                sys.exit(f"lean: {bundle}.spade: expected the former manifest after undo, found another")
+        does("gallery", "add", "--bundle", place, reject, "--even-so", "--unselected")
+        does("gallery", "remove", "--bundle", place, Path(reject).name)
+        does("gallery", "exclude", "--bundle", place, "3.npy", "--reason", "x")
+        does("parity", "--bundle", place)
 
 
 def check_command_line(folder: Path, command: Path, maps: Path) -> None:
@@ -187,6 +222,12 @@ def check_command_line(folder: Path, command: Path, maps: Path) -> None:
 
     refused(
         [command, "score", "--bundle", "edge.spade", "photo.png"], ("pip install 'spade-edge[camera]'",), within=folder
+    )
+    (folder / "line.key.pub").touch()
+    refused(
+        [command, "score", "--bundle", "edge.spade", "frames", "--require-signature", "line.key.pub"],
+        ("pip install 'spade-edge[sign]'",),
+        within=folder,
     )
     refused([command, "export", "--output", "again.onnx"], ("pip install 'spade-edge[export]'",), within=folder)
     refused(

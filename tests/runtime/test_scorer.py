@@ -69,6 +69,16 @@ def test_the_result_is_what_the_docstring_says(edge: Built, part: Frames) -> Non
     assert result.provider == "CPUExecutionProvider"
 
 
+def test_a_result_says_how_bright_and_how_red_the_frame_is(edge: Built, part: Frames) -> None:
+    frame = part(52, size=(128, 128))  # the view is 64x64, so that averages over 2x2 pixels keep the mean
+    condition = Scorer.open(edge.path)(frame).condition
+    assert condition["brightness"] == pytest.approx(frame.mean(), rel=1e-5)
+    assert condition["darkest"] == condition["brightest"] == condition["brightness"]
+    blue, green, red = frame.reshape(-1, 3).mean(axis=0)
+    assert condition["red"] == pytest.approx(red / green, rel=0.02)  # of every fourth pixel
+    assert condition["blue"] == pytest.approx(blue / green, rel=0.02)
+
+
 def test_the_score_is_the_mean_of_the_pixels_furthest_over_the_expected(
     edge: Built, paper: Built, part: Frames
 ) -> None:

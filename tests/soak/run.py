@@ -215,7 +215,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=20_000, help="that the camera delivers (20000)")
     parser.add_argument("--seed", type=int, default=0, help="of its mischief (0)")
+    parser.add_argument("--line", action="store_true", help="give a line so many triggers instead, see triggers.py")
     chosen = parser.parse_args()
+    if chosen.line:
+        from triggers import run_trial
+
+        sys.exit(run_trial(triggers=chosen.frames, seed=chosen.seed))
     with tempfile.TemporaryDirectory(prefix="spade-edge-soak-") as temporary:
         summary = soak(
             _bundle(Path(temporary)),

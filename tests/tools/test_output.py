@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spade_edge.runtime import DataError, UsageError
-from spade_edge.tools.output import check_replaceable, replacing
+from spade_edge.tools.output import check_replaceable, creating, replacing
 
 
 def ours(head: bytes) -> bool:
@@ -82,3 +82,36 @@ def test_only_what_was_written_here_is_replaced(tmp_path: Path) -> None:
     for name in ("other", "empty", "folder", "link", "nowhere", "hard link", "pipe"):
         with pytest.raises(UsageError, match=name):
             check_replaceable(tmp_path / name, ours)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_appears_whole_and_replaces_nothing(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:  # a memory card
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "new" / "a"
+    with creating(path) as file:
+        file.write(b"first")
+        assert not path.exists()
+    with pytest.raises(UsageError), creating(path) as file:
+        file.write(b"second")
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(UsageError), creating(path) as file:
+        file.write(b"third")
+    assert [entry.name for entry in path.parent.iterdir()] == ["a"] and path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError()]
+)
+def test_a_new_file_that_fails_leaves_nothing(problem: BaseException, tmp_path: Path) -> None:
+    with pytest.raises(DataError if isinstance(problem, OSError) else type(problem)), creating(tmp_path / "a") as file:
+        file.write(b"half")
+        raise problem
+    assert list(tmp_path.iterdir()) == []

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spade_edge import __version__
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
+from spade_edge.tools.hardware.processor import Processor
 
 
-def machine(threads: int | None) -> dict[str, Any]:
+def machine(threads: int | None, *, host: Host | None = None) -> dict[str, Any]:
     """Processor, threads and versions of this machine, as JSON values.
+
+    `processor_class` is the class of the processor by the instructions that decide how fast matching is, see
+    `Processor.kind`; None if they are unknown, as on other systems than Linux.
 
     Args:
         threads: threads that were asked for; None for one per core.
+        host: the machine; None for this one.
     """
     import onnxruntime
 
+    host = host or Host.here()
+    processor = Processor.of(host)
     return {
-        "cpu": _cpu(),
+        "cpu": _cpu(host, processor),
+        "processor_class": processor.kind,
         "cores": os.cpu_count(),
         "threads": threads or "one a core",
         "system": f"{platform.system()} {platform.machine()}",
@@ -41,10 +50,7 @@ def resident_bytes() -> int | None:
         return None
 
 
-def _cpu() -> str:
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        for line in lines:
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+def _cpu(host: Host, processor: Processor) -> str:
+    """Names of board and processor."""
+    names = (Board.of(host).model, processor.model or platform.processor())
+    return ", ".join(name for name in names if name) or "unknown"

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.matching.config import EXACT, FROM_MAP
 from spade_edge.runtime.matching.matcher import Matcher
+from spade_edge.runtime.network.pyramid import Pyramid
+from spade_edge.runtime.preprocessing.moved import Moved
 
 SECONDS = 40.0  # that exact search takes, about; fewer frames, and then fewer images, are compared to keep to it
 PROBED = 2  # images with which the time of exact search is measured
@@ -69,16 +71,16 @@ def recall(
     least, least_score = 0.01 * np.sqrt(threshold.pixel) * positions * count, 0.01 * threshold.score
     for frame in progress(frames[:count]):
         nearest = []
-        for view, seen in enumerate(scorer.preprocessor(frame)):
-            pyramid = scorer.session(seen[np.newaxis])
-            (found,) = scorer.matcher.match(pyramid, views=[view])
-            (best,) = exact.match(pyramid, views=[view], allowed=allowed)
-            nearest.append(best.distances if allowed is None else np.minimum(best.distances, found.distances))
-            near += float(np.sqrt(found.distances).sum(dtype=np.float64))
+        views, moved = _views(scorer, frame)
+        for view, seen in enumerate(views):
+            pyramid, found = _matched(scorer, seen[np.newaxis], view)
+            (best,) = exact.match([pyramid], views=[view], allowed=allowed)
+            nearest.append(best.distances if allowed is None else np.minimum(best.distances, found))
+            near += float(np.sqrt(found).sum(dtype=np.float64))
             true += float(np.sqrt(nearest[-1]).sum(dtype=np.float64))
-            same += int(np.count_nonzero(found.distances <= nearest[-1] * (1 + 1e-4) + 1e-3))
+            same += int(np.count_nonzero(found <= nearest[-1] * (1 + 1e-4) + 1e-3))
         score = scorer(frame).score
-        want = _score(scorer, nearest) if scorer.matcher.matching.image_score == FROM_MAP else score
+        want = _score(scorer, nearest, moved) if scorer.matcher.matching.image_score == FROM_MAP else score
         scores.append(abs(score - want) / max(want, least_score))
     return Recall(
         frames=count,
@@ -89,11 +91,35 @@ def recall(
     )
 
 
+def _views(scorer: Scorer, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Moved | None]:
+    """The views of a frame, (views, h, w, 3) float32 BGR, its part brought back, and how it was moved for this."""
+    views = scorer.preprocessor(frame)
+    if scorer.aligner is None:
+        return views, None
+    aligned, located = scorer.aligner(views[0])
+    return aligned[np.newaxis], located.moved
+
+
+def _matched(scorer: Scorer, seen: NDArray[np.float32], view: int) -> tuple[Pyramid, NDArray[np.float32]]:
+    """The features of a view, and its distances as a frame gets them.
+
+    Args:
+        scorer: of the frames.
+        seen: (1, h, w, 3) float32 BGR, the view.
+        view: its number in the layout.
+    """
+    if scorer.device is None:
+        pyramids = scorer.session(seen)
+        return pyramids[0], scorer.matcher.match(pyramids, views=[view])[0].distances
+    resident = scorer.device.session.resident(seen)
+    return resident[0], scorer.device.match(resident, [view])[0].distances
+
+
 def _sample(
     scorer: Scorer, exact: Matcher, frames: Sequence[NDArray[np.uint8]], *, seconds: float
 ) -> tuple[int, NDArray[np.bool_] | None]:
     """How many frames, and which good images, (N,) bool, or None for all, can be compared in so many seconds."""
-    included = np.flatnonzero(scorer.bundle.manifest.included)
+    included = np.flatnonzero(scorer.bundle.manifest.counts)
     views = scorer.preprocessor(frames[0])
     probed = _only(included[:PROBED], len(exact.gallery))
     pyramid = scorer.session(views[:1])
@@ -117,8 +143,10 @@ def _only(images: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
     return allowed
 
 
-def _score(scorer: Scorer, distances: Sequence[NDArray[np.float32]]) -> float:
-    """The image score of a frame with these distances of its views."""
+def _score(scorer: Scorer, distances: Sequence[NDArray[np.float32]], moved: Moved | None) -> float:
+    """The image score of a frame with these distances of its views, whose part was moved by this to bring it back."""
+    if moved is not None:  # what the frame does not show is no evidence against it
+        distances = [np.where(moved.unseen(scorer.matcher.gallery.grid), np.float32(0), distances[0])]
     heatmap = scorer.stitching(list(distances))
     baseline = scorer.bundle.baseline
     return scorer.stitching.score(heatmap if baseline is None else heatmap - baseline)

@@ -109,5 +109,7 @@ def _variant(seen: NDArray[np.float32], number: int, random: np.random.Generator
     if number:
         varied = varied[:: -1 if number & 1 else 1, :: -1 if number & 2 else 1]
         varied = np.roll(varied, random.integers(-6, 7, 2).tolist(), axis=(0, 1)) * random.uniform(0.9, 1.1)
-        varied += random.normal(0, 2, varied.shape)
+        # A good set is grey or in colour, not both. Resampled channels of a grey pixel may differ in their last digit.
+        grey = bool(np.ptp(varied, axis=-1).max() < 1e-2)
+        varied += random.normal(0, 2, (*varied.shape[:2], 1 if grey else varied.shape[2]))
     return np.clip(np.rint(varied), 0, 255).astype(np.uint8)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.threshold import LOWEST_RATE
+from spade_edge.runtime.device_path import AUTO as AUTO_MATCH
+from spade_edge.runtime.device_path import CHOICES
 from spade_edge.runtime.geometry.view import LARGEST_SIDE
 from spade_edge.runtime.kernels.ort import MOST_THREADS
 from spade_edge.runtime.matching.config import EXACT
@@ -191,6 +193,18 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, type=path, help="the bundle that 'spade-edge build' wrote")
 
 
+def add_require_signature(parser: argparse.ArgumentParser) -> None:
+    """Add the keys by which a bundle may be opened."""
+    parser.add_argument(
+        "--require-signature",
+        action="append",
+        type=path,
+        metavar="KEY.pub",
+        help="open the bundle only if it was signed with this key ('spade-edge sign'); given several times, one of the "
+        "keys is enough",
+    )
+
+
 def add_groups(parser: argparse.ArgumentParser) -> None:
     """--groups: which images show the same part."""
     parser.add_argument(
@@ -225,6 +239,18 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Add the choice of exact search."""
     parser.add_argument("--search", choices=(EXACT,), help="compare with every embedding: slow, the reference")
+
+
+def add_match(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of where cells are matched."""
+    parser.add_argument(
+        "--match",
+        choices=CHOICES,
+        default=AUTO_MATCH,
+        help="where frames are resampled and cells are matched: on the GPU if the network runs there and the gallery "
+        "fits, otherwise on the CPU (auto); cpu: on the CPU; device: where the network runs, or the command fails; on "
+        "the CPU that is slower, and for tests; not yet tested on a GPU",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

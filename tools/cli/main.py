@@ -30,16 +30,24 @@ from spade_edge.tools.cli.commands import (
     demo,
     doctor,
     evaluate,
+    evidence,
     export,
     gallery,
+    init,
     lint,
+    pack,
     parity,
     prepare,
+    run,
     scaling,
     score,
+    sign,
     threshold,
+    unpack,
+    verify,
 )
 from spade_edge.tools.cli.interruption import HANG_UP
+from spade_edge.tools.cli.notices import notices
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.memory import shortage
 from spade_edge.tools.sources.address import without_login, without_secrets
@@ -56,12 +64,19 @@ EXTRAS = {
     "gallery": "galleries",
     "threshold": "galleries",
     "calibrate": "galleries",
+    "pack": "cpu",
+    "unpack": "cpu",
+    "sign": "sign",
+    "verify": "sign",
     "score": "camera",
     "evaluate": "camera",
     "bench": "camera",
     "parity": "export",
     "doctor": "cpu",
     "scaling": "galleries",
+    "init": "run",
+    "run": "run",
+    "evidence": "run",
     "demo": "all",
 }  # the extras that bring the packages of the commands
 COMMANDS = {
@@ -72,12 +87,19 @@ COMMANDS = {
     "gallery": gallery,
     "threshold": threshold,
     "calibrate": calibrate,
+    "pack": pack,
+    "unpack": unpack,
+    "sign": sign,
+    "verify": verify,
     "score": score,
     "evaluate": evaluate,
     "bench": bench,
     "parity": parity,
     "doctor": doctor,
     "scaling": scaling,
+    "init": init,
+    "run": run,
+    "evidence": evidence,
     "demo": demo,
 }
 
@@ -185,9 +207,11 @@ def _logging() -> Iterator[None]:
 
 
 def _settle_streams() -> None:
-    """Make sure that neither a closed stderr nor a terminal that knows only ASCII is a reason to fail."""
+    """Make sure that neither a closed or full stderr nor a terminal that knows only ASCII is a reason to fail."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (for the rest of the process)
+    if isinstance(sys.stderr, io.TextIOWrapper) and isinstance(sys.stderr.buffer, (io.BufferedWriter, io.FileIO)):
+        sys.stderr = notices(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -24,12 +24,12 @@ from spade_edge.tools.doctor import (
     providers,
     system,
 )
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding
 from spade_edge.tools.doctor.gpu import Gpus
-from spade_edge.tools.doctor.host import Host
 from spade_edge.tools.doctor.packages import Packages
 from spade_edge.tools.doctor.providers import Providers
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
 
 __all__ = ["NOTE", "OK", "PROBLEM", "Finding", "Host", "examine"]
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.errors import BundleError
+from spade_edge.runtime.matching.device_search import cpu_only
 from spade_edge.runtime.network.card import ModelCard
+from spade_edge.runtime.network.tensorrt import computes
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding
 from spade_edge.tools.doctor.providers import CUDA, TENSORRT, Providers
 
@@ -34,7 +36,12 @@ def payload(manifest: Manifest) -> int:
 
 def findings(folder: Path, manifest: Manifest, providers: Providers) -> list[Finding]:
     """Header, matching, files and precision."""
-    return [_header(manifest), _matching(manifest), _files(folder, manifest), _precision(manifest.model, providers)]
+    return [
+        _header(manifest),
+        _matching(manifest, providers),
+        _files(folder, manifest),
+        _precision(manifest.model, providers),
+    ]
 
 
 def _header(manifest: Manifest) -> Finding:
@@ -49,9 +56,23 @@ def _header(manifest: Manifest) -> Finding:
     )
 
 
-def _matching(manifest: Manifest) -> Finding:
-    """How cells are matched, and why."""
-    return Finding(KIND, "matching", OK, manifest.place.reason)
+def _matching(manifest: Manifest, providers: Providers) -> Finding:
+    """How cells are matched, and why; and whether a GPU that works here leaves them to the CPU."""
+    found, reason = manifest.place.reason, cpu_only(manifest.matching, manifest.model)
+    if reason and _gpus(providers):
+        return Finding(
+            KIND,
+            "matching",
+            NOTE,
+            f"{found}; {reason}: matched on the CPU although a GPU works here",
+            "build with profile edge, without --neighbours and with --kappa 1, to match on the GPU",
+        )
+    return Finding(KIND, "matching", OK, found)
+
+
+def _gpus(providers: Providers) -> list[str]:
+    """The providers on a GPU that work here."""
+    return [label for label, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)) if providers.works(provider)]
 
 
 def _files(folder: Path, manifest: Manifest) -> Finding:
@@ -74,7 +95,7 @@ def _files(folder: Path, manifest: Manifest) -> Finding:
 def _precision(card: ModelCard, providers: Providers) -> Finding:
     """Whether the precision of the model is fast, and exact, on the providers that work here."""
     name, precision, target = "precision", card.precision, str(card.quantization.get("target"))
-    gpus = [label for label, provider in (("cuda", CUDA), ("tensorrt", TENSORRT)) if providers.works(provider)]
+    gpus = _gpus(providers)
     if precision == "fp16" and not gpus:
         return Finding(
             KIND,
@@ -99,4 +120,10 @@ def _precision(card: ModelCard, providers: Providers) -> Finding:
             f"int8 for the CPU; {' and '.join(gpus)} work here, but would not be faster with this model",
             "use --provider cpu; or for the GPU, export with --precision fp16, or int8 with --target tensorrt",
         )
-    return Finding(KIND, name, OK, f"{precision}, for {', '.join(['cpu', *gpus])}")
+    version = providers.tensorrt.version
+    made = (
+        f"; TensorRT {version} computes {computes(precision, version=version)}"
+        if "tensorrt" in gpus and version
+        else ""
+    )
+    return Finding(KIND, name, OK, f"{precision}, for {', '.join(['cpu', *gpus])}{made}")

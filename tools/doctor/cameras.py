@@ -6,11 +6,11 @@ import os
 import re
 from pathlib import Path
 
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
 from spade_edge.tools.doctor.packages import Packages
 from spade_edge.tools.doctor.providers import PATIENCE, ask, parsed, reason
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
 from spade_edge.tools.sources.cameras.genicam import PRODUCERS
 
 KIND = "cameras"
@@ -23,6 +23,29 @@ def findings(host: Host, board: Board, packages: Packages) -> list[Finding]:
     """Video devices, CSI cameras of a Jetson, GenTL producers and OpenCV."""
     csi = [_argus(host)] if board.jetson and _csi(host) else []
     return [_devices(host, board), *csi, _producers(host, packages), _opencv(host, board, packages)]
+
+
+def connected(host: Host, packages: Packages) -> list[tuple[str, str]]:
+    """The source and the name of each camera of this machine, as far as it can be listed: not those of the network."""
+    found = []
+    for path, label in _names(host).items():
+        index = host.number(f"sys/class/video4linux/{path.name}/index")  # a webcam's second device has no pictures
+        if not NO_CAMERA.match(label) and not index:
+            found.append((path.name.removeprefix("video"), label))
+    if "harvesters" in packages.versions and host.environment.get(PRODUCERS):
+        listed = parsed(ask(host, "genicam", PATIENCE)).get("cameras")
+        pairs = listed if isinstance(listed, list) else []
+        found += [(pair[0], pair[1]) for pair in pairs if _names_a_camera(pair)]
+    return found
+
+
+def _names_a_camera(value: object) -> bool:
+    """Whether this is the address and the name of a camera, in characters that may be printed."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(part, str) and part.isprintable() and len(part) <= 200 for part in value)
+    )
 
 
 def _names(host: Host) -> dict[Path, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.host import Host
 
 MOUNT = "sys/fs/cgroup"
 UNLIMITED = 1 << 60  # version 1 states "no limit" as a number near 2^63

@@ -1,18 +1,18 @@
-"""The processor clock: governor and frequency."""
+"""The processor clock: governor and frequency. And the clock of the machine: whether it is set by the network."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.clock import clock_folders, current_clocks, kilohertz
+from spade_edge.tools.hardware.host import Host
 
 KIND = "clock"
-POLICIES = "sys/devices/system/cpu/cpufreq/policy[0-9]*"
-CORES = "sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 DYNAMIC = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")  # their "powersave" raises the clock under load
+PATIENCE = 5.0  # seconds
 NEARLY = 0.98  # of the highest clock: cpuinfo and limits are rounded differently
 
 
@@ -21,9 +21,28 @@ def findings(host: Host, board: Board) -> list[Finding]:
     return [_governor(host), _frequency(host, board)]
 
 
+def time_of_day(host: Host) -> Finding:
+    """Whether a time server sets the clock, so that times of decisions can be compared with those of other machines."""
+    name = "time"
+    known = host.clock_is_set()
+    if host.path("run/systemd/timesync/synchronized").exists():
+        known = True
+    if not known:  # chrony does not always tell the kernel
+        tracking = host.run(["chronyc", "-n", "tracking"], timeout=PATIENCE)
+        leap = re.search(r"Leap status\s*:\s*(Normal|Insert second|Delete second|Not synchronised)", tracking.out)
+        if tracking.code == 0 and leap is not None:
+            known = leap[1] != "Not synchronised"
+    if known:
+        return Finding(KIND, name, OK, "set by a time server")
+    remedy = "sudo timedatectl set-ntp true, or install chrony; a plant without internet needs a time server of its own"
+    if known is False:
+        return Finding(KIND, name, NOTE, "not set by a time server: times of decisions drift away", remedy)
+    return unknown(KIND, name, remedy, why="neither the kernel nor chronyc tells")
+
+
 def _governor(host: Host) -> Finding:
     name = "governor"
-    folders = host.find(POLICIES) or host.find(CORES)
+    folders = clock_folders(host)
     governors = sorted({text for folder in folders if (text := _word(host, folder / "scaling_governor"))})
     drivers = {_word(host, folder / "scaling_driver") for folder in folders}
     if not governors:
@@ -46,16 +65,16 @@ def _governor(host: Host) -> Finding:
 
 def _frequency(host: Host, board: Board) -> Finding:
     name = "frequency"
-    folders = host.find(POLICIES) or host.find(CORES)
+    folders = clock_folders(host)
     now, limit, highest = (
-        [khz for folder in folders if (khz := _khz(host, folder / file)) is not None]
+        [khz for folder in folders if (khz := kilohertz(host, folder / file)) is not None]
         for file in ("scaling_cur_freq", "scaling_max_freq", "cpuinfo_max_freq")
     )
     if not now or not len(now) == len(limit) == len(highest):
-        measured = re.findall(r"^cpu MHz[ \t]*:[ \t]*([0-9]{1,6})", host.text("proc/cpuinfo") or "", re.MULTILINE)
+        measured = current_clocks(host)
         if not measured:
             return unknown(KIND, name, host.hidden)
-        return Finding(KIND, name, OK, f"{_span([1000 * int(mhz) for mhz in measured])} now; the highest is not known")
+        return Finding(KIND, name, OK, f"{_span(measured)} now; the highest is not known")
     found = f"{_span(now)} now, up to {_span(highest)}"
     if any(value < NEARLY * most for value, most in zip(limit, highest, strict=True)):
         return Finding(
@@ -73,11 +92,6 @@ def _frequency(host: Host, board: Board) -> Finding:
 def _word(host: Host, path: Path) -> str:
     text = host.label(path) or ""
     return text if re.fullmatch(r"[a-z][a-z0-9_-]{1,40}", text) else ""
-
-
-def _khz(host: Host, path: Path) -> int | None:
-    value = host.number(path)
-    return value if value is not None and 0 < value < 10**8 else None
 
 
 def _span(khz: list[int]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from spade_edge.tools.doctor.board import CHIPS, Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
 from spade_edge.tools.doctor.packages import Packages, fits
 from spade_edge.tools.doctor.providers import CUDA, Providers
+from spade_edge.tools.hardware.board import CHIPS, Board
+from spade_edge.tools.hardware.host import Host
 
 KIND = "gpu"
 HOT = 85.0  # C

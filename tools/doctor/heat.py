@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.heat import (
+    EVENTS,
+    THROTTLED_FILE,
+    celsius,
+    current_events,
+    throttle_counts,
+    throttled_bits,
+    zones,
+)
+from spade_edge.tools.hardware.host import Host
 
 KIND = "heat"
 HOT = 85.0  # C
-LIKELY = (1.0, 150.0)  # C; disabled sensors return 0, or arbitrary values
 SLOWING = ("passive", "hot", "critical")  # trip points; "active" only starts a fan
-CONSTANT = ("PMIC-Die",)  # Jetson Nano and TX: a placeholder, always 100 C
 
 # Bits of get_throttled on the Raspberry Pi; 16 bits higher: the same since boot.
 SUPPLY, HEAT = "use a stronger 5 V supply (Pi 5: 27 W) and a short cable", "add a fan, and keep the air around it free"
@@ -22,10 +27,6 @@ THROTTLED = {
     2: ("throttled", HEAT),
     3: ("close to the temperature limit", HEAT),
 }
-THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
-
-# Event counters of Jetson Orin and later: the hwmon "soctherm_oc".
-EVENTS = {"oc1": "under-voltage", "oc2": "average over-current", "oc3": "momentary over-current"}
 
 
 def findings(host: Host, board: Board) -> list[Finding]:
@@ -35,25 +36,20 @@ def findings(host: Host, board: Board) -> list[Finding]:
 
 def _temperature(host: Host, board: Board) -> Finding:
     name = "temperature"
-    zones: list[tuple[float, str]] = []
+    sensors = zones(host)
     tripped: list[tuple[float, str]] = []
-    for folder in host.find("sys/class/thermal/thermal_zone[0-9]*"):
-        label = host.label(folder / "type") or folder.name
-        temperature = _celsius(host.number(folder / "temp"))
-        if temperature is None or label in CONSTANT:
-            continue
-        zones.append((temperature, label))
+    for zone in sensors:
         trips = [
             trip
-            for file in host.find(f"{folder.relative_to(host.root)}/trip_point_[0-9]*_temp")
+            for file in host.find(f"{zone.folder.relative_to(host.root)}/trip_point_[0-9]*_temp")
             if host.label(file.with_name(file.name.replace("_temp", "_type"))) in SLOWING
-            and (trip := _celsius(host.number(file))) is not None
+            and (trip := celsius(host.number(file))) is not None
             and trip > 40  # unset ones are far below
         ]
-        if temperature >= min([HOT, *trips]):
+        if zone.celsius >= min([HOT, *trips]):
             limit = f"its trip point is {min(trips):.0f} C" if min(trips, default=HOT) < HOT else f"over {HOT:.0f} C"
-            tripped.append((temperature, f"{label} {temperature:.0f} C, {limit}: it throttles, or soon will"))
-    if not zones:
+            tripped.append((zone.celsius, f"{zone.label} {zone.celsius:.0f} C, {limit}: it throttles, or soon will"))
+    if not sensors:
         return unknown(KIND, name, host.hidden)
     if tripped:
         return Finding(
@@ -63,16 +59,9 @@ def _temperature(host: Host, board: Board) -> Finding:
             max(tripped)[1],
             "check dust, fan, heat sink and cabinet air" + ("; or use a lower power mode" if board.jetson else ""),
         )
-    hottest, label = max(zones)
-    return Finding(
-        KIND, name, OK, f"{hottest:.0f} C at most, {label}, of {len(zones)} sensor{'' if len(zones) == 1 else 's'}"
-    )
-
-
-def _celsius(millidegrees: int | None) -> float | None:
-    if millidegrees is None or not LIKELY[0] <= millidegrees / 1000 <= LIKELY[1]:
-        return None
-    return millidegrees / 1000
+    hottest = max(sensors, key=lambda zone: (zone.celsius, zone.label))
+    count = f"{len(sensors)} sensor{'' if len(sensors) == 1 else 's'}"
+    return Finding(KIND, name, OK, f"{hottest.celsius:.0f} C at most, {hottest.label}, of {count}")
 
 
 def _throttling(host: Host, board: Board) -> Finding:
@@ -81,11 +70,7 @@ def _throttling(host: Host, board: Board) -> Finding:
     if board.jetson:
         return _jetson(host)
     name = "throttling"
-    counts = [
-        number
-        for file in host.find("sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
-        if (number := host.number(file)) is not None
-    ]
+    counts = throttle_counts(host)
     if not counts:
         return unknown(KIND, name, host.hidden)
     if max(counts) > 0:
@@ -103,10 +88,9 @@ def _raspberry(host: Host) -> Finding:
     name = "throttling"
     answer = host.run(["vcgencmd", "get_throttled"], timeout=5)
     text = answer.out.strip() if answer.code == 0 else host.label(THROTTLED_FILE) or ""
-    value = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", text)
-    if value is None:
+    bits = throttled_bits(text)
+    if bits is None:
         return unknown(KIND, name, "run vcgencmd get_throttled on the Raspberry Pi itself")
-    bits = int(value.group(1), 16)
     now = [bit for bit in THROTTLED if bits >> bit & 1]
     since = [bit for bit in THROTTLED if bits >> bit + 16 & 1]
     if now:
@@ -126,14 +110,7 @@ def _remedy(bits: list[int]) -> str:
 
 def _jetson(host: Host) -> Finding:
     name = "throttling"
-    counts = {}
-    for folder in host.find("sys/class/hwmon/hwmon[0-9]*"):
-        if host.label(folder / "name") != "soctherm_oc":
-            continue
-        for event in EVENTS:
-            count = host.number(folder / f"{event}_event_cnt")
-            if count is not None:
-                counts[event] = count
+    counts = current_events(host)
     if not counts:
         return unknown(KIND, name, "sudo tegrastats shows clocks and temperatures under load")
     happened = [f"{EVENTS[event]} {count} times" for event, count in counts.items() if count > 0]

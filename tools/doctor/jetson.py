@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
 
 KIND = "jetson"
-JETPACKS = {32: 4, 34: 5, 35: 5, 36: 6, 38: 7}  # by the release of L4T
+JETPACKS = {32: 4, 34: 5, 35: 5, 36: 6, 38: 7, 39: 7}  # by the release of L4T
 PYTHONS = {4: "3.6", 5: "3.8"}  # of NVIDIA's packages; spade-edge needs 3.10
 NOT_A_CONTAINER = "mount it into the container, or run the doctor on the Jetson itself"
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from spade_edge.tools.doctor import cgroup
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
 
 KIND = "memory"
 BESIDE = 250_000_000  # bytes that scoring needs beside the model and the gallery

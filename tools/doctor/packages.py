@@ -44,6 +44,7 @@ MODULES = {"onnxruntime": "onnxruntime", "onnxruntime-gpu": "onnxruntime", "open
 EXTRAS = {
     "camera": "image files, videos and cameras",
     "galleries": "'spade-edge build', 'threshold' and 'scaling'",
+    "sign": "signatures of bundles",
     "export": "'spade-edge export'",
     "timm": "'spade-edge export --backbone timm:NAME'",
     "genicam": "GenICam cameras",
@@ -133,6 +134,17 @@ def findings(packages: Packages) -> list[Finding]:
         _onnxruntime(packages),
         *(_extra(packages, extra) for extra in EXTRAS if any(one.extra == extra for one in packages.requirements)),
         *_several(packages, "opencv", OPENCV),
+    ]
+
+
+def missing_of(packages: Packages, extra: str) -> list[str]:
+    """The packages of an extra that are not installed, or too old."""
+    return [
+        one.name
+        for one in packages.requirements
+        if one.extra == extra
+        and MODULES.get(one.name) not in packages.modules
+        and not any(fits(version, one.bounds) for version in packages.like(one.name).values())
     ]
 
 

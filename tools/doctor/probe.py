@@ -1,6 +1,6 @@
-"""Probes onnxruntime, one of its providers, or OpenCV. It runs as a separate process because these can crash or hang.
+"""Probes onnxruntime, one of its providers, OpenCV or GenICam cameras, in a process of its own, as these can hang.
 
-    python -m spade_edge.tools.doctor.probe onnxruntime | opencv | CUDAExecutionProvider ...
+    python -m spade_edge.tools.doctor.probe onnxruntime | opencv | genicam | tensorrt | CUDAExecutionProvider ...
 
 Prints one JSON object to stdout; the output of libraries goes to stderr.
 """
@@ -17,6 +17,10 @@ import numpy as np
 
 from spade_edge.runtime.kernels.graph_writer import Graph
 from spade_edge.runtime.kernels.ort import CPU, onnxruntime
+from spade_edge.runtime.network.gpu import tensorrt_library, version_of_tensorrt
+from spade_edge.runtime.network.gpu_session import provider_library
+from spade_edge.runtime.network.provider import TENSORRT
+from spade_edge.runtime.network.tensorrt import VERSIONS
 
 TOLERANCE = 0.01  # relative to the largest number, because providers may compute in half precision
 
@@ -27,7 +31,13 @@ def main(what: str) -> None:
     os.dup2(2, 1)  # libraries print to stdout, too
     value: dict[str, Any]
     try:
-        value = {"onnxruntime": about_onnxruntime, "opencv": about_opencv}.get(what, lambda: about_provider(what))()
+        known = {
+            "onnxruntime": about_onnxruntime,
+            "opencv": about_opencv,
+            "genicam": about_genicam,
+            "tensorrt": about_tensorrt,
+        }
+        value = known.get(what, lambda: about_provider(what))()
     except Exception as problem:
         value = {"error": f"{type(problem).__name__}: {problem}"}
     with answer:
@@ -46,6 +56,26 @@ def about_opencv() -> dict[str, Any]:
 
     cv2 = opencv()
     return {"version": str(cv2.__version__), "build": str(cv2.getBuildInformation())}
+
+
+def about_genicam() -> dict[str, Any]:
+    """The address and the name of each GenICam camera that is connected."""
+    from spade_edge.tools.sources.cameras.genicam import connected
+
+    return {"cameras": connected()}
+
+
+def about_tensorrt() -> dict[str, Any]:
+    """The library of TensorRT that onnxruntime was built for, if any, and the versions that the loader finds."""
+    wanted = ""
+    with suppress(OSError):  # onnxruntime has no provider for TensorRT
+        wanted = tensorrt_library(provider_library(TENSORRT))
+    found: dict[str, str] = {}
+    names = [wanted] if wanted else []
+    for name in (*names, *(f"libnvinfer.so.{version}" for version in VERSIONS)):
+        with suppress(OSError):
+            found.setdefault(name, version_of_tensorrt(name))
+    return {"wanted": wanted, "found": found}
 
 
 def about_provider(name: str) -> dict[str, Any]:

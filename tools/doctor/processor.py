@@ -3,72 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from spade_edge.tools.doctor import cgroup
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
+from spade_edge.tools.hardware.processor import AVX2, AVX512, AVX512_VNNI, AVX_VNNI, DOTS, I8MM, Processor
 
 KIND = "processor"
 
-# (implementer, part) of /proc/cpuinfo, as documented by Arm, NVIDIA and Qualcomm.
-ARM_CORES = {
-    ("0x41", "0xd03"): "Cortex-A53",
-    ("0x41", "0xd04"): "Cortex-A35",
-    ("0x41", "0xd05"): "Cortex-A55",
-    ("0x41", "0xd07"): "Cortex-A57",
-    ("0x41", "0xd08"): "Cortex-A72",
-    ("0x41", "0xd09"): "Cortex-A73",
-    ("0x41", "0xd0a"): "Cortex-A75",
-    ("0x41", "0xd0b"): "Cortex-A76",
-    ("0x41", "0xd0c"): "Neoverse-N1",
-    ("0x41", "0xd0d"): "Cortex-A77",
-    ("0x41", "0xd40"): "Neoverse-V1",
-    ("0x41", "0xd41"): "Cortex-A78",
-    ("0x41", "0xd42"): "Cortex-A78AE",
-    ("0x41", "0xd49"): "Neoverse-N2",
-    ("0x41", "0xd4f"): "Neoverse-V2",
-    ("0x41", "0xd83"): "Neoverse-V3AE",
-    ("0x4e", "0x003"): "Denver 2",
-    ("0x4e", "0x004"): "Carmel",
-}
 VARIABLES = re.compile(r"(OMP|GOMP|KMP|OPENBLAS|GOTO|MKL|BLIS|NUMEXPR|VECLIB)_[A-Z_]*")
 THREADS = re.compile(r".*(THREAD|PROC_BIND|PLACES|AFFINITY|WAIT_POLICY|BLOCKTIME|SPINCOUNT).*")
 
 
 def findings(host: Host, board: Board) -> list[Finding]:
     """Model, cores, quota, instructions and variables."""
-    described = host.text("proc/cpuinfo") or ""
-    flags = _flags(described)
-    model = _model(described)
+    found = Processor.of(host)
     return [
-        Finding(KIND, "model", OK, model + (", in a virtual machine" if "hypervisor" in flags else ""))
-        if model
+        Finding(KIND, "model", OK, found.model + (", in a virtual machine" if found.virtual else ""))
+        if found.model
         else unknown(KIND, "model", host.hidden),
         _cores(host, board),
         _quota(host),
-        _instructions(host, flags),
+        _instructions(host, found),
         _variables(host),
     ]
-
-
-def _model(described: str) -> str:
-    named = re.search(r"^model name[ \t]*:[ \t]*(\S.*)$", described, re.MULTILINE)
-    parts = re.findall(r"^CPU part[ \t]*:[ \t]*(0x[0-9a-f]{1,4})$", described, re.MULTILINE)
-    makers = re.findall(r"^CPU implementer[ \t]*:[ \t]*(0x[0-9a-f]{1,4})$", described, re.MULTILINE)
-    if not parts or len(parts) != len(makers):
-        return named.group(1)[:100] if named is not None else ""
-    names = [
-        ARM_CORES.get((maker, part), f"Arm core {maker}/{part}") for maker, part in zip(makers, parts, strict=True)
-    ]
-    return ", ".join(f"{count} x {name}" for name, count in Counter(names).items())
-
-
-def _flags(described: str) -> frozenset[str]:
-    """Features that all cores share."""
-    lines = re.findall(r"^(?:flags|Features)[ \t]*:(.*)$", described, re.MULTILINE)
-    return frozenset.intersection(*(frozenset(line.split()) for line in lines)) if lines else frozenset()
 
 
 def _cores(host: Host, board: Board) -> Finding:
@@ -119,13 +78,13 @@ def _quota(host: Host) -> Finding:
     return Finding(KIND, name, OK, f"processor time of {allowed:g} cores; {host.cores} are usable")
 
 
-def _instructions(host: Host, flags: frozenset[str]) -> Finding:
-    name = "instructions"
+def _instructions(host: Host, processor: Processor) -> Finding:
+    name, flags = "instructions", processor.flags
     if not flags:
         return unknown(KIND, name, host.hidden)
-    if host.machine in ("aarch64", "arm64") or "asimd" in flags or "neon" in flags:
+    if host.machine in ("aarch64", "arm64") or processor.arm:
         has = [label for flag, label in _ARM if flag in flags]
-        if "asimddp" in flags:
+        if processor.kind in (I8MM, DOTS):
             return Finding(KIND, name, OK, f"{', '.join(has)}: 8-bit products are fast")
         return Finding(
             KIND,
@@ -135,9 +94,9 @@ def _instructions(host: Host, flags: frozenset[str]) -> Finding:
             "'spade-edge bench' shows the time of matching; a bundle built with fewer --candidates needs less",
         )
     has = [label for flag, label in _X86 if flag in flags]
-    if flags & {"avx512_vnni", "avx_vnni"}:
+    if processor.kind in (AVX512_VNNI, AVX_VNNI):
         return Finding(KIND, name, OK, f"{', '.join(has)}: 8-bit products are fast")
-    if "avx2" in flags:
+    if processor.kind in (AVX512, AVX2):
         return Finding(
             KIND,
             name,

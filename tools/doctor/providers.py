@@ -11,17 +11,20 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from spade_edge.tools.doctor.board import Board
-from spade_edge.tools.doctor.commands import Answer
+from spade_edge.runtime.network.tensorrt import PRECISIONS, computes
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.commands import Answer
+from spade_edge.tools.hardware.host import Host
 
 KIND = "providers"
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 NOT_TRIED = ("AzureExecutionProvider",)  # sends data to a service; it is compiled into the packages from PyPI
+VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")  # of TensorRT
 PATIENCE, TENSORRT_PATIENCE = 60, 180  # seconds; TensorRT builds an engine first
 
 # Message of the dynamic loader. onnxruntime's preceding search also reports libraries that are not needed.
@@ -53,6 +56,29 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class TensorRT:
+    """TensorRT on this machine.
+
+    Attributes:
+        wanted: the library that onnxruntime was built for, such as "libnvinfer.so.10"; empty if it was built without.
+        found: libraries that the loader finds, with their versions: {"libnvinfer.so.11": "11.4.1"}.
+    """
+
+    wanted: str = ""
+    found: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """The version that onnxruntime uses; empty if there is none."""
+        return self.found.get(self.wanted, "")
+
+    @property
+    def others(self) -> str:
+        """The versions that onnxruntime cannot use, in words; empty if there are none."""
+        return " and ".join(f"{version} ({name})" for name, version in self.found.items() if name != self.wanted)
+
+
+@dataclass(frozen=True)
 class Providers:
     """onnxruntime and its providers, as probed in separate processes.
 
@@ -60,11 +86,13 @@ class Providers:
         version: of onnxruntime; empty if it does not load.
         reason: why it does not load.
         probes: of each provider that is compiled in.
+        tensorrt: the versions of TensorRT.
     """
 
     version: str = ""
     reason: str = ""
     probes: tuple[Probe, ...] = ()
+    tensorrt: TensorRT = TensorRT()
 
     @classmethod
     def of(cls, host: Host) -> Providers:
@@ -74,7 +102,9 @@ class Providers:
         if not isinstance(value.get("version"), str) or not isinstance(value.get("providers"), list):
             return cls(reason=reason(answer))
         names = [name for name in map(str, value["providers"]) if name not in NOT_TRIED]
-        return cls(version=value["version"], probes=tuple(_probe(host, name) for name in names))
+        probes = tuple(_probe(host, name) for name in names)
+        gpu = any(name in (CUDA, TENSORRT) for name in names)
+        return cls(version=value["version"], probes=probes, tensorrt=_tensorrt(host) if gpu else TensorRT())
 
     def works(self, provider: str) -> bool:
         """Whether a provider has computed the right result."""
@@ -108,7 +138,55 @@ def findings(providers: Providers, board: Board, *, gpu: bool, driver: bool, mis
             )
         ]
     found = [_provider(probe, providers, board, gpu=gpu, driver=driver) for probe in providers.probes]
+    found += _versions(providers)
     return [*found, *(_full_bytes(probe.full_bytes) for probe in providers.probes if probe.full_bytes is not None)]
+
+
+def _tensorrt(host: Host) -> TensorRT:
+    value = parsed(ask(host, "tensorrt", PATIENCE))
+    wanted, found = value.get("wanted"), value.get("found")
+    if not isinstance(wanted, str) or not isinstance(found, dict):
+        return TensorRT()
+    known = {str(name): str(version) for name, version in found.items() if VERSION.fullmatch(str(version))}
+    return TensorRT(wanted=wanted, found=known)
+
+
+def _versions(providers: Providers) -> list[Finding]:
+    """Which TensorRT is here, whether onnxruntime can use it, and what it makes of models of each precision."""
+    tensorrt, name = providers.tensorrt, "tensorrt version"
+    if tensorrt.version:
+        made = "; ".join(f"{one}: {computes(one, version=tensorrt.version)}" for one in PRECISIONS)
+        beside = f"; beside it {tensorrt.others}, which is not used" if tensorrt.others else ""
+        return [
+            Finding(
+                KIND,
+                name,
+                OK,
+                f"{tensorrt.version} ({tensorrt.wanted}), as this onnxruntime needs; {made}{beside}",
+            )
+        ]
+    if not tensorrt.others:
+        return []  # the provider's own row says that TensorRT is missing
+    if not tensorrt.wanted:
+        return [
+            Finding(
+                KIND,
+                name,
+                NOTE,
+                f"{tensorrt.others} is installed, but onnxruntime {providers.version} is built without TensorRT",
+                "nothing if CUDA is fast enough; else an onnxruntime that is built with this version of TensorRT",
+            )
+        ]
+    return [
+        Finding(
+            KIND,
+            name,
+            NOTE,
+            f"onnxruntime {providers.version} is built for {tensorrt.wanted}, found {tensorrt.others}",
+            f"install TensorRT {tensorrt.wanted.rpartition('.')[2]} beside it, or an onnxruntime that is built for the "
+            "one that is here; until then --provider cuda",
+        )
+    ]
 
 
 def _probe(host: Host, provider: str) -> Probe:
@@ -131,11 +209,12 @@ def _provider(probe: Probe, providers: Providers, board: Board, *, gpu: bool, dr
     if not probe.reason:
         return Finding(KIND, probe.name, OK, "works, and its results are right")
     if probe.provider == TENSORRT and probe.absent.startswith("libnvinfer"):
+        here = f"only {providers.tensorrt.others} is" if providers.tensorrt.others else "TensorRT is not"
         return Finding(
             KIND,
             probe.name,
             NOTE,
-            f"compiled in, but TensorRT is not installed: {probe.reason}",
+            f"compiled in, but {here} installed: {probe.reason}",
             "nothing if CUDA is fast enough; else install the TensorRT version that onnxruntime was built for",
         )
     if probe.provider == TENSORRT and providers.has(CUDA) and not providers.works(CUDA):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from spade_edge.tools.doctor.board import Board
 from spade_edge.tools.doctor.finding import NOTE, OK, PROBLEM, Finding, unknown
-from spade_edge.tools.doctor.host import Host
+from spade_edge.tools.hardware.board import Board
+from spade_edge.tools.hardware.host import Host
 
 KIND = "system"
 WHEELS_GLIBC = (2, 28)  # manylinux_2_28: the current wheels of numpy and onnxruntime

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spade_edge.runtime import Provider, Scorer
 from spade_edge.runtime.network.engine_cache import EngineCache
@@ -50,7 +51,9 @@ def prepare(
     *,
     provider: Provider = Provider(TENSORRT),  # noqa: B008  (frozen)
     threads: int | None = None,
+    limit: float | None = None,
     clean: bool = False,
+    manifest_sha256: str | None = None,
     announce: Callable[[EngineCache], None] = lambda engines: None,
     waiting: Waiting = lambda seconds: None,
 ) -> Preparation:
@@ -63,14 +66,19 @@ def prepare(
         bundle: the bundle folder.
         provider: what runs the network.
         threads: threads for all work; None for one per core.
+        limit: seconds after which building an engine is given up; None for no limit. How long is too long depends on
+            the board and the model, and an engine that is given up takes as long the next time.
         clean: remove this model's engines for other GPUs, versions and options.
+        manifest_sha256: SHA-256 that the bundle's manifest must have, see `Scorer.open`; None for any.
         announce: called before an engine is built.
         waiting: called about once per second with the seconds passed, while an engine is built.
 
     Raises:
-        BundleError: the bundle is incomplete, altered, or of another version.
-        DeviceError: the provider is missing, TensorRT fails, or the golden frames are not reproduced.
+        BundleError: the bundle is incomplete, altered, of another version, or not the one expected.
+        DeviceError: the provider is missing, TensorRT fails, its time or memory does not suffice, or the golden frames
+            are not reproduced. Nothing is left of an engine that was not finished.
         ModelError: the model does not run here.
+        UsageError: the provider asks for what the installed TensorRT cannot do.
     """
     bundle = Path(bundle)
     engines: EngineCache | None = None
@@ -81,14 +89,22 @@ def prepare(
         if not engines.prepared():
             announce(engines)
             start = monotonic()
-            build_engine(bundle, provider, threads=threads, waiting=waiting)
+            build_engine(
+                bundle,
+                provider,
+                engines=engines,
+                threads=threads,
+                limit=limit,
+                manifest_sha256=manifest_sha256,
+                waiting=waiting,
+            )
             built_seconds = monotonic() - start
         others = tuple(engines.others())
         if clean:
             for other in others:
                 engines.remove(other)
     start = perf_counter()
-    scorer = Scorer.open(bundle, providers=provider, threads=threads)
+    scorer = Scorer.open(bundle, providers=provider, threads=threads, manifest_sha256=manifest_sha256)
     open_seconds = perf_counter() - start
     first_frame, second_frame = _warm_up(scorer)
     return Preparation(
@@ -110,8 +126,12 @@ def _warm_up(scorer: Scorer) -> tuple[float, float]:
     manifest, session = scorer.bundle.manifest, scorer.session
     size = manifest.layout.frame or manifest.model.view.size
     first, second = (scorer(frame).milliseconds["total"] for frame in frames_like(scorer.bundle, 2, size=size))
-    for count in range(1, VIEWS_PER_RUN + 1):  # frames of several views and batches need these
-        session(np.zeros((count, *session.card.view.size, 3), np.float32))
+    most = VIEWS_PER_RUN
+    run: Callable[[NDArray[np.float32]], object] = session
+    if scorer.device is not None:
+        most, run = scorer.device.views_per_run, scorer.device.session.resident
+    for count in range(1, most + 1):  # frames of several views and batches need these
+        run(np.zeros((count, *session.card.view.size, 3), np.float32))
     return first, second
 
 

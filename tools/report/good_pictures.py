@@ -16,7 +16,6 @@ from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.errors import DataError, FrameError
 from spade_edge.runtime.matching.config import EXACT
-from spade_edge.runtime.matching.matcher import Matcher
 from spade_edge.runtime.result import Region
 from spade_edge.tools.drawing.good_image import good_image
 from spade_edge.tools.drawing.overlay import in_colour, map_over
@@ -68,16 +67,7 @@ class GoodPictures:
                 f"{images}: expected the folder that {bundle.path} was built from, found none of its good images there"
             )
         self._bundle, self._images, self._limit = bundle, images, pixel_threshold
-        self._matcher = Matcher.open(
-            bundle.gallery,
-            manifest.matching,
-            indexes=bundle.indexes,
-            entries=bundle.entries,
-            keys=bundle.keys,
-            included=manifest.included,
-            threads=threads,
-            source=str(bundle.path),
-        )
+        self._matcher = bundle.matcher(threads=threads)
         self._stitching = Stitching(
             manifest.canvas, bundle.gallery.grid, sigma=manifest.matching.sigma, mask=bundle.mask, threads=threads
         )

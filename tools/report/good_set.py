@@ -76,7 +76,7 @@ class GoodSet:
             (N,) bool.
         """
         groups = np.array([one.group for one in self.manifest.images])
-        other_parts = self.manifest.included & (groups != groups[image])
+        other_parts = self.manifest.counts & (groups != groups[image])
         typical = other_parts.copy()
         typical[list(self.suspects)] = False
         return typical if typical.any() else other_parts
@@ -94,7 +94,7 @@ class GoodSet:
 
 def _without(manifest: Manifest, suspects: Sequence[int]) -> Threshold | None:
     threshold, aside = manifest.threshold, set(suspects)
-    left = [image for i, image in enumerate(manifest.images) if image.included and i not in aside]
+    left = [image for i, image in enumerate(manifest.images) if image.counts and i not in aside]
     if threshold.source == FRAMES or len({image.group for image in left}) < 2:
         return None
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.bundle.good_image import in_words
 from spade_edge.tools.drawing.good_image import good_image
 from spade_edge.tools.drawing.overlay import TOP, figure
 from spade_edge.tools.report.chart import Axis, Row, drawing, histogram, strips
@@ -218,11 +219,15 @@ def _card(good: GoodSet, number: int, drawn: GoodPicture) -> str:
     chips = []
     if own.exclusion is not None:
         chips.append('<span class="chip cannot_judge">excluded</span>')
+    if own.taught is not None:
+        chips.append('<span class="chip">taught in</span>')
     if number == good.decisive:
         chips.append('<span class="chip mistake">sets the threshold</span>')
     lines = [f'<p class="chips">{"".join(chips)}</p>'] if chips else []
     if own.exclusion is not None:
         lines.append(f"<p>{text(sentence(f'Excluded on {own.exclusion.set[:10]}: {own.exclusion.reason}'))}</p>")
+    if own.taught is not None:
+        lines.append(f"<p>{text(sentence(in_words(own.taught)))}</p>")
     if own.remark:
         lines.append(f"<p>{text(sentence(own.remark))}</p>")
     lines.append(_untypical(own.untypical))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from spade_edge.runtime.preprocessing.frame_format import FrameFormat
 from spade_edge.runtime.result import CANNOT_JUDGE
 from spade_edge.tools.scoring.scored import Scored
 
@@ -12,14 +11,9 @@ log = logging.getLogger(__name__)
 
 
 class OtherSize:
-    """Says once that frames have another size than the good images.
+    """Says once that frames have another size than the good images."""
 
-    Args:
-        good: what the good images have in common.
-    """
-
-    def __init__(self, good: FrameFormat) -> None:
-        self.good = good
+    def __init__(self) -> None:
         self._said = False
 
     def add(self, scored: Scored) -> None:
@@ -27,7 +21,7 @@ class OtherSize:
         frame, result = scored.shot.frame, scored.result
         if self._said or frame is None or result is None or result.verdict == CANNOT_JUDGE:
             return
-        hint = self.good.hint((frame.shape[0], frame.shape[1]))
+        hint = scored.bundle.manifest.format.hint((frame.shape[0], frame.shape[1]))
         if hint:
             self._said = True
             log.warning("%s", hint)

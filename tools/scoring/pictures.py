@@ -57,11 +57,13 @@ class ScoredFrame:
         name: path relative to the source, or a running number.
         frame: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
         result: of scoring the frame.
+        bundle: that it was scored with.
     """
 
     name: str | int
     frame: NDArray[np.uint8]
     result: FrameResult
+    bundle: Bundle
 
 
 Write = Callable[[ScoredFrame], None]
@@ -99,10 +101,10 @@ class Pictures:
         self._queue.put(None)
         self._thread.join()
 
-    def add(self, name: str | int, frame: NDArray[np.uint8], result: FrameResult) -> None:
+    def add(self, scored: ScoredFrame) -> None:
         """Hand over a scored frame. Its memory must not change afterwards."""
         try:
-            self._queue.put(ScoredFrame(name, frame, result), block=self.wait)
+            self._queue.put(scored, block=self.wait)
         except Full:
             self._refused += 1
 
@@ -121,11 +123,9 @@ class PictureWriter:
     """Writes the pictures of a frame into folders.
 
     Attributes:
-        bundle: the bundle that frames are scored with.
         folders: where to write.
     """
 
-    bundle: Bundle
     folders: Folders
 
     def __call__(self, scored: ScoredFrame) -> None:
@@ -142,14 +142,14 @@ class PictureWriter:
         if self.folders.overlays is not None:
             from spade_edge.tools.drawing.overlay import overlay
 
-            picture = overlay(frame, result, pixel_threshold=self.bundle.manifest.threshold.pixel)
+            picture = overlay(frame, result, pixel_threshold=result.pixel_threshold)
             with _replacing(self.folders.overlays, scored.name, PICTURE) as file:
                 write_png(file, picture)
         if self.folders.explain is not None:
             from spade_edge.tools.drawing.explanation import explanation
 
-            self.bundle.mapped.check()
-            picture = explanation(self.bundle, frame, result)
+            scored.bundle.mapped.check()
+            picture = explanation(scored.bundle, frame, result)
             with _replacing(self.folders.explain, scored.name, PICTURE) as file:
                 write_png(file, picture)
 

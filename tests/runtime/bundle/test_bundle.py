@@ -17,7 +17,7 @@ from altered import replaced
 from spade_edge.galleries import Built
 from spade_edge.runtime import BundleError, DeviceError, ModelError, Scorer
 from spade_edge.runtime.bundle.bundle import Bundle
-from spade_edge.runtime.bundle.manifest import FILE, Manifest, Scales
+from spade_edge.runtime.bundle.manifest import FILE, HISTORY, Manifest, Scales
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.network.card import METADATA_KEY
@@ -58,17 +58,19 @@ def test_files_are_named_after_their_content(edge: Built, paper: Built) -> None:
             digest = sha256(built.path / payload.name)
             assert payload.sha256 == digest
             assert payload.name.startswith(f"{role}-{digest[:16]}.")
-        assert {path.name for path in built.path.iterdir()} == {FILE, *(p.name for p in built.manifest.files.values())}
+        named = {payload.name for payload in built.manifest.files.values()}
+        assert {path.name for path in built.path.iterdir()} == {FILE, HISTORY, "log.jsonl", *named}
 
 
 COMMON = {"model", "level1", "level2", "level3", "squares", "descriptors", "thumbnails"}
 GOLDEN = {f"golden_{what}" for what in ("frames", "level1", "level2", "level3", "distances", "heatmaps")}
 COMMON |= GOLDEN
+KEPT = {"left_out", "reach"}
 
 
 def test_what_a_bundle_is_made_of(edge: Built, paper: Built) -> None:
     coded, plain = Bundle.open(edge.path), Bundle.open(paper.path)
-    assert set(coded.manifest.files) == COMMON | {"key_weights", "index", "entries", "baseline"}
+    assert set(coded.manifest.files) == COMMON | KEPT | {"key_weights", "index", "entries", "baseline"}
     assert set(plain.manifest.files) == COMMON  # descriptors need no baseline
     assert coded.baseline is not None and coded.baseline.shape == (64, 64) and plain.baseline is None
     assert plain.indexes == () and plain.manifest.scales is None
@@ -124,6 +126,8 @@ def test_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(BundleError, match=r"manifest\.json.*No such file"):
             Bundle.open(path)
+    with pytest.raises(BundleError, match=r"manifest\.json.*null"):
+        Bundle.open(tmp_path / "a\0b")
 
 
 @pytest.mark.parametrize(
@@ -158,10 +162,10 @@ SCHEMA_1 = """{
 
 def test_a_bundle_of_an_earlier_format_is_to_be_built_again_and_of_a_later_one_needs_an_update(copy: Path) -> None:
     (copy / FILE).write_text(SCHEMA_1)
-    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 8, found 1; build the bundle again$"):
+    with pytest.raises(BundleError, match=r"manifest\.json: expected schema 9, found 1; build the bundle again$"):
         Bundle.open(copy)
-    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 9'))
-    with pytest.raises(BundleError, match=r"expected schema 8, found 9; update this machine's spade-edge$"):
+    (copy / FILE).write_text(SCHEMA_1.replace('"schema": 1', '"schema": 10'))
+    with pytest.raises(BundleError, match=r"expected schema 9, found 10; update this machine's spade-edge$"):
         Bundle.open(copy)
 
 
@@ -174,6 +178,12 @@ LIES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a newer field": lambda v: v.update(colour="red"),
     "a missing field": lambda v: v.pop("threshold"),
     "a path out of the bundle": lambda v: v["files"]["model"].update(name="../model-0123456789abcdef.onnx"),
+    "a NUL in a path": lambda v: v["files"]["model"].update(name="model-0123456789abcdef\0.onnx"),
+    "a NUL behind a path": lambda v: v["files"]["model"].update(name=v["files"]["model"]["name"] + "\0"),
+    "a NUL in the name of an image": lambda v: v["images"][0].update(name="a\0b.png"),
+    "half of a surrogate pair": lambda v: v["images"][0].update(name="a\ud800b.png"),
+    "a path of another role": lambda v: v["files"]["level1"].update(v["files"]["level2"]),
+    "a path that does not begin like its hash": lambda v: v["files"]["index"].update(sha256="0" * 64),
     "an absolute path": lambda v: v["files"]["model"].update(name="/etc/passwd"),
     "a missing role": lambda v: v["files"].pop("index"),
     "an extra role": lambda v: v["files"].update(more=v["files"]["index"]),
@@ -415,10 +425,13 @@ def test_pipes_and_devices_in_a_bundle_do_not_hang(copy: Path, edge: Built) -> N
 def test_levels_of_nan_are_an_error_and_no_verdict(tmp_path: Path, paper: Built, good_images: Path) -> None:
     copy = Path(shutil.copytree(paper.path, tmp_path / "copy.spade"))
     level = np.load(paper.path / paper.manifest.files["level1"].name)
-    np.save(tmp_path / "nan.npy", np.full_like(level, np.nan))
-    swap_payload(copy, "level1", tmp_path / "nan.npy")
-    with pytest.raises(BundleError, match="finite"):
-        Scorer.open(copy)(np.load(good_images / "1.npy"))
+    for number, items in enumerate((slice(None), slice(5, 6))):  # all images, or one of them
+        spoilt = level.copy()
+        spoilt[items, 0, 1] = np.nan  # at a place that is not looked at when a bundle is opened
+        np.save(tmp_path / f"{number}.npy", spoilt)
+        swap_payload(copy, "level1", tmp_path / f"{number}.npy")
+        with pytest.raises(BundleError, match="finite"):
+            Scorer.open(copy)(np.load(good_images / "1.npy"))
 
 
 @pytest.mark.parametrize("role", ["squares", "descriptors"])
@@ -467,10 +480,10 @@ def test_what_a_bundle_with_views_is_made_of(with_views: Callable[[str], Built])
     )
     indexes = {f"index{number}" for number in range(1, 7)}
     maps = COMMON | {"baseline"}
-    assert set(shared.manifest.files) == maps | {"key_weights", "index", "entries"}
-    assert set(per_view.manifest.files) == maps | {"key_weights", "entries"} | indexes
+    assert set(shared.manifest.files) == maps | KEPT | {"key_weights", "index", "entries"}
+    assert set(per_view.manifest.files) == maps | KEPT | {"key_weights", "entries"} | indexes
     assert set(plain.manifest.files) == maps
-    assert set(masked.manifest.files) == maps | {"key_weights", "index1", "index2", "entries", "mask"}
+    assert set(masked.manifest.files) == maps | KEPT | {"key_weights", "index1", "index2", "entries", "mask"}
     for bundle in (shared, per_view, plain, masked):
         assert bundle.baseline is not None and bundle.baseline.shape == bundle.manifest.canvas.size
     assert [len(index) for index in shared.indexes] == [36 * 4]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spade_edge.runtime.geometry.resample import resample, resampling_weights
+from spade_edge.runtime.geometry.resample import Bands, resample, resampling_weights
 
 
 def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
@@ -58,6 +58,39 @@ def test_area_weights_are_overlaps(source: int, target: int) -> None:
 @pytest.mark.parametrize(("source", "target"), [(1, 5), (3, 224), (224, 224), (900, 224), (8193, 224)])
 def test_a_flat_image_stays_flat(source: int, target: int) -> None:
     assert np.allclose(resampling_weights(source, target).sum(axis=1), 1, atol=1e-5)
+
+
+BANDS = [
+    # source, target, first, count, group
+    (1, 8, 0, 8, 8),
+    (1, 40, 8, 24, 8),
+    (5, 40, 0, 40, 8),
+    (40, 40, 0, 40, 8),
+    (39, 40, 3, 32, 8),
+    (41, 40, 0, 40, 8),
+    (58, 56, 0, 56, 8),  # 56 * (58 / 56) is a little more than 58
+    (900, 256, 16, 224, 8),
+    (1080, 224, 0, 224, 8),
+    (8193, 64, 0, 64, 32),
+    (32766, 32, 0, 32, 8),
+    (100, 33, 1, 32, 1),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "first", "count", "group"), BANDS)
+def test_bands_are_the_weights_without_most_zeros(source: int, target: int, first: int, count: int, group: int) -> None:
+    bands = Bands.of(source, target, first=first, count=count, group=group)
+    groups, span = bands.sources.shape
+    assert (groups, len(bands.lengths), bands.weights.shape) == (count // group, groups, (groups, group, span))
+    assert bands.weights.dtype == np.float32 and bands.sources.dtype == bands.lengths.dtype == np.int64
+    assert bands.sources.min() >= 0 and bands.sources.max() < source and span == bands.lengths.max()
+    whole = np.zeros((count, source), np.float32)
+    for i, (sources, length, weights) in enumerate(zip(bands.sources, bands.lengths, bands.weights, strict=True)):
+        assert np.array_equal(sources[:length], sources[0] + np.arange(length))
+        assert not weights[:, length:].any()
+        whole[i * group : (i + 1) * group, sources[0] : sources[0] + length] = weights[:, :length]
+    assert np.array_equal(whole, resampling_weights(source, target)[first : first + count])
+    assert span <= group * max(1, source / target) + 2  # little more than what the targets cover
 
 
 def test_weights_cannot_be_spoilt_for_the_next_frame() -> None:

@@ -9,7 +9,8 @@ import onnx.numpy_helper
 import onnx.shape_inference
 import pytest
 
-from spade_edge.runtime.kernels.graph_writer import FLOAT, INT8, IR_VERSION, OPSET, Graph
+from spade_edge.runtime.kernels.device_kernel import DeviceKernel
+from spade_edge.runtime.kernels.graph_writer import FLOAT, FLOAT16, INT8, IR_VERSION, OPSET, Graph
 from spade_edge.runtime.kernels.kernel import Kernel, Products
 from spade_edge.runtime.kernels.ort import CPU, open_session
 
@@ -22,6 +23,8 @@ CONSTANTS = [
     np.array([[-(2**31), 2**31 - 1]], np.int32),
     np.arange(256, dtype=np.uint8),
     np.arange(-128, 128, dtype=np.int8).reshape(2, 8, 16),
+    np.array([True, False, True]),
+    RNG.normal(size=(3, 5)).astype(np.float16),
     RNG.normal(size=(70, 80)).astype(np.float32),  # a length of three varint groups
     RNG.normal(size=(4, 6)).astype(np.float32).T,  # not contiguous
 ]
@@ -85,7 +88,7 @@ def test_attributes_are_read_back() -> None:
     nodes = read(graph).graph.node
     found = [{a.name: onnx.helper.get_attribute_value(a) for a in node.attribute} for node in nodes]
     assert found == [{"perm": [2, 0, 1]}, {"axes": [-1, -2], "keepdims": 0}, {"axis": -1}, {"to": INT8}]
-    assert (FLOAT, INT8) == (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8)
+    assert (FLOAT, INT8, FLOAT16) == (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16)
     ints, number = onnx.AttributeProto.INTS, onnx.AttributeProto.INT
     assert [a.type for node in nodes for a in node.attribute] == [ints, ints, number, number, number]
 
@@ -156,3 +159,10 @@ def test_a_session_opens_from_bytes() -> None:
     assert session.get_providers() == [CPU]
     assert [(x.name, x.shape, x.type) for x in session.get_inputs()] == [("in", ["n"], "tensor(float)")]
     assert session.run(None, {"in": np.array([3], np.float32)})[0].tolist() == [-3]
+
+
+def test_a_kernel_keeps_no_plan_of_memory_for_each_shape() -> None:
+    graph = Graph()
+    graph.output("out", graph.node("Neg", graph.input("in", np.float32, ("n",))), np.float32)
+    for kernel in (Kernel(graph, threads=1), DeviceKernel(graph, threads=1)):
+        assert not kernel._session.get_session_options().enable_mem_pattern  # memory would grow with every new shape

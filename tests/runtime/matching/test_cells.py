@@ -37,7 +37,7 @@ class Setup:
         self.coder = Coder(card, self.coding, threads=1)
         self.gallery = self.coder([self.pyramid(seed) for seed in range(IMAGES)])
         self.gallery_squares = self.coder.windows(self.gallery).squares
-        self.comparison = CellComparison(card, self.coding, threads=1)
+        self.comparison = CellComparison(card, self.coding)
 
     def pyramid(self, seed: int) -> Pyramid:
         rng = np.random.default_rng(seed)
@@ -71,12 +71,8 @@ class Setup:
             ]
         )
 
-    def compare(
-        self, seen: Windows, view: int, candidates: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.comparison(
-            seen, view, levels=self.gallery.levels, squares=self.gallery_squares, candidates=candidates
-        )
+    def compare(self, seen: Windows, candidates: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.comparison(seen, levels=self.gallery.levels, squares=self.gallery_squares, candidates=candidates)
 
 
 @pytest.fixture(scope="module", params=list(CARDS.values()), ids=list(CARDS))
@@ -104,21 +100,21 @@ def naive_table(setup: Setup, seed: int, candidates: NDArray[np.int64]) -> NDArr
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("view", [0, 1])
 def test_distances_are_those_of_embeddings(setup: Setup, count: int, view: int) -> None:
-    seen = setup.coder.windows(setup.coder([setup.pyramid(10), setup.pyramid(11)]))
+    here = slice(view * setup.cells, (view + 1) * setup.cells)
+    seen = setup.coder.windows(setup.coder([setup.pyramid(10), setup.pyramid(11)]), here)
     # Every cell, those at the border too, is compared with cells anywhere.
     candidates = np.random.default_rng(count).integers(0, IMAGES * setup.cells, (setup.cells, count))
-    nearest, table = setup.compare(seen, view, candidates)
+    nearest, table = setup.compare(seen, candidates)
     expected = naive_table(setup, 10 + view, candidates)
-    own = seen.squares[view * setup.cells : (view + 1) * setup.cells]
     assert nearest.dtype == table.dtype == np.float32
-    np.testing.assert_allclose(table + own[:, np.newaxis], expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(table + seen.squares[:, np.newaxis], expected, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(nearest, expected.min(axis=1), rtol=1e-4, atol=1e-3)
 
 
 def test_every_cell_meets_every_cell_of_the_gallery(setup: Setup) -> None:
     seen = setup.coder.windows(setup.coder([setup.pyramid(12)]))
     candidates = np.tile(np.arange(IMAGES * setup.cells), (setup.cells, 1))
-    nearest, _ = setup.compare(seen, 0, candidates)
+    nearest, _ = setup.compare(seen, candidates)
     gallery = np.concatenate([setup.embeddings(image) for image in range(IMAGES)])
     gallery = gallery.reshape(-1, gallery.shape[2])
     expected = [[((gallery - here) ** 2).sum(axis=1).min() for here in cell] for cell in setup.embeddings(12)]
@@ -128,15 +124,15 @@ def test_every_cell_meets_every_cell_of_the_gallery(setup: Setup) -> None:
 def test_a_missing_candidate_is_infinitely_far(setup: Setup) -> None:
     seen = setup.coder.windows(setup.coder([setup.pyramid(13)]))
     candidates = np.random.default_rng(3).integers(0, IMAGES * setup.cells, (setup.cells, 3))
-    full, _ = setup.compare(seen, 0, candidates[:, :2])
+    full, _ = setup.compare(seen, candidates[:, :2])
     candidates[:, 2] = -1
-    nearest, table = setup.compare(seen, 0, candidates)
+    nearest, table = setup.compare(seen, candidates)
     places = setup.side**2
     assert np.isposinf(table[:, 2 * places :]).all()
     assert np.isfinite(table[:, : 2 * places]).all()
     np.testing.assert_allclose(nearest, full, rtol=1e-6)
     candidates[-1] = -1  # a cell for which nothing was found
-    nearest, table = setup.compare(seen, 0, candidates)
+    nearest, table = setup.compare(seen, candidates)
     assert np.isposinf(nearest[-1]).all() and np.isposinf(table[-1]).all()
     np.testing.assert_allclose(nearest[:-1], full[:-1], rtol=1e-6)
 
@@ -145,7 +141,7 @@ def test_a_view_of_the_gallery_is_at_distance_zero_from_itself(setup: Setup) -> 
     for image in range(IMAGES):
         seen = setup.coder.windows(setup.coder([setup.pyramid(image)]))
         itself = image * setup.cells + np.arange(setup.cells)[:, np.newaxis]
-        nearest, table = setup.compare(seen, 0, itself)
+        nearest, table = setup.compare(seen, itself)
         assert nearest.min() >= 0 and nearest.max() <= 1e-3
         itself_at = np.arange(setup.side**2)
         assert np.abs(table[:, itself_at, itself_at] + seen.squares).max() <= 1e-3  # each position finds itself
@@ -153,13 +149,12 @@ def test_a_view_of_the_gallery_is_at_distance_zero_from_itself(setup: Setup) -> 
 
 def test_views_of_a_batch_are_compared_as_each_alone(setup: Setup) -> None:
     pyramids = [setup.pyramid(20 + i) for i in range(3)]
-    together = setup.coder.windows(setup.coder(pyramids))
+    together = setup.coder(pyramids)
     candidates = np.random.default_rng(4).integers(0, IMAGES * setup.cells, (setup.cells, 2))
     for view, pyramid in enumerate(pyramids):
         alone = setup.coder.windows(setup.coder([pyramid]))
-        for found, expected in zip(
-            setup.compare(together, view, candidates), setup.compare(alone, 0, candidates), strict=True
-        ):
+        here = setup.coder.windows(together, slice(view * setup.cells, (view + 1) * setup.cells))
+        for found, expected in zip(setup.compare(here, candidates), setup.compare(alone, candidates), strict=True):
             assert np.array_equal(found, expected)
 
 
@@ -182,12 +177,11 @@ def test_codes_are_compared_at_the_ends_of_their_range() -> None:
         key_scale=np.ones(1, np.float32),
         key_offset=np.zeros(1, np.float32),
     )
-    coder, comparison = Coder(card, coding, threads=1), CellComparison(card, coding, threads=1)
+    coder, comparison = Coder(card, coding, threads=1), CellComparison(card, coding)
     far = 127**2 * (256 * 0.25 + 512 * 0.0625)
     for seen, known, expected in ((0, 1, far), (1, 0, far), (1, 1, 0), (0, 0, 0)):
         nearest, _ = comparison(
             coder.windows(ends[seen]),
-            0,
             levels=ends[known].levels,
             squares=coder.windows(ends[known]).squares,
             candidates=np.zeros((places, 1), np.int64),

@@ -8,6 +8,7 @@ from cards import CARDS
 from numpy.typing import NDArray
 
 from spade_edge.runtime import ModelError
+from spade_edge.runtime.matching import coding as module
 from spade_edge.runtime.matching.coding import Coded, Coder, Coding, Window, windows
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.network.card import ModelCard
@@ -251,8 +252,14 @@ def test_several_views_are_coded_as_each_alone(card: ModelCard, threads: int) ->
 
 
 @each_card
-def test_threads_do_not_change_a_bit(card: ModelCard) -> None:
+def test_neither_threads_nor_bands_change_a_bit(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     pyramid = pyramid_of(card, 0)
-    one, two = (Coder(card, coding_of(card), threads=threads) for threads in (1, 2))
-    same_as(one([pyramid]), two([pyramid]), 0)
-    assert np.array_equal(one.windows(one([pyramid])).squares, two.windows(two([pyramid])).squares)
+    one = Coder(card, coding_of(card), threads=1)
+    expected = one([pyramid])
+    squares = one.windows(expected).squares
+    for rows in (1, 2, 7):
+        monkeypatch.setattr(module, "ROWS", rows)
+        for threads in (1, 2, 5):
+            coder = Coder(card, coding_of(card), threads=threads)
+            same_as(expected, coder([pyramid]), 0)
+            assert np.array_equal(coder.windows(coder([pyramid])).squares, squares)

@@ -18,11 +18,19 @@ from spade_edge.runtime import BundleError, UsageError
 from spade_edge.runtime.anomaly_map.stitching import Stitching
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
 from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.kernels.workers import Workers
 from spade_edge.runtime.matching import distances as module
 from spade_edge.runtime.matching.cells import CellComparison
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.config import Matching
-from spade_edge.runtime.matching.distances import CellMatches, ExactMatches, match_cells, match_exactly
+from spade_edge.runtime.matching.distances import (
+    CellMatches,
+    ExactMatches,
+    _fewest_near,
+    _near,
+    match_cells,
+    match_exactly,
+)
 from spade_edge.runtime.matching.entries import entries_of
 from spade_edge.runtime.matching.gallery import CodedGallery, Gallery, squared_lengths
 from spade_edge.runtime.matching.graph_search import GraphSearch
@@ -163,6 +171,14 @@ def naive_around(query: Pyramid, gallery: list[Pyramid], kappa: int, *, side: in
 
 
 @each_card
+@pytest.mark.parametrize("reach", [0, 1, 2, 9])
+def test_the_fewest_positions_are_near_a_corner(card: ModelCard, reach: int) -> None:
+    gallery = gallery_of([random_pyramid(np.random.default_rng(0), card)], card)
+    near = _near(gallery, reach, slice(None))
+    assert _fewest_near(gallery, reach) == near.sum(axis=1).min()
+
+
+@each_card
 @pytest.mark.parametrize("kappa", [1, 3])
 @pytest.mark.parametrize("reach", [0, 1, 9])
 def test_matching_by_place_is_eq_3_of_the_cells_around(card: ModelCard, kappa: int, reach: int) -> None:
@@ -291,14 +307,22 @@ class Indexed:
         write_index(keys, folder / "i.hnsw")
         self.keys = keys
         self.graph_search = GraphSearch(Index.read(folder / "i.hnsw"), threads=1)
-        self.comparison = CellComparison(card, self.gallery.coding, threads=1)
+        self.comparison = CellComparison(card, self.gallery.coding)
 
     def matcher(self, **parameters: object) -> Matcher:
         return Matcher(self.gallery, Matching(**parameters), searches=[self.graph_search], threads=1)  # type: ignore[arg-type]
 
     def match(self, queries: list[Pyramid], view: int, candidates: NDArray[np.int64], kappa: int) -> CellMatches:
-        seen = self.coder.windows(self.coder(queries))
-        return match_cells(seen, view, self.gallery, candidates=candidates, comparison=self.comparison, kappa=kappa)
+        return match_cells(
+            self.coder(queries),
+            view,
+            self.gallery,
+            candidates=candidates,
+            coder=self.coder,
+            comparison=self.comparison,
+            kappa=kappa,
+            workers=Workers.of(2),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -417,6 +441,29 @@ def test_views_of_a_batch_are_matched_as_each_alone(indexed: Indexed, parameters
         (alone,) = matcher.match([query])
         assert np.array_equal(alone.distances, found.distances)
         assert alone.nearest(3, 4) == found.nearest(3, 4)
+
+
+@each_card
+@pytest.mark.parametrize("kappa", [1, 3])
+def test_neither_threads_nor_bands_change_a_bit(
+    card: ModelCard, kappa: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(19)
+    indexed, queries = Indexed(tmp_path, card, count=5), [random_pyramid(rng, card) for _ in range(2)]
+    for place in (None, 1):
+        matching = Matching(kappa=kappa, candidates=3, place=place, search="hnsw" if place is None else "place")
+        found = []
+        for cells in (1, 4, 1000):
+            monkeypatch.setattr(module, "CELLS", cells)
+            for threads in (1, 2, 5):
+                search = GraphSearch(indexed.graph_search.index, threads=threads)
+                given = {"searches": [search]} if place is None else {"keys": indexed.keys}
+                matcher = Matcher(indexed.gallery, matching, threads=threads, **given)  # type: ignore[arg-type]
+                found.append(matcher.match(queries))
+        for matches in found[1:]:
+            for one, other in zip(matches, found[0], strict=True):
+                assert np.array_equal(one.distances, other.distances)
+                assert all(one.nearest(*at) == other.nearest(*at) for at in np.ndindex(*one.distances.shape))
 
 
 def test_candidates_are_the_nearest_keys(indexed: Indexed) -> None:

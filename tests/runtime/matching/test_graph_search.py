@@ -105,14 +105,14 @@ def permissions(kind: str, count: int) -> NDArray[np.bool_]:
 KINDS = ["third", "most", "all", "three", "one", "none"]
 
 
-@pytest.mark.parametrize("table", [module.TABLE, 1, 150 * 1000])
+@pytest.mark.parametrize("sets", [module.SETS, 1, 62])
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_up_to_few_nodes_the_answer_is_exact(
-    written: Written, kind: str | None, table: int, monkeypatch: pytest.MonkeyPatch
+    written: Written, kind: str | None, sets: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TABLE", table)  # all nodes at once, a run at a time, some runs at a time
+    monkeypatch.setattr(module, "SETS", sets)  # all nodes at once, a set at a time, some sets at a time
     path, keys, queries = written
-    queries = queries[:150:15] if table == 1 else queries
+    queries = queries[:150:15] if sets == 1 else queries
     allowed = None if kind is None else permissions(kind, 6000)
     there = np.arange(6000) if allowed is None else np.flatnonzero(allowed)
     assert len(there) <= EXHAUSTIVE
@@ -123,6 +123,29 @@ def test_up_to_few_nodes_the_answer_is_exact(
     assert np.isin(answer[0][:, :possible], there).all()
     truth = np.sort(true_distances(keys[there], queries), axis=1)[:, :5]
     assert np.array_equal(answer[1][:, :possible], truth)
+
+
+@pytest.mark.parametrize("sets", [module.SETS, 1, 3])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_of_equally_near_nodes_the_first_are_found(
+    threads: int, sets: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that exhaustive search finds the same cells wherever it runs."""
+    monkeypatch.setattr(module, "SETS", sets)
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 3, (500, 4), dtype=np.uint8)  # 81 different keys at most
+    write_index(keys, tmp_path / "i.hnsw", labels=np.arange(500)[::-1].astype(np.int64))
+    index = Index.read(tmp_path / "i.hnsw")
+    search = GraphSearch(index, threads=threads, exhaustive=10**9)
+    for count, queries in ((1, 7), (6, 7), (6, 130), (70, 7)):  # many queries are shared by threads
+        asked = rng.integers(0, 3, (queries, 4), dtype=np.uint8)
+        for allowed in (None, permissions("third", 500), permissions("three", 500)):
+            nodes = np.arange(500) if allowed is None else np.flatnonzero(allowed[index.labels])
+            labels, _ = search(asked, count=count, ef=count, allowed=allowed)
+            for row, distances in zip(labels, true_distances(index.keys[nodes], asked), strict=True):
+                first = nodes[np.lexsort((nodes, distances))[:count]]
+                assert row[: len(first)].tolist() == index.labels[first].tolist()
+                assert (row[len(first) :] == -1).all()
 
 
 class Counted(GraphSearch):

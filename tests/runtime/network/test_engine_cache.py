@@ -106,19 +106,42 @@ def test_the_key_has_everything_that_an_engine_depends_on(
     assert set(plain.key) == {*others, "schema"}
 
 
+@pytest.mark.parametrize(("number", "major"), [(8601, 8), (100300, 10), (101602, 10), (110401, 11)])
+def test_the_folder_names_the_major_version_of_tensorrt(
+    network: Path, number: int, major: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Machine(tensorrt=number).install(monkeypatch, tmp_path)
+    engines = engines_of(network)
+    model, version, rest = engines.folder.name.split("-")
+    assert len(model) == len(rest) == 16 and version == f"tensorrt{major}"
+    build(engines)
+    Machine(tensorrt=110500).install(monkeypatch, tmp_path)
+    assert engines_of(network).others() == (engines.folder,)
+
+
 def test_engines_are_found_again_whatever_else_is_chosen(machine: Machine, network: Path) -> None:
     build(engines_of(network))
     assert engines_of(network, Provider("tensorrt", memory=10**9, convolutions="default")).prepared()
 
 
-def test_what_is_interrupted_does_not_count_and_is_swept_away(machine: Machine, network: Path) -> None:
+@pytest.mark.parametrize("sweep", [False, True])
+def test_what_is_interrupted_does_not_count_and_is_swept_away(machine: Machine, network: Path, sweep: bool) -> None:
     engines = engines_of(network)
     with pytest.raises(KeyboardInterrupt), engines.building():
         (engines.folder / "half.engine").write_bytes(b"half")
+        (engines.folder / "folder").mkdir()
+        (engines.folder / "folder" / "file").touch()
+        (engines.folder / "link").symlink_to(network.parent)
         raise KeyboardInterrupt
     assert not engines.prepared() and (engines.folder / "half.engine").exists()
+    if sweep:
+        engines.sweep()
+        assert list(engines.folder.iterdir()) == []
     build(engines)
-    assert engines.prepared() and not (engines.folder / "half.engine").exists()
+    assert engines.prepared() and {path.name for path in engines.folder.iterdir()} == {"x.engine", PREPARED}
+    assert network.exists()
+    engines.sweep()
+    assert engines.prepared()
 
 
 def test_an_engine_that_was_not_written_is_an_error(machine: Machine, network: Path) -> None:

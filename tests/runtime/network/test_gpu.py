@@ -9,7 +9,13 @@ import pytest
 from fake_gpu import Machine
 
 from spade_edge.runtime import DeviceError
-from spade_edge.runtime.network.gpu import Gpu, tensorrt_version, why_not_loaded
+from spade_edge.runtime.network.gpu import (
+    Gpu,
+    tensorrt_library,
+    tensorrt_version,
+    version_of_tensorrt,
+    why_not_loaded,
+)
 
 
 def test_a_gpu_has_a_name_and_a_compute_capability(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -42,7 +48,13 @@ def test_onnxruntime_says_which_tensorrt_it_wants(tmp_path: Path) -> None:
     (tmp_path / "provider.so").write_bytes(b"\x7fELF\0libcudart.so.12\0libnvinfer.so.987\0")
     with pytest.raises(DeviceError, match=r"libnvinfer\.so\.987"):
         tensorrt_version(tmp_path / "provider.so")
+    assert tensorrt_library(tmp_path / "provider.so") == "libnvinfer.so.987"
     (tmp_path / "empty.so").touch()
+    assert tensorrt_library(tmp_path / "empty.so") == ""
+    with pytest.raises(OSError, match="987"):
+        version_of_tensorrt("libnvinfer.so.987")
+    with pytest.raises(OSError, match="getInferLibVersion"):
+        version_of_tensorrt(ctypes.util.find_library("c") or "libc.so.6")
     for name in ("absent.so", "empty.so"):
         with pytest.raises(DeviceError, match="TensorRT"):
             tensorrt_version(tmp_path / name)

@@ -98,7 +98,37 @@ def test_the_precision_can_be_overruled() -> None:
     assert Provider("tensorrt", fp16=True).flags("fp32", tensorrt="10.3.0") == (True, False)
     assert Provider("tensorrt", fp16=True).flags("int8", tensorrt="10.3.0") == (True, True)
     assert Provider("tensorrt", int8=False).flags("int8", tensorrt="10.3.0") == (False, False)
-    assert Provider("tensorrt", fp16=True).flags("fp32", tensorrt="11.0.0") == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("choice", "precision"),
+    [
+        ({"fp16": True}, "fp32"),
+        ({"fp16": True}, "int8"),
+        ({"fp16": False}, "fp16"),
+        ({"int8": True}, "fp32"),
+        ({"int8": True}, "fp16"),
+        ({"int8": False}, "int8"),
+    ],
+)
+def test_what_tensorrt_11_cannot_do_is_refused_and_not_ignored(choice: dict[str, bool], precision: str) -> None:
+    provider = Provider("tensorrt", **choice)  # type: ignore[arg-type]
+    provider.flags(precision, tensorrt="10.16.2")
+    with pytest.raises(UsageError, match=rf"TensorRT 11\.4\.1.*{precision}.*--precision"):
+        provider.flags(precision, tensorrt="11.4.1")
+    with pytest.raises(UsageError):
+        provider.tensorrt_options(
+            replace(CARD, precision=precision), folder=Path("/cache"), views=FOUR, tensorrt="12.0.0"
+        )
+
+
+@pytest.mark.parametrize(
+    ("choice", "precision"),
+    [({"fp16": True}, "fp16"), ({"int8": True}, "int8"), ({"fp16": False, "int8": False}, "fp32")],
+)
+def test_what_the_model_says_anyway_may_be_said_to_tensorrt_11(choice: dict[str, bool], precision: str) -> None:
+    provider = Provider("tensorrt", **choice)  # type: ignore[arg-type]
+    assert provider.flags(precision, tensorrt="11.4.1") == (False, False)
 
 
 @pytest.mark.parametrize(("views", "usual"), [(1, 1), (3, 3), (4, 4), (19, 4)])

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from fake_gpu import CPU, CUDA, NO_KERNEL, TENSORRT, Machine
 from numpy.typing import NDArray
+from onnxruntime import OrtValue
 
 from spade_edge.runtime import DeviceError, UsageError
 from spade_edge.runtime.kernels.ort import open_session
@@ -87,3 +88,40 @@ def test_auto_on_a_machine_without_a_gpu_is_the_cpu(model: Path) -> None:
 def test_an_unknown_provider_is_a_usage_error(model: Path, providers: Providers) -> None:
     with pytest.raises(UsageError, match="cpu, cuda, tensorrt, auto"):
         Session.open(model, providers=providers)
+
+
+def test_features_that_stay_are_those_that_come_back(model: Path, views: NDArray[np.float32]) -> None:
+    session = Session.open(model, threads=1, most=4)
+    assert session.device == "cpu" and session.takes_values
+    several = views[:3]
+    for given in (several, several[:, ::-1, ::-1], OrtValue.ortvalue_from_numpy(np.ascontiguousarray(several))):
+        host = given if isinstance(given, np.ndarray) else given.numpy()
+        found, expected = session.resident(given), session(np.ascontiguousarray(host))
+        assert len(found) == 3
+        for number, wanted in enumerate(expected):
+            assert all(np.array_equal(a, b) for a, b in zip(found[number].levels, wanted.levels, strict=True))
+            assert np.array_equal(found[number].descriptor, wanted.descriptor)
+    before = session.resident(views[:1])[0].levels[0].copy()
+    kept = session.resident(views[:1])
+    session.resident(views[1:2])
+    assert np.array_equal(kept[0].levels[0], before)  # a later run does not write over them
+
+
+def test_features_stay_on_the_gpu_and_their_descriptors_come_back(
+    install: Callable[[Machine], Machine], model: Path, views: NDArray[np.float32]
+) -> None:
+    machine = install(Machine())
+    session = Session.open(model, providers=Provider("cuda", device=1), most=4)
+    assert (session.device, session.takes_values) == ("cuda", True)
+    machine.devices.clear()
+    expected = session(views[:2])
+    found = session.resident(views[:2])
+    assert sorted(machine.devices) == [("cpu", 0)] + [("cuda", 1)] * len(session.card.levels)
+    assert np.array_equal(found[1].levels[2], expected[1].levels[2])
+    machine.fails[CUDA] = NO_KERNEL
+    with pytest.raises(DeviceError, match="no kernel image"):
+        session.resident(views[:2])
+    machine.fails.clear()
+    fixed = Session.open(model, providers=Provider("cuda", cuda_graph=True))
+    assert not fixed.takes_values
+    assert np.array_equal(fixed.resident(views[:1])[0].levels[0], session(views[:1])[0].levels[0])

@@ -11,6 +11,9 @@ from spade_edge.runtime import FrameError
 from spade_edge.runtime.geometry.layout import WHOLE, Box, Canvas, Layout
 from spade_edge.runtime.geometry.resample import resample, resampling_weights
 from spade_edge.runtime.geometry.view import View
+from spade_edge.runtime.kernels.graph_writer import Graph
+from spade_edge.runtime.kernels.kernel import Kernel
+from spade_edge.runtime.preprocessing import preprocessor as module
 from spade_edge.runtime.preprocessing.mask import PAINT, Mask
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
 
@@ -77,6 +80,62 @@ def test_strides_do_not_matter() -> None:
     same(PREPROCESSORS["square"], frame[3:, 5:, 1:2])
     frame.flags.writeable = False
     same(PREPROCESSORS["square"], frame)
+
+
+def test_sizes_that_came_before_do_not_change_a_bit() -> None:
+    frames = [noise(*shape) for shape in ((300, 200, 3), (31, 47, 3), (64, 64), (200, 300, 3), (1, 9), (300, 201, 3))]
+    preprocessor = Preprocessor(Canvas(WHOLE, VIEWS["square"]))
+    first = [preprocessor(frame) for frame in frames]
+    for frame, seen in zip(frames[::-1], first[::-1], strict=True):
+        assert np.array_equal(preprocessor(frame), seen)
+        assert np.array_equal(Preprocessor(Canvas(WHOLE, VIEWS["square"]))(frame), seen)
+
+
+def test_a_frame_of_a_new_size_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(module, "Kernel", lambda graph, **more: compiled.append(graph) or Kernel(graph, **more))
+    preprocessor = Preprocessor(Canvas(WHOLE, VIEWS["wide"]))
+    preprocessor(noise(300, 200, 3))
+    preprocessor(noise(300, 200))
+    known = len(compiled)
+    # The large one has more numbers than are converted at once.
+    for shape in ((301, 200, 3), (1, 1, 3), (64, 160, 3), (90, 1000), (16, 32766, 3), (3, 4)):
+        same(preprocessor, noise(*shape))
+    assert len(compiled) == known
+
+
+def test_of_a_large_frame_a_group_of_rows_is_converted_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []  # how many groups are converted at a time, in each run
+
+    class Watched(Kernel):
+        def __init__(self, graph: Graph, *, threads: int | None) -> None:
+            super().__init__(graph, threads=threads)
+            self.conversions = graph.to_bytes().count(b"Cast")
+
+        def __call__(self, **inputs: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]:
+            runs.append(len(inputs["sources"]) // self.conversions)
+            return super().__call__(**inputs)
+
+    monkeypatch.setattr(module, "Kernel", Watched)
+    preprocessor = Preprocessor(Canvas(WHOLE, VIEWS["square"]))
+    for shape in ((64, 64), (300, 1000, 3), (16, 32766, 3)):
+        preprocessor(noise(*shape))
+    assert runs == [8, 8, 1]  # of 8 groups
+
+
+def test_more_sizes_than_are_kept_are_seen_alike() -> None:
+    preprocessor = Preprocessor(Canvas(WHOLE, VIEWS["square"]))
+    for width in range(60, 60 + 2 * module.SIZES):
+        same(preprocessor, noise(70, width))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_large_and_small_frames_are_resampled_alike(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    frames = [noise(*shape) for shape in ((1, 1), (50, 90, 3), (64, 160, 3), (700, 300, 3), (300, 1500))]
+    small = [PREPROCESSORS[name](frame) for frame in frames]
+    monkeypatch.setattr(module, "AT_ONCE", 0)
+    for frame, seen in zip(frames, small, strict=True):
+        assert np.array_equal(Preprocessor(Canvas(WHOLE, VIEWS[name]))(frame), seen)
 
 
 def test_grey_frames_are_grey_in_every_channel() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from spade_edge.galleries import Built
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.bundle import Bundle
+from spade_edge.runtime.geometry.motion import Motion
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.config import Matching
@@ -26,9 +28,12 @@ from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.matching.hnsw import Index
 from spade_edge.runtime.network.card import Level, ModelCard
 from spade_edge.runtime.network.session import Session
+from spade_edge.runtime.preprocessing.aligner import Located
+from spade_edge.runtime.preprocessing.moved import Moved
+from spade_edge.tools.benchmark import measurement
 from spade_edge.tools.benchmark.machine import machine, resident_bytes
 from spade_edge.tools.benchmark.matching_cost import matching_cost
-from spade_edge.tools.benchmark.measurement import Times, measure
+from spade_edge.tools.benchmark.measurement import measure
 from spade_edge.tools.benchmark.recall import recall
 from spade_edge.tools.benchmark.sample_frames import frames_like
 from spade_edge.tools.cli.commands import bench as command_bench
@@ -58,25 +63,40 @@ def test_a_table_says_what_was_measured(capsys: Capture, edge: Built) -> None:
     out, err = bench(capsys, edge.path, "--count", 4)
     assert err == ""
     lines = out.splitlines()
-    assert "cores, threads: one a core; CPUExecutionProvider, onnxruntime " in lines[0]
+    assert max(len(line) for line in lines if str(edge.path) not in line) <= 100
+    at = lines.index(f"bundle       {edge.path}")
+    machine_line = " ".join(" ".join(lines[:at]).split())  # one or more lines, as the names are long
+    assert machine_line.startswith("processor ") and " cores, " in machine_line
+    assert "; threads: one a core runs on CPUExecutionProvider, onnxruntime " in machine_line
     each = sum(payload.size for role, payload in edge.manifest.files.items() if role in GROWING) / 8e6
-    assert lines[1].startswith(f"{edge.path}: 8 good images, {each:.2f} MB each, search hnsw; opened in ")
-    assert lines[3] == "4 frames of 64x64, milliseconds"
-    assert lines[4].split() == ["p50", "p90", "p99", "max"]
-    for line, label in zip(lines[5:9], ("network alone", "frame to result", "ratio", "p99 / p50 ratio"), strict=True):
-        numbers = [float(number) for number in line.removeprefix(label).split()]
-        assert line.startswith(label) and min(numbers) > 0 and len(numbers) == (1 if "ratio" in label else 4)
-    assert lines[9].startswith("per frame: view ") and ", network " in lines[9] and ", matching " in lines[9]
-    assert not any(line.startswith(("in batches", "against exact search")) for line in lines)
-    assert lines[-1].startswith("matching, per frame: ") and lines[-1].endswith(" MB of keys read")
+    assert lines[at + 1].strip().startswith(f"8 good images, {each:.2f} MB each, search hnsw; opened in ")
+    assert lines[at + 3] == "4 frames of 64x64, in milliseconds"
+    lines = lines[at - 2 :]
+    assert lines[6].split() == ["p50", "p90", "p99", "p99.9", "longest"]
+    for line, label in zip(lines[7:9], ("network alone", "frame to result"), strict=True):
+        median, *missing, longest = line.removeprefix(label).split()
+        assert line.startswith(label) and 0 < float(median) <= float(longest) and missing == ["-"] * 3
+    assert lines[10].startswith("ratio        a frame takes ")
+    needed = "p90 (needs 10), p99 (needs 100) and p99.9 (needs 1,024)"
+    assert f"too few      frames for {needed}: give --count 1024" in lines
+    stages = lines[lines.index(next(line for line in lines if line.startswith("by stage"))) :][1:10]
+    assert [line[:19].rstrip() for line in stages[:8]] == [
+        "view", "network", "matching", "  codes and keys", "  candidates", "  comparison", "map and verdict",
+        "frame to result",
+    ]  # fmt: skip
+    assert all(line.endswith("%") and float(line[19:28]) >= 0 for line in stages[:8])
+    assert stages[8].startswith("What is indented was measured apart, on 3 frames")
+    labels = [line.split("  ")[0] for line in lines]
+    assert not set(labels) & {"batches", "recall", "camera", "late"} and labels[-1].strip() == ""
+    assert " ".join(out.split()).endswith(" MB of keys read")
 
 
 def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
     value = as_json(capsys, edge.path, "--count", 3, "--threads", 1)
     assert list(value) == [
-        "machine", "bundle", "open_seconds", "frame_size", "measured", "memory", "work", "recall",
+        "machine", "bundle", "open_seconds", "frame_size", "measured", "conditions", "memory", "work", "recall",
     ]  # fmt: skip
-    assert set(value["machine"]) == set(machine(1)) | {"provider", "providers"}
+    assert set(value["machine"]) == set(machine(1)) | {"provider", "providers", "matched_on"}
     assert value["machine"]["threads"] == 1 and value["machine"]["provider"] == "CPUExecutionProvider"
     assert value["machine"]["numpy"] == np.__version__ and value["machine"]["cores"] == os.cpu_count()
     bundle = value["bundle"]
@@ -88,11 +108,19 @@ def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
     assert bundle["gallery_megabytes_an_image"] == pytest.approx(gallery / 8 / 1e6)
     assert value["frame_size"] == [64, 64] and value["open_seconds"] > 0
     measured = value["measured"]
-    assert set(measured) == {"frames", "frame", "network", "stages", "ratio", "spread", "batch"}
-    assert measured["frames"] == 3 and measured["batch"] is None
+    assert set(measured) == {
+        "frames", "frame", "network", "stages", "by_stage", "ratio", "spread", "batch", "camera", "late",
+    }  # fmt: skip
+    assert measured["frames"] == 3
+    assert [measured[name] for name in ("spread", "batch", "camera", "late")] == [None] * 4
     assert set(measured["stages"]) == {"view", "network", "matching", "map"}
+    assert set(measured["by_stage"]) == {*measured["stages"], "codes", "candidates", "comparison"}
+    for name, stage in measured["by_stage"].items():
+        assert stage["times"]["p50"] == measured["stages"].get(name, stage["times"]["p50"])
+        assert stage["of_network"] == pytest.approx(stage["times"]["p50"] / measured["network"]["p50"])
     for times in (measured["frame"], measured["network"]):
-        assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["largest"]
+        assert times["count"] == 3 and 0 < times["p50"] <= times["largest"]
+        assert [times[name] for name in ("p90", "p99", "p999")] == [None] * 3
     assert measured["ratio"] == pytest.approx(measured["frame"]["p50"] / measured["network"]["p50"])
     assert value["recall"] is None
     assert value["work"] == asdict(matching_cost(Scorer.open(edge.path)))  # type: ignore[arg-type]
@@ -107,14 +135,31 @@ def test_size_batch_and_exact_search(capsys: Capture, edge: Built) -> None:
     value = as_json(capsys, edge.path, "--count", 2, "--search", "exact", "--recall")
     assert value["work"] is None and value["recall"] is None and value["bundle"]["search"] == "exact"
     out, _ = bench(capsys, edge.path, "--count", 2, "--size", "30", "--batch", 2)
-    assert "2 frames of 30x30, milliseconds" in out and "in batches: " in out
+    assert "2 frames of 30x30, in milliseconds" in out and "\nbatches      " in out
+
+
+def test_frames_beside_a_camera_thread_and_late_ones(capsys: Capture, edge: Built) -> None:
+    value = as_json(capsys, edge.path, "--count", 12, "--camera", 200, "--deadline", "0.001")
+    camera, late = value["measured"]["camera"], value["measured"]["late"]
+    assert set(camera) == {"frame", "rate", "delivered", "ratio"} and camera["rate"] == 200
+    assert camera["frame"]["count"] == 12 and camera["delivered"] > 0
+    assert camera["ratio"] == pytest.approx(camera["frame"]["p50"] / value["measured"]["frame"]["p50"])
+    every = {"frames": 12, "count": 12, "in_a_row": 12}
+    assert late == {"deadline": 0.001, "without_camera": every, "beside_camera": every}
+    assert value["conditions"]["blocks"] == 4 and len(value["conditions"]) == 6
+    late = as_json(capsys, edge.path, "--count", 1, "--deadline", "1e6")["measured"]["late"]
+    assert late["without_camera"] == {"frames": 1, "count": 0, "in_a_row": 0} and late["beside_camera"] is None
+    out, err = bench(capsys, edge.path, "--count", 1, "--camera", 30, "--deadline", 1e6)
+    assert err == "" and "\n  beside a camera " in out and "\ncamera       beside a thread that decodes " in out
+    said = "over 1,000,000 ms: none of 1 frame; beside the camera: none of 1 frame"
+    assert f"late         {said}" in out
 
 
 def test_a_bundle_without_codes_is_measured_too(capsys: Capture, paper: Built) -> None:
     value = as_json(capsys, paper.path, "--count", 2, "--recall")
     assert value["work"] is None and value["recall"] is None and value["bundle"]["search"] == "exact"
     out, _ = bench(capsys, paper.path, "--count", 2)
-    assert "matching: " not in out
+    assert "\nmatching    " in out and "\nmatching     per frame" not in out and "codes and keys" not in out
 
 
 def test_recall_compares_with_exact_search(capsys: Capture, edge: Built, tmp_path: Path) -> None:
@@ -126,7 +171,7 @@ def test_recall_compares_with_exact_search(capsys: Capture, edge: Built, tmp_pat
     assert found["frames"] == 4 and found["images"] is None
     assert -1e-3 <= found["distance"] <= 0.05 and 0.9 <= found["same"] <= 1 and 0 <= found["score"] <= 0.15
     out, _ = bench(capsys, path, "--count", 1, "--recall")
-    assert "against exact search, 1 frames: mean distance " in out
+    assert "recall       against exact search, 1 frame: mean distance " in out
 
 
 def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames, tmp_path: Path) -> None:
@@ -146,6 +191,29 @@ def test_recall_tells_a_bad_search_from_a_good_one(edge: Built, part: Frames, tm
     assert asked == [2, 2] and good.frames == bad.frames == 2
     assert abs(good.distance) < 0.01 and good.same > 0.95 and good.score < 0.05
     assert bad.distance > 0.05 and bad.same < 0.7
+
+
+def test_recall_is_that_of_the_part_where_it_was_brought_and_of_the_device_that_matches(
+    edge: Built, part: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = altered(edge.path, tmp_path / "many.spade", "matching", candidates=48)
+    frames = [part(60), part(61, flaw=True)]
+    moved = Moved(Motion(right=0.4, down=-0.3, angle=0.0), aspect=1.0)  # much of the part is out of sight
+    calls: list[NDArray[np.float32]] = []
+
+    def aligner(view: NDArray[np.float32]) -> tuple[NDArray[np.float32], Located]:
+        calls.append(view)
+        return moved.brought_back(view, np.full_like(view, 90)), Located(moved.motion, moved)
+
+    for match in ("cpu", "device"):
+        scorer = Scorer.open(path, match=match)
+        assert (scorer.device is None) == (match == "cpu")
+        monkeypatch.setattr(scorer, "aligner", aligner)
+        if match == "device":
+            monkeypatch.setattr(scorer.matcher, "match", None)  # frames do not use it
+        found = recall(path, scorer, frames, threads=None, progress=iter)
+        assert abs(found.distance) < 0.01 and found.same > 0.95 and found.score < 0.05
+    assert len(calls) == 2 * 2 * len(frames)  # to compare, and to score
 
 
 def test_recall_keeps_to_its_time_with_fewer_frames_and_images(edge: Built, part: Frames) -> None:
@@ -196,6 +264,8 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
     class Stub:
         """Counts what it is asked to do."""
 
+        device = None
+
         def preprocessor(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.zeros((5, 2, 2, 3), np.float32)  # five views
 
@@ -219,17 +289,65 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("milliseconds", "expected"),
-    [
-        ([7.0], (7, 7, 7, 7)),
-        ([4.0, 1.0, 3.0, 2.0], (2.5, 3.7, 3.97, 4)),
-        ([float(i) for i in range(100, -1, -1)], (50, 90, 99, 100)),
-        ([1.0] * 98 + [50.0, 99.0], (1, 1, 50.49, 99)),
-    ],
-)
-def test_percentiles(milliseconds: list[float], expected: tuple[float, ...]) -> None:
-    assert tuple(asdict(Times.of(milliseconds)).values()) == pytest.approx(expected)
+def test_blocks_with_and_without_a_camera_alternate_and_parts_are_measured_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events: list[str] = []
+
+    class Stub:
+        """A scorer."""
+
+        device = None
+
+        def preprocessor(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.zeros((1, 2, 2, 3), np.float32)
+
+        def session(self, views: NDArray[np.float32]) -> None:
+            events.append("network")
+
+        def __call__(self, frame: NDArray[np.uint8]) -> SimpleNamespace:
+            events.append(f"frame {frame[0, 0]}")
+            return SimpleNamespace(milliseconds={"view": 1.0, "total": 5.0})
+
+    class Camera:
+        """A camera thread that notes when it runs."""
+
+        seconds, delivered = 2.0, 50
+
+        def __init__(self, frames: object, *, rate: float) -> None:
+            self.rate = rate
+
+        def __enter__(self) -> Camera:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            events.append("closed")
+
+        @contextmanager
+        def running(self) -> Iterator[None]:
+            events.append("on")
+            yield
+            events.append("off")
+
+    monkeypatch.setattr(measurement, "CameraThread", Camera)
+    frames = [np.full((4, 4), i, np.uint8) for i in range(12)]
+    measured = measure(
+        Stub(),  # type: ignore[arg-type]
+        frames,
+        count=12,
+        camera=30.0,
+        parts=lambda frame: events.append(f"part {frame[0, 0]}") or {"codes": float(frame[0, 0])},  # type: ignore[func-returns-value]
+        after_block=lambda: events.append("block"),
+    )
+    first, second = ([f"frame {i}" for i in block] for block in (range(10), (10, 11)))
+    expected = [f"frame {i}" for i in range(3)]  # these do not count
+    expected += ["network"] * 10 + [*first, "block", "on", *first, "off", "block", "part 0", "part 1", "part 2"]
+    expected += ["network"] * 2 + ["on", *second, "off", "block", *second, "block", "part 10", "part 11", "closed"]
+    assert events == expected
+    assert measured.camera is not None and measured.camera.delivered == 25.0 and measured.camera.frame.count == 12
+    codes = measured.by_stage["codes"]
+    assert (codes.times.count, codes.times.p50, codes.times.largest) == (5, 2.0, 11.0)
+    assert set(measured.stages) == {"view"} and measured.by_stage["view"].times.count == 12
 
 
 def test_the_work_of_a_tiny_gallery_as_counted_by_hand() -> None:
@@ -293,7 +411,8 @@ def test_a_bundle_with_views_is_measured_with_all_of_them(
     views = len(Bundle.open(path).manifest.layout)
     value = as_json(capsys, path, "--count", 3)
     alone = [4, 2] if views == 6 else [2]
-    assert runs == alone * 9  # three frames that do not count, three runs of the network alone, three frames
+    # Three frames that do not count, three runs of the network alone, three frames, and three whose parts are measured.
+    assert runs == alone * 12
     assert value["frame_size"] == [56, 72] and value["measured"]["frames"] == 3
     assert value["measured"]["ratio"] > 0 and value["bundle"]["images"] == 6
     found = as_json(capsys, path, "--count", 2, "--recall")["recall"]
@@ -303,7 +422,7 @@ def test_a_bundle_with_views_is_measured_with_all_of_them(
     gathered = views * 4 * Bundle.open(path).manifest.matching.candidates * (16 * 64 + 16 * 128 + 9 * 256) / 1e6
     assert value["work"]["gathered"] == pytest.approx(gathered)
     out, _ = bench(capsys, path, "--count", 2, "--batch", 2)
-    assert "2 frames of 72x56, milliseconds" in out and "in batches: " in out
+    assert "2 frames of 72x56, in milliseconds" in out and "\nbatches      " in out
 
 
 def test_frames_of_another_size_are_no_frames_of_a_bundle_with_views(

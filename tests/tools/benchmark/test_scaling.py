@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from spade_edge.tools.benchmark.scaling import scaling
 from spade_edge.tools.benchmark.scaling_plot import plot
 from spade_edge.tools.cli.main import main
 
@@ -24,6 +29,46 @@ def test_each_size_is_built_and_measured(
     assert all(row["ratio"] > 0 and row["build_over_network"] > 1 for row in value["rows"])
     assert sorted(path.name for path in output.iterdir()) == ["scaling.json", "scaling.svg"]
     ET.fromstring((output / "scaling.svg").read_text())  # noqa: S314  (our own)
+
+
+def variants(folder: Path, count: int, model: Path) -> list[NDArray[np.uint8]]:
+    """The images that a gallery of `count` is built from, (h, w, 3) uint8 each."""
+    seen: list[NDArray[np.uint8]] = []
+
+    def build(images: Path, bundle: Path) -> dict[str, Any]:
+        seen.extend(np.load(path) for path in sorted(images.iterdir()))
+        bundle.mkdir()
+        return {"seconds": dict.fromkeys(("reading", "features", "place", "index", "checking", "network"), 1.0)}
+
+    def measure(bundle: Path) -> dict[str, Any]:
+        measured = {"ratio": 1.0, "frame": {"p50": 1.0}, "network": {"p50": 1.0}, "stages": {}}
+        gallery = {"gallery_megabytes_an_image": 1.0}
+        return {"measured": measured, "bundle": gallery, "memory": None, "open_seconds": 1.0, "machine": {}}
+
+    list(scaling(folder, [count], model=model, scratch=folder.parent, build=build, measure=measure))
+    assert len(seen) == count
+    return seen
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_variants_of_a_grey_image_are_grey_and_those_of_a_coloured_one_have_noise_in_every_channel(
+    colour: bool, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    # Uniform, so that what a variant varies by is its noise; 90 x 70 pixels are resampled.
+    for number, grey in enumerate((90, 120)):
+        pixel = (grey - 40, grey, grey + 60) if colour else (grey, grey, grey)
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((70, 90, 3), pixel, np.uint8))
+    seen = variants(folder, 10, model)
+    originals, varied = seen[:2], seen[2:]
+    assert all(np.ptp(image, axis=(0, 1)).max() == 0 for image in originals)
+    for image in varied:
+        noise = image.reshape(-1, 3) - image.reshape(-1, 3).mean(axis=0)
+        assert noise.std(axis=0) == pytest.approx([2, 2, 2], rel=0.1)
+        together = np.corrcoef(noise.T)[np.triu_indices(3, 1)]
+        assert np.abs(together).max() < 0.1 if colour else (image == image[..., :1]).all()
+    assert len({image.tobytes() for image in seen}) == 10
 
 
 @pytest.mark.parametrize("sizes", ["1", "a", "5,,6", "-3"])

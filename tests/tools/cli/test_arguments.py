@@ -12,7 +12,7 @@ import pytest
 from spade_edge.galleries import BuildOptions
 from spade_edge.runtime import UsageError
 from spade_edge.tools.cli import arguments
-from spade_edge.tools.cli.commands.bench import batch
+from spade_edge.tools.cli.commands.bench import batch, milliseconds, rate
 from spade_edge.tools.cli.main import parser
 from spade_edge.tools.cli.view_arguments import _region
 from spade_edge.tools.sources import SourceOptions
@@ -25,6 +25,8 @@ OTHER = (
     arguments.fraction,
     arguments.not_negative,
     _region,
+    rate,
+    milliseconds,
 )
 WHOLE = (arguments.positive, arguments.natural, arguments.threads, arguments.lines, arguments.gpu_memory, batch)
 
@@ -32,7 +34,7 @@ WHOLE = (arguments.positive, arguments.natural, arguments.threads, arguments.lin
 @pytest.mark.parametrize("text", ABSURD)
 @pytest.mark.parametrize(
     "read",
-    [*WHOLE, arguments.tries, arguments.size, arguments.raw, _region, arguments.fraction, arguments.not_negative],
+    [*WHOLE, *OTHER],
 )
 def test_absurd_numbers_are_refused_in_one_line(read: Callable[[str], Any], text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as refused:
@@ -66,10 +68,26 @@ def test_fractions_that_are_none(text: str) -> None:
         (arguments.raw, "640x480x1", (480, 640, 1)),
         (_region, "1, 2,3,4", (1, 2, 3, 4)),
         (batch, "256", 256),
+        (rate, "29.97", 29.97),
+        (rate, "1000", 1000.0),
+        (milliseconds, "0.5", 0.5),
+        (milliseconds, "1e6", 1e6),
     ],
 )
 def test_right_numbers(read: Callable[[str], Any], text: str, value: object) -> None:
     assert read(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1e-3", "1001", "ten", ""])
+def test_rates_that_no_camera_has(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        rate(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1000001", "1_0", ""])
+def test_deadlines_that_are_none(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        milliseconds(text)
 
 
 @pytest.mark.parametrize("text", ["1e300", "nan", "inf", "-1", "1_0", ""])

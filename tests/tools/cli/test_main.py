@@ -201,7 +201,7 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "neighbours 0": (2, [*build, good, "--neighbours", 0], "--neighbours"),
         "sigma nan": (2, [*build, good, "--sigma", "nan"], "expected sigma"),
         "threads 0": (2, [*build, good, "--threads", 0], "--threads"),
-        "output is a file": (2, ["build", "--model", model, "--images", good, "--output", weights], "--output"),
+        "output is a file": (2, ["build", "--model", model, "--images", good, "--output", weights], "another place"),
         "model is none": (
             3,
             ["build", "--model", weights, "--images", good, "--output", tmp / "n.spade"],
@@ -233,7 +233,11 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "empty source": (2, [*score, edge.path, ""], "expected a path"),
         "empty folder name": (2, [*build, ""], "expected a path"),
         "too many threads": (2, [*build, good, "--threads", 3_000_000_000], "at most 1024"),
-        "kappa over the candidates": (2, [*build, good, "--kappa", 300], "expected kappa of at most 192"),
+        "kappa over the candidates": (
+            2,
+            [*build, good, "--candidates", 6, "--kappa", 100],
+            "expected kappa of at most 96",
+        ),
         "model is a folder": (3, [*build, good, "--model", tmp / "words"], "found a folder"),
         "hnsw without codes": (2, [*build, good, "--projection", "none", "--search", "hnsw"], "--search exact"),
         "projection of another version": (2, [*build, good, "--projection", "pca"], "invalid choice"),
@@ -244,6 +248,8 @@ def mistakes(tmp: Path, edge: Built, model: Path, good: Path, frames: Path, weig
         "bench altered": (3, ["bench", "--bundle", tmp / "altered.spade"], "SHA-256"),
         "bench count 0": (2, ["bench", "--bundle", edge.path, "--count", 0], "--count"),
         "bench batch of letters": (2, ["bench", "--bundle", edge.path, "--batch", "all"], "--batch"),
+        "bench camera 0": (2, ["bench", "--bundle", edge.path, "--camera", 0], "--camera"),
+        "bench deadline none": (2, ["bench", "--bundle", edge.path, "--deadline", "nan"], "--deadline"),
         "bench size 0": (2, ["bench", "--bundle", edge.path, "--size", "0x9"], "--size"),
         "bench size of three": (2, ["bench", "--bundle", edge.path, "--size", "9x9x3"], "--size"),
         "bench search": (2, ["bench", "--bundle", edge.path, "--search", "hnsw"], "--search"),
@@ -302,23 +308,21 @@ def test_a_fault_of_ours_is_one_line_too(
     assert "Traceback" in run(capsys, "score", "--bundle", edge.path, frames)[2]
 
 
-@pytest.mark.parametrize("package", ["torch", "onnxruntime", "cv2", "hnswlib", "tqdm"])
+@pytest.mark.parametrize("package", ["torch", "onnxruntime", "cv2", "hnswlib"])
 def test_a_missing_package_is_named_with_its_extra(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, package: str, edge: Built, good_images: Path, frames: Path,
     model: Path, tmp_path: Path,
 ) -> None:  # fmt: skip
-    extras = {"torch": "export", "onnxruntime": "cpu", "cv2": "camera", "hnswlib": "galleries", "tqdm": "galleries"}
+    extras = {"torch": "export", "onnxruntime": "cpu", "cv2": "camera", "hnswlib": "galleries"}
     build = ["build", "--model", model, "--images", good_images, "--output", tmp_path / "b.spade"]
     arguments: dict[str, list[object]] = {
         "torch": ["export", "--output", tmp_path / "m.onnx"],
         "onnxruntime": ["score", "--bundle", edge.path, frames],
         "cv2": ["score", "--bundle", edge.path, frames / "flaw.png"],
         "hnswlib": build,
-        "tqdm": build,
     }
     # As if nothing of ours had been imported that imports the package.
-    ours = ("spade_edge.export", "spade_edge.tools.cli.progress_bar")
-    for name in [name for name in sys.modules if name.startswith(ours)]:
+    for name in [name for name in sys.modules if name.startswith("spade_edge.export")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     code, out, err = run(capsys, *arguments[package])

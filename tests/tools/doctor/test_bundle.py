@@ -57,6 +57,18 @@ def test_a_bundle_that_is_damaged(edge: Built, tmp_path: Path) -> None:
         assert findings[row].state == "problem", name
 
 
+def test_cells_that_a_gpu_leaves_to_the_cpu(edge: Built, paper: Built, tmp_path: Path) -> None:
+    for bundle, provider, state in (
+        (edge, CUDA, "ok"),
+        (paper, CUDA, "note"),
+        (paper, TENSORRT, "note"),
+        (paper, CPU, "ok"),
+    ):
+        machine = replace(industrial(tmp_path / "pc"), run=Commands({}, computes(*{provider, CPU})))
+        row = found(machine, folder=bundle.path)["bundle matching"]
+        assert row.state == state and ("; exact search: matched on the CPU" in row.found) == (state == "note")
+
+
 @pytest.mark.parametrize(
     ("precision", "target", "providers", "state"),
     [
@@ -78,3 +90,17 @@ def test_precision_and_what_computes_here(
     bundle = altered(edge.path, tmp_path / "b", "model", precision=precision, quantisation=quantisation)
     machine = replace(industrial(tmp_path / "pc"), run=Commands({}, computes(*providers)))
     assert found(machine, folder=bundle)["bundle precision"].state == state
+
+
+@pytest.mark.parametrize(
+    ("number", "version", "says"),
+    [("_10", "10.16.2", "float16 or float32"), ("_11", "11.4.1", "float16 between the model's casts")],
+)
+def test_what_this_tensorrt_makes_of_the_bundles_precision(
+    number: str, version: str, says: str, edge: Built, tmp_path: Path
+) -> None:
+    bundle = altered(edge.path, tmp_path / "b", "model", precision="fp16", quantisation={})
+    tried = computes(TENSORRT, CUDA, CPU, wanted=f"libnvinfer.so.{number[1:]}", **{number: version})
+    machine = replace(industrial(tmp_path / "pc"), run=Commands({}, tried))
+    one = found(machine, folder=bundle)["bundle precision"]
+    assert one.state == "ok" and f"; TensorRT {version} computes {says}" in one.found

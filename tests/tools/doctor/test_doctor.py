@@ -33,8 +33,8 @@ from machines import (
 
 from spade_edge.tools.cli.commands import doctor as command_doctor
 from spade_edge.tools.doctor import Host, examine
-from spade_edge.tools.doctor.commands import Answer
 from spade_edge.tools.doctor.packages import Packages
+from spade_edge.tools.hardware.commands import Answer
 
 EXPECTED = {
     "orin": {

@@ -22,7 +22,7 @@ from machines import (
 )
 
 from spade_edge.tools.doctor import Finding
-from spade_edge.tools.doctor.commands import Answer
+from spade_edge.tools.hardware.commands import Answer
 
 
 def test_pypis_onnxruntime_on_an_orin(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from machines import (
     raspberry,
 )
 
-from spade_edge.tools.doctor.commands import Answer
+from spade_edge.tools.hardware.commands import Answer
 
 
 def test_throttling_of_a_raspberry_pi(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from machines import (
     orin,
 )
 
-from spade_edge.tools.doctor.commands import Answer
+from spade_edge.tools.hardware.commands import Answer
 
 
 def test_power_modes_of_a_jetson(tmp_path: Path) -> None:
@@ -46,6 +46,7 @@ def test_releases_of_a_jetson(tmp_path: Path) -> None:
         ("# R35 (release), REVISION: 5.0, GCID: 1", "note", "JetPack 5"),
         ("# R32 (release), REVISION: 7.1, GCID: 1", "note", "JetPack 4"),
         ("# R38 (release), REVISION: 2.0, GCID: 1", "ok", "L4T 38.2.0, JetPack 7"),
+        ("# R39 (release), REVISION: 2.0, GCID: 1", "ok", "L4T 39.2.0, JetPack 7"),
         ("# R99 (release), REVISION: 1.0, GCID: 1", "ok", "L4T 99.1.0"),
     ):
         folder_of(tmp_path, {"etc/nv_tegra_release": line})

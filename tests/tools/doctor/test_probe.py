@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from command_line import run
+from fake_gpu import Machine
 
 from spade_edge.runtime.kernels.ort import onnxruntime
 from spade_edge.tools.doctor import Host
-from spade_edge.tools.doctor.commands import Commands
-from spade_edge.tools.doctor.probe import about_provider, full_bytes
+from spade_edge.tools.doctor.probe import about_provider, about_tensorrt, full_bytes
 from spade_edge.tools.doctor.providers import PATIENCE, Providers, ask, parsed
+from spade_edge.tools.hardware.commands import Commands
 
 COMMANDS = Commands(dict(os.environ))
 
@@ -173,3 +174,15 @@ sys.exit(main(["doctor"]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 4) and done.stdout.startswith("packages\n"), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_tensorrt_that_the_loader_finds_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine = Machine(tensorrt=110401, missing={"libnvinfer.so.8": "no such file"}).install(monkeypatch, tmp_path)
+    found = {"libnvinfer.so.10": "11.4.1", "libnvinfer.so.11": "11.4.1"}
+    assert about_tensorrt() == {"wanted": "libnvinfer.so.10", "found": found}
+    library = tmp_path / "onnxruntime" / "capi" / "libonnxruntime_providers_tensorrt.so"
+    library.write_bytes(b"\x7fELF\0libnvinfer.so.12\0")
+    assert about_tensorrt() == {"wanted": "libnvinfer.so.12", "found": {"libnvinfer.so.12": "11.4.1"} | found}
+    library.unlink()
+    machine.missing |= {f"libnvinfer.so.{version}": "no such file" for version in (10, 11)}
+    assert about_tensorrt() == {"wanted": "", "found": {}}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from machines import (
     CPU,
     CUDA,
@@ -23,7 +24,7 @@ from machines import (
 )
 
 from spade_edge.tools.doctor import Finding
-from spade_edge.tools.doctor.commands import Answer
+from spade_edge.tools.hardware.commands import Answer
 
 
 def test_providers_that_do_not_compute(tmp_path: Path) -> None:
@@ -79,6 +80,58 @@ def test_tensorrt_that_is_installed_but_does_not_run_is_a_problem(tmp_path: Path
     ):
         told = replace(machine, run=Commands({}, tried | {TENSORRT: answer, CUDA: cuda}))
         assert found(told)["providers tensorrt"].state == state
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found_here", "state", "says", "says_not"),
+    [
+        ("libnvinfer.so.8", {"_8": "8.6.1"}, "ok", ["8.6.1 (libnvinfer.so.8)", "builder flag fp16"], "typed"),
+        ("libnvinfer.so.10", {"_10": "10.3.0"}, "ok", ["10.3.0 (libnvinfer.so.10)", "builder flag int8"], "typed"),
+        ("libnvinfer.so.11", {"_11": "11.4.1"}, "ok", ["11.4.1 (libnvinfer.so.11)", "as the model is typed"], "flag"),
+        (
+            "libnvinfer.so.10",
+            {"_10": "10.16.2", "_11": "11.4.1"},
+            "ok",
+            ["10.16.2 (libnvinfer.so.10), as", "beside it 11.4.1 (libnvinfer.so.11), which is not used"],
+            "typed",
+        ),
+        (
+            "libnvinfer.so.10",
+            {"_11": "11.4.1"},
+            "note",
+            ["onnxruntime 1.23.0 is built for libnvinfer.so.10, found 11.4.1 (libnvinfer.so.11)"],
+            "fp32",
+        ),
+        ("libnvinfer.so.11", {"_10": "10.3.0"}, "note", ["built for libnvinfer.so.11, found 10.3.0"], "fp32"),
+        ("", {"_10": "10.16.2"}, "note", ["10.16.2 (libnvinfer.so.10) is installed, but onnxruntime 1.23.0"], "fp32"),
+    ],
+)
+def test_versions_of_tensorrt_are_told_apart(
+    wanted: str, found_here: dict[str, str], state: str, says: list[str], says_not: str, tmp_path: Path
+) -> None:
+    tried = computes(TENSORRT, CUDA, CPU, wanted=wanted, **found_here)
+    one = found(replace(industrial(tmp_path), run=Commands({}, tried)))["providers tensorrt version"]
+    assert one.state == state and all(text in one.found for text in says) and says_not not in one.found, one
+    assert one.remedy == "" or "CUDA" in one.remedy or "--provider cuda" in one.remedy
+    if state == "ok":
+        assert all(f"{precision}: " in one.found for precision in ("fp32", "fp16", "int8"))
+
+
+def test_without_tensorrt_there_is_no_row_about_its_version(tmp_path: Path) -> None:
+    machine = industrial(tmp_path)
+    broken = {"tensorrt": Answer(-11)}, {"tensorrt": {"wanted": 5}}, {"tensorrt": {"wanted": "x", "found": {"x": "?"}}}
+    for tried in (computes(CUDA, CPU), computes(TENSORRT, CPU, wanted="libnvinfer.so.10"), *broken):
+        whole = computes(TENSORRT, CUDA, CPU) | tried
+        assert "providers tensorrt version" not in found(replace(machine, run=Commands({}, whole)))
+    commands = Commands({}, computes(CPU, wanted="libnvinfer.so.10", _10="10.3.0"))
+    assert "providers tensorrt version" not in found(replace(machine, run=commands))
+    assert not [line for line in commands.asked if line[-1] == "tensorrt"]  # a machine without a GPU is not asked
+
+
+def test_another_tensorrt_than_the_one_that_is_needed_is_not_called_missing(tmp_path: Path) -> None:
+    tried = computes(TENSORRT, CUDA, CPU, wanted="libnvinfer.so.10", _11="11.4.1") | {TENSORRT: TENSORRT_MISSING}
+    one = found(replace(industrial(tmp_path), run=Commands({}, tried)))["providers tensorrt"]
+    assert one.state == "note" and "only 11.4.1 (libnvinfer.so.11) is installed: libnvinfer.so.10 cannot" in one.found
 
 
 def test_onnxruntime_that_is_installed_but_does_not_load(tmp_path: Path) -> None:

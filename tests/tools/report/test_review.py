@@ -188,11 +188,11 @@ def test_the_command_excludes_what_the_page_suggests_and_survives_every_name(edg
 
 
 def test_hostile_names_are_shown_and_do_nothing(edge: Built, tmp_path: Path) -> None:
-    name = HOSTILE.replace("\udc80", "")  # a manifest is UTF-8
+    name = HOSTILE.replace("\udc80", "").replace("\x00", "")  # no text of a manifest may have them
     bundle = altered(
         edge,
         tmp_path,
-        lambda i, n: replace(scored(i, n, name=name if n == 4 else f"{n}" + "W" * 250), remark=HOSTILE[:40]),
+        lambda i, n: replace(scored(i, n, name=name if n == 4 else f"{n}" + "W" * 250), remark=name[:40]),
     )
     text, page = page_of(bundle, tmp_path)
     assert page.loads() == []
@@ -200,9 +200,7 @@ def test_hostile_names_are_shown_and_do_nothing(edge: Built, tmp_path: Path) -> 
     assert "\x00" not in text
     assert "\u202e" not in text
     assert not re.search(r"https?:(?!//evil)|url\(|@import", text)
-    assert page.text_in("h3")[0].startswith(
-        "\"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\\x00\\u202e"
-    )
+    assert page.text_in("h3")[0].startswith("\"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\\u202e")
     assert all(one["alt"] for one in page.all("img"))
     assert all(one.get("role") == "img" and one.get("aria-label") for one in page.all("svg"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

@@ -21,16 +21,16 @@ LONG = 60  # seconds; no test waits so long unless something is wrong
 def test_pictures_are_left_out_if_the_disk_is_too_slow_or_full(
     edge: Built, part: Callable[..., NDArray[np.uint8]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    frame = part(20)
-    result = Scorer.open(edge.path)(frame)
+    frame, scorer = part(20), Scorer.open(edge.path)
+    frames = [ScoredFrame(number, frame, scorer(frame), scorer.bundle) for number in range(WAITING + 22)]
     slow = threading.Event()
 
     def wait(scored: ScoredFrame) -> None:
         assert slow.wait(LONG)
 
     with Pictures(wait, wait=False) as pictures:
-        for number in range(WAITING + 10):
-            pictures.add(number, frame, result)
+        for scored in frames[: WAITING + 10]:
+            pictures.add(scored)
         assert 9 <= pictures.left_out <= 10
         slow.set()
     assert pictures.failed == 0
@@ -39,8 +39,8 @@ def test_pictures_are_left_out_if_the_disk_is_too_slow_or_full(
         raise OSError(28, "No space left on device")
 
     with Pictures(fail, wait=True) as pictures:
-        for number in range(30):
-            pictures.add(number, frame, result)
+        for scored in frames[:30]:
+            pictures.add(scored)
     assert pictures.left_out == pictures.failed == 30 and caplog.text.count("No space left on device") == 1
 
 
@@ -49,8 +49,9 @@ def test_a_full_disk_leaves_no_part_of_a_picture_and_what_was_there(
 ) -> None:
     scorer = Scorer.open(edge.path)
     folders = Folders(heatmaps=tmp_path / "maps", overlays=tmp_path / "pictures", explain=tmp_path / "why")
-    write = PictureWriter(scorer.bundle, folders)
-    first, second = (ScoredFrame("a.png", part(seed), scorer(part(seed))) for seed in (20, 21))
+    write = PictureWriter(folders)
+    frames = (part(seed) for seed in (20, 21))
+    first, second = (ScoredFrame("a.png", frame, scorer(frame), scorer.bundle) for frame in frames)
     write(first)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert sorted(path.name for path in before) == ["a.npy", "a.png", "a.png"]
@@ -92,9 +93,9 @@ def test_what_something_else_wrote_stays(
         target.hardlink_to(original)
     else:
         target.symlink_to(original if kind == "link" else tmp_path / "nothing")
-    write = PictureWriter(scorer.bundle, Folders(**{option: tmp_path / option}))
+    write = PictureWriter(Folders(**{option: tmp_path / option}))
     with pytest.raises(UsageError, match=str(target)):
-        write(ScoredFrame("a.jpg", frame, scorer(frame)))
+        write(ScoredFrame("a.jpg", frame, scorer(frame), scorer.bundle))
     assert original.read_bytes() == before and not (tmp_path / "nothing").exists()
     assert [path.name for path in target.parent.iterdir()] == [name]
     assert target.is_symlink() == (kind in ("link", "link to nothing"))

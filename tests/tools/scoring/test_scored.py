@@ -57,7 +57,7 @@ def records(scorer: Scorer, shots: Iterable[Shot]) -> list[dict[str, Any]]:
     with Acquisition(shots, keep=ALL) as acquired:
         try:
             for scored in score_shots(scorer, acquired):
-                fields = record(scored, threshold=scorer.bundle.manifest.threshold, live=True)
+                fields = record(scored, live=True)
                 found.append({name: value for name, value in fields.items() if not name.startswith(("milli", "provi"))})
         except DeviceError as problem:
             found.append({"error": str(problem)})
@@ -154,12 +154,12 @@ def test_leaving_early_does_not_wait_for_a_silent_camera(scorers: tuple[Scorer, 
 def test_a_tally_counts_verdicts_stops_and_times(scorers: tuple[Scorer, Scorer], part: Frames) -> None:
     tally = Tally()
     assert not tally and tally.good
-    frame = part(0)
-    tally.add(Scored(Shot(0, frame), scorers[0](frame)))
+    frame, bundle = part(0), scorers[0].bundle
+    tally.add(Scored(Shot(0, frame), scorers[0](frame), bundle=bundle))
     assert tally and tally.good and len(tally.milliseconds) == 1
-    tally.add(Scored(Shot(1, None, "lost"), None, "lost"))
+    tally.add(Scored(Shot(1, None, "lost"), None, "lost", bundle=bundle))
     assert not tally.good and dict(tally.verdicts) == {"good": 1, "cannot_judge": 1} and tally.stops == 0
-    tally.add(Scored(Shot(None, None, "stopped"), None, "stopped"))
+    tally.add(Scored(Shot(None, None, "stopped"), None, "stopped", bundle=bundle))
     assert tally.stops == 1 and tally.verdicts.total() == 2
     with pytest.raises(FrameError):
         scorers[0](frame[:0])

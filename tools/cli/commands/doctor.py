@@ -2,10 +2,17 @@
 
     spade-edge doctor
     spade-edge doctor --bundle part.spade       also check whether this machine can run the bundle
+    spade-edge doctor --config line.toml        also try what the configuration of a line names
 
 Needs only numpy; a missing onnxruntime is one of the findings. Each finding is ok, a note (something costs time, or
 could not be determined) or a problem, with a remedy. The exit code is 4 if there is a problem, else 0. Each provider is
 tried in a process of its own, which takes some seconds, with TensorRT up to three minutes.
+
+With --config, mistakes in the file are problems, and if there are none, everything that it names is tried: each bundle
+is opened with its signature and its golden frames, each camera gives one frame, which its recipe judges, brokers are
+logged in at, ports must be free, chips, folders and files of secrets must be there with the right permissions, disks
+must have the room that they are to give, and a time server must set the clock. Nothing is published, posted or pulsed.
+Run it while the line does not run: a camera, a port or a line of a chip has only one user.
 """
 
 from __future__ import annotations
@@ -27,11 +34,17 @@ MARKS = {PROBLEM: "PROBLEM"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=path, help="a bundle that 'spade-edge build' wrote: can this machine run it?")
+    parser.add_argument("--config", type=path, metavar="FILE", help="the configuration of a line: can it run here?")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(chosen: argparse.Namespace) -> int:
-    findings = examine(Host.here(), folder=chosen.bundle)
+    host = Host.here()
+    findings = examine(host, folder=chosen.bundle)
+    if chosen.config is not None:
+        from spade_edge.tools.doctor.line import configuration_findings
+
+        findings += configuration_findings(chosen.config, host=host)
     problems = [finding for finding in findings if finding.state == PROBLEM]
     notes = [finding for finding in findings if finding.state == NOTE]
     if chosen.json:

@@ -27,7 +27,9 @@ from spade_edge.tools.cli.arguments import (
     add_bundle,
     add_even_so,
     add_json,
+    add_match,
     add_provider,
+    add_require_signature,
     add_search,
     add_threads,
     path,
@@ -44,6 +46,7 @@ PAGE = "report.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
+    add_require_signature(parser)
     parser.add_argument(
         "--dataset", required=True, type=path, metavar="DIR", help="good and defective images, see above"
     )
@@ -62,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search(parser)
     add_threads(parser)
     add_provider(parser)
+    add_match(parser)
     add_json(parser)
 
 

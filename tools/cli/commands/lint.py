@@ -1,7 +1,8 @@
 """Check whether devices can run an ONNX file, and write it with a fixed batch size if asked.
 
-The graph is checked against what onnxruntime 1.17 and newer read, and against the operator list of TensorRT's parser.
-No GPU is needed or used. Only the device can tell whether an engine can be built, and what it computes.
+The graph is checked against what onnxruntime 1.17 and newer read, and against the operator lists of TensorRT's parsers,
+versions 8 to 11. No GPU is needed or used. Only the device can tell whether an engine can be built, and what it
+computes.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ def _print(report: LintReport) -> None:
     for target in TARGETS["both"]:
         verdict = "yes" if report.fit(target) else f"no, refused: {_checks(report, target)}"
         print(f"fit for {target}: {verdict}")
+    from spade_edge.runtime.network.tensorrt import VERSIONS
+
+    for version in VERSIONS:
+        print(f"fit for TensorRT {version}: {report.on_tensorrt(version)}")
 
 
 def _checks(report: LintReport, target: str) -> str:

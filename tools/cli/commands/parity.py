@@ -24,7 +24,16 @@ from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.bundle.golden import TOLERANCES, check
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.benchmark.machine import machine
-from spade_edge.tools.cli.arguments import add_json, add_provider, add_threads, path, positive, provider, source
+from spade_edge.tools.cli.arguments import (
+    add_json,
+    add_match,
+    add_provider,
+    add_threads,
+    path,
+    positive,
+    provider,
+    source,
+)
 from spade_edge.tools.cli.opening import open_with
 from spade_edge.tools.cli.text.parity import frame_lines, stage_lines
 from spade_edge.tools.evaluation.device_parity import golden_parity, parity
@@ -46,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=positive, default=20, metavar="N", help="number of frames of SOURCE (20)")
     add_threads(parser)
     add_provider(parser)
+    add_match(parser)
     add_json(parser)
 
 
@@ -58,7 +68,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _golden(chosen: argparse.Namespace) -> int:
-    opened = partial(open_with, allow_fallback=chosen.allow_fallback, threads=chosen.threads)
+    opened = partial(open_with, allow_fallback=chosen.allow_fallback, threads=chosen.threads, match=chosen.match)
     runs_on = provider(chosen)
     stages = [golden_parity(bundle, provider=runs_on, open_scorer=opened) for bundle in chosen.bundle]
     if chosen.json:
@@ -82,7 +92,9 @@ def _frames(chosen: argparse.Namespace) -> int:
         weights=chosen.weights,
         provider=provider(chosen),
         threads=chosen.threads,
-        open_scorer=partial(open_with, allow_fallback=chosen.allow_fallback, threads=chosen.threads),
+        open_scorer=partial(
+            open_with, allow_fallback=chosen.allow_fallback, threads=chosen.threads, match=chosen.match
+        ),
         announce=lambda line: print(line, file=sys.stderr, flush=True),
     )
     if chosen.json:

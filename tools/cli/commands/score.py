@@ -25,6 +25,10 @@ source stops or falls silent, a line with "frame": null reports it. Ctrl-C ends 
 summary on stderr. Exit code 0: every verdict is good; 1: at least one is not; 3: pictures could not be written, but all
 frames were scored; 4: a camera did not come back.
 
+Where a source has no end, the first hundred frames that are judged are learned. If later ones look different in light,
+focus, colour, place or scores, lines have "drift" until they look as before, with what has changed and since when, and
+stderr says it once. Verdicts and the exit code do not change. With --drift-state FILE, the next run goes on from there.
+
 Pictures replace those of an earlier run. A name that another file or a link has is refused.
 """
 
@@ -34,19 +38,30 @@ import argparse
 import json
 import signal
 import sys
+from contextlib import nullcontext
 
-from spade_edge.runtime import DataError, SpadeError
+from spade_edge.runtime import DataError, FollowingScorer, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.network.provider import CPU, CUDA, EXECUTION_PROVIDERS, TENSORRT
-from spade_edge.tools.cli.arguments import add_bundle, add_even_so, add_provider, add_search, add_threads, path, source
+from spade_edge.tools.cli.arguments import (
+    add_bundle,
+    add_even_so,
+    add_match,
+    add_provider,
+    add_require_signature,
+    add_search,
+    add_threads,
+    path,
+    source,
+)
 from spade_edge.tools.cli.interruption import Interruption
-from spade_edge.tools.cli.opening import open_scorer
+from spade_edge.tools.cli.opening import open_following, open_scorer, permitted
 from spade_edge.tools.cli.output_folder import check_picture_folders
 from spade_edge.tools.cli.source_arguments import add_source_options, source_options
-from spade_edge.tools.cli.text.score import summary
-from spade_edge.tools.scoring.frame_sizes import FrameSizes
+from spade_edge.tools.cli.text.score import new_generation, summary
+from spade_edge.tools.scoring.line_drift import LineDrift
 from spade_edge.tools.scoring.other_size import OtherSize
-from spade_edge.tools.scoring.pictures import Folders, Pictures, PictureWriter
+from spade_edge.tools.scoring.pictures import Folders, Pictures, PictureWriter, ScoredFrame
 from spade_edge.tools.scoring.record import record
 from spade_edge.tools.scoring.scored import score_shots
 from spade_edge.tools.scoring.tally import Tally
@@ -55,6 +70,13 @@ from spade_edge.tools.sources import open_source
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
+    add_require_signature(parser)
+    parser.add_argument(
+        "--follow-bundle",
+        action="store_true",
+        help="for sources without an end: judge with each new generation of the bundle from the next frame on, without "
+        "a restart",
+    )
     parser.add_argument("source", type=source, metavar="SOURCE", help="where the frames come from, see above")
     parser.add_argument(
         "--heatmaps", type=path, metavar="DIR", help="write each anomaly map as a raw float32 .npy file"
@@ -69,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search(parser)
     add_threads(parser)
     add_provider(parser)
+    add_match(parser)
     parser.add_argument(
         "--self-test",
         action="store_true",
@@ -79,35 +102,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         what="judge also frames that are grey where the good images are in colour, or the other way round, or have "
         "other colours, another depth, shape or size; without it they get the verdict cannot_judge",
     )
+    parser.add_argument(
+        "--drift",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="whether to watch for parts that look different from the first hundred; auto: if the source has no end",
+    )
+    parser.add_argument(
+        "--drift-state",
+        type=path,
+        metavar="FILE",
+        help="go on from what parts looked like in earlier runs, and keep it there",
+    )
     add_source_options(parser)
 
 
 def run(chosen: argparse.Namespace) -> int:
-    opened = open_source(chosen.source, options=source_options(chosen, Manifest.read(chosen.bundle).format))
+    check = permitted(chosen)
+    digest = None if check is None else check(chosen.bundle)  # before anything else of the bundle is read
+    form = Manifest.read(chosen.bundle, sha256=digest).format
+    opened = open_source(chosen.source, options=source_options(chosen, form))
+    if chosen.follow_bundle and not opened.endless:
+        raise UsageError(
+            "expected --follow-bundle with a camera, a stream, stdin or a watched folder, found a source with an end, "
+            "all frames of which one generation judges"
+        )
+    watched = chosen.drift == "on" or (chosen.drift == "auto" and (opened.endless or chosen.drift_state is not None))
+    if chosen.drift_state is not None and not watched:
+        raise UsageError("expected --drift-state without --drift off, found both; leave out one of them")
     folders = Folders(heatmaps=chosen.heatmaps, overlays=chosen.overlays, explain=chosen.explain)
     check_picture_folders(folders, opened, bundle=chosen.bundle)
-    scorer = open_scorer(chosen)
+    scorer = open_following(chosen) if chosen.follow_bundle else open_scorer(chosen, manifest_sha256=digest)
+    following = nullcontext() if isinstance(scorer, Scorer) else scorer
     _hint(chosen.provider)
-    threshold, tally, failure = scorer.bundle.manifest.threshold, Tally(), None
-    other_size = OtherSize(scorer.bundle.manifest.format)
-    writer, sizes = PictureWriter(scorer.bundle, folders), FrameSizes()
-    with opened.acquire() as shots, Interruption(shots.end) as interruption:
+    tally, failure, other_size = Tally(), None, OtherSize()
+    judging = _in_force(scorer).bundle.digest
+    drift = LineDrift(_in_force(scorer).bundle, file=chosen.drift_state) if watched else None
+    writer = PictureWriter(folders)
+    with following, opened.acquire() as shots, Interruption(shots.end) as interruption:
         with Pictures(writer, wait=not opened.live) as pictures:
             try:
                 for scored in score_shots(scorer, shots):
-                    print(
-                        json.dumps(record(scored, threshold=threshold, live=opened.live), allow_nan=False), flush=True
-                    )
+                    if scored.bundle.digest != judging:
+                        judging = scored.bundle.digest
+                        print(new_generation(scored.bundle), file=sys.stderr, flush=True)
+                    differs = None if drift is None else drift.add(scored)
+                    print(json.dumps(record(scored, live=opened.live, drift=differs), allow_nan=False), flush=True)
                     tally.add(scored)
                     other_size.add(scored)
-                    sizes.add(scored)
                     name, frame, result = scored.shot.name, scored.shot.frame, scored.result
                     if folders.given() and name is not None and frame is not None and result is not None:
-                        pictures.add(name, frame, result)
+                        pictures.add(ScoredFrame(name, frame, result, scored.bundle))
             except SpadeError as problem:  # the source has failed, which is reported after the summary
                 failure = problem
+        said = ""
+        if drift is not None:
+            drift.keep()
+            said = drift.summary
         if tally or failure is None:
-            line = summary(scorer, opened, tally, dropped=shots.dropped, left_out=pictures.left_out)
+            line = summary(
+                _in_force(scorer), opened, tally, dropped=shots.dropped, left_out=pictures.left_out, drift=said
+            )
             print(line, file=sys.stderr, flush=True)
     if failure is not None:
         raise failure
@@ -119,6 +174,10 @@ def run(chosen: argparse.Namespace) -> int:
             "all verdicts are complete"
         )
     return 0 if tally.good else 1
+
+
+def _in_force(scorer: Scorer | FollowingScorer) -> Scorer:
+    return scorer if isinstance(scorer, Scorer) else scorer.scorer
 
 
 def _hint(provider: str) -> None:

@@ -6,7 +6,7 @@
 
 A rate is converted to a threshold with the scores of good parts, which the bundle keeps. Images of n different
 parts cannot certify a rate below 1 / (n + 1); a lower rate is extrapolated, and marked as such. A change writes a new
-manifest in one step, with the date and the reason. The former manifest is kept in history/.
+manifest in one step, with the date and the reason; 'spade-edge gallery undo' goes back.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def run(chosen: argparse.Namespace) -> int:
     given = {"rate": chosen.false_rejects, "score": chosen.score, "pixel": chosen.pixel, "area": chosen.min_area}
     if chosen.reason or any(value is not None for value in given.values()):
         change = set_threshold(chosen.bundle, **given, reason=chosen.reason)
-        print(f"changed; the former threshold is kept in {change.former}", file=sys.stderr)
+        print(
+            f"changed; the former threshold is kept in {change.former}; 'spade-edge gallery undo' goes back",
+            file=sys.stderr,
+        )
     manifest = Manifest.read(chosen.bundle)
     print(json.dumps(as_json(manifest)) if chosen.json else "\n".join(lines(manifest, chosen.bundle)))
     return 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from spade_edge.galleries.gallery_change import GalleryChange
-from spade_edge.runtime.bundle.good_image import GoodImage
+from spade_edge.runtime.bundle.good_image import GoodImage, in_words
 from spade_edge.runtime.bundle.manifest import Manifest
 
 
@@ -19,6 +20,7 @@ def as_json(manifest: Manifest) -> list[dict[str, Any]]:
             "untypical": image.untypical,
             "score": image.score,
             "reason": image.remark if image.exclusion is None else image.exclusion.reason,
+            "taught": None if image.taught is None else asdict(image.taught),
         }
         for image in manifest.images
     ]
@@ -35,6 +37,8 @@ def lines(manifest: Manifest) -> list[str]:
         f"{len(included)} of {len(manifest.images)} images are included and show "
         f"{len({image.group for image in included})} different parts; above 1 an image is worth a look"
     )
+    if selected := sum(image.selected for image in included):
+        text.append(f"taught in because of their verdict, and no evidence for the threshold: {selected} of them")
     return text
 
 
@@ -63,13 +67,31 @@ def sentence(change: GalleryChange, verb: str) -> str:
     )
 
 
+def warning(before: Manifest, after: Manifest) -> str:
+    """What to say if good images that score high leave the evidence; empty if none does."""
+    counts = {image.name for image in after.images if image.counts}
+    limit = before.threshold.score
+    high = [image.name for image in before.images if image.counts and image.name not in counts and image.score > limit]
+    if not high:
+        return ""
+    more = f" and {len(high) - 1} more" if len(high) > 1 else ""
+    return (
+        f"{high[0]}{more} scored over the threshold: if the part is good, keep it ('spade-edge gallery undo'), because "
+        "without such parts more good frames are rejected than promised"
+    )
+
+
 def threshold_sentence(change: GalleryChange) -> str:
     """What a change of the gallery does to the threshold, in one line."""
     threshold = change.manifest.threshold
+    if threshold.score == change.before.threshold.score:
+        return f"the threshold stays at {threshold.score:.6g}: {threshold.sentence()}"
     return f"threshold {change.before.threshold.score:.6g} → {threshold.score:.6g}: {threshold.sentence()}"
 
 
 def _why(image: GoodImage) -> str:
     if image.exclusion is not None:
         return f"  EXCLUDED: {image.exclusion.reason}"
+    if image.taught is not None:
+        return f"  {in_words(image.taught)}"
     return f"  {image.remark}" if image.remark else ""

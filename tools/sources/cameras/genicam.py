@@ -145,14 +145,9 @@ def connect(address: str) -> GenICamCamera:
     core = _import_harvesters()
     producers = find_producers()
     notes = Notes()
-    logger = logging.Logger("harvesters")
-    logger.addHandler(notes)
     key = core.ParameterKey
     with failing(address), ExitStack() as opened:
-        harvester = opened.enter_context(core.Harvester(config=core.ParameterSet({key.LOGGER: logger})))
-        for producer in producers:
-            harvester.add_file(str(producer))
-        harvester.update()
+        harvester = _harvester(core, producers, notes, opened)
         camera = choose(harvester.device_info_list, address, notes.last)
         opened.callback(harvester.image_acquirers.clear)  # a camera that fails to close would keep the producer open
         config = core.ParameterSet(
@@ -164,6 +159,32 @@ def connect(address: str) -> GenICamCamera:
             raise DeviceError(f"{address}: expected a camera with one data stream, found {len(acquirer.data_streams)}")
         acquirer.start()
         return GenICamCamera(address, acquirer, notes, opened.pop_all())
+
+
+def connected() -> list[tuple[str, str]]:
+    """The address and the name of each camera that is connected.
+
+    Raises:
+        DeviceError: harvesters or a producer is missing, or a producer fails.
+    """
+    core = _import_harvesters()
+    producers = find_producers()
+    with failing("genicam"), ExitStack() as opened:
+        harvester = _harvester(core, producers, Notes(), opened)
+        named = [(_names(camera), camera.property_dict) for camera in different(harvester.device_info_list)]
+    return [(f"genicam:{names[0]}", f"{about['vendor']} {about['model']}") for names, about in named if names]
+
+
+def _harvester(core: Any, producers: Sequence[Path], notes: Notes, opened: ExitStack) -> Any:
+    """Harvesters with a list of the cameras that are connected."""
+    logger = logging.Logger("harvesters")
+    logger.addHandler(notes)
+    config = core.ParameterSet({core.ParameterKey.LOGGER: logger})
+    harvester = opened.enter_context(core.Harvester(config=config))
+    for producer in producers:
+        harvester.add_file(str(producer))
+    harvester.update()
+    return harvester
 
 
 def find_producers() -> list[Path]:
@@ -190,11 +211,7 @@ def choose(cameras: Sequence[Any], address: str, note: str = "") -> Any:
     Raises:
         DeviceError: none or several match.
     """
-    different: dict[tuple[Any, ...], Any] = {}
-    for camera in cameras:  # producers of two makers can list the same camera
-        about = camera.property_dict
-        different.setdefault((about["vendor"], about["model"], about["serial_number"] or about["id_"]), camera)
-    found = list(different.values())
+    found = different(cameras)
     if not found:
         raise DeviceError(
             f"{address}: expected a GenICam camera, found none{f' ({note})' if note else ''}: is it plugged in and "
@@ -211,6 +228,15 @@ def choose(cameras: Sequence[Any], address: str, note: str = "") -> Any:
             f"one of these: {listed}"
         )
     return fitting[0]
+
+
+def different(cameras: Sequence[Any]) -> list[Any]:
+    """Each camera once: producers of two makers can list the same one."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for camera in cameras:
+        about = camera.property_dict
+        found.setdefault((about["vendor"], about["model"], about["serial_number"] or about["id_"]), camera)
+    return list(found.values())
 
 
 def unpack(component: Any) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def test_the_list_has_one_object_a_line_in_the_gallerys_order(capsys: Capture, c
     manifest = Manifest.read(copy)
     assert [item["name"] for item in listed] == list(manifest.names)
     for item, image in zip(listed, manifest.images, strict=True):
-        assert list(item) == ["name", "group", "included", "untypical", "score", "reason"]
+        assert list(item) == ["name", "group", "included", "untypical", "score", "reason", "taught"]
         assert (item["score"], item["group"], item["included"]) == (image.score, image.group, True)
         assert (item["untypical"], item["reason"]) == (image.untypical, image.remark)
 
@@ -76,7 +76,7 @@ def test_the_place_is_changed_there_and_back(capsys: Capture, copy: Path) -> Non
     assert told["threshold"] == json.loads(json.dumps(after.threshold.to_json()))
     assert after.place.reason in err.splitlines()
     code, out, _ = run(capsys, "gallery", "place", "--bundle", copy, "free")
-    assert code == 0 and f"→ {before.threshold.score:.6g}: " in out
+    assert code == 0 and f" {before.threshold.score:.6g}: " in out
     assert Manifest.read(copy).files == before.files
 
 

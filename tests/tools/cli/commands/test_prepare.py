@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,14 +16,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from altered import altered
 from command_line import run
 from fake_gpu import CPU, CUDA, NO_KERNEL, TENSORRT, Machine
 
 from spade_edge.galleries import Built
+from spade_edge.runtime import UsageError
 from spade_edge.runtime.network.engine_cache import PREPARED
 from spade_edge.runtime.network.provider import Provider
 from spade_edge.tools.cli.progress import ElapsedTime
-from spade_edge.tools.preparation.engine_build import engine_cache
+from spade_edge.tools.preparation import engine_build
+from spade_edge.tools.preparation.engine_build import build_engine, engine_cache
 from spade_edge.tools.preparation.preparation import prepare as prepare_bundle
 
 Capture = pytest.CaptureFixture[str]
@@ -66,22 +70,48 @@ def test_an_engine_is_built_in_a_process_of_its_own_and_used_from_then_on(
     assert code == 3 and "found nothing" in err
 
 
+def test_tensorrt_11_is_asked_for_no_flags_and_what_it_cannot_do_is_refused(
+    capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = Machine(tensorrt=110401).install(monkeypatch, tmp_path).in_children(monkeypatch)
+    half = altered(edge.path, tmp_path / "half", "model", precision="fp16")
+    for choice in ({"fp16": True}, {"int8": True}):
+        with pytest.raises(UsageError, match="TensorRT 11.4.1"):
+            prepare_bundle(edge.path, provider=Provider("tensorrt", **choice))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="fp16=False"):
+        engine_cache(half, Provider("tensorrt", fp16=False))
+    assert folders(tmp_path) == [] and machine.asked == []
+    engines = engine_cache(half, Provider("tensorrt"))
+    assert (engines.key["fp16"], engines.key["int8"]) == (False, False) and "-tensorrt11-" in engines.folder.name
+    code, _, err = prepare(capsys, edge.path)
+    assert code == 0 and err.startswith("TensorRT 11.4.1 builds an engine") and "precision: as the model has it" in err
+    assert not {"trt_fp16_enable", "trt_int8_enable"} & machine.asked[-1][0][1].keys()
+
+
 def test_every_number_of_views_is_tried(
     machine: Machine, capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from spade_edge.runtime.network.session import Session
 
     sizes: list[int] = []
-    plain = Session.__call__
+    plain, resident = Session.__call__, Session.resident
 
     def counted(session: Session, views: Any) -> Any:
         sizes.append(len(views))
         return plain(session, views)
 
+    def counted_there(session: Session, views: Any) -> Any:
+        sizes.append(len(views) if isinstance(views, np.ndarray) else views.shape()[0])
+        return resident(session, views)
+
     monkeypatch.setattr(Session, "__call__", counted)
+    monkeypatch.setattr(Session, "resident", counted_there)
     assert prepare(capsys, edge.path, "--provider", "cuda")[0] == 0
-    # When it opens, two frames, one to four views, and two golden frames.
-    assert sizes == [1, 1, 1, 1, 2, 3, 4, 1, 1]
+    # When it opens, when the gallery is brought there, two frames, one to four views, and two golden frames.
+    assert sizes == [1, 1, 1, 1, 1, 2, 3, 4, 1, 1]
+    sizes.clear()
+    assert prepare(capsys, edge.path, "--provider", "cuda", "--cuda-graph")[0] == 0
+    assert set(sizes) == {1}
 
 
 def test_cuda_is_loaded_and_run(machine: Machine, capsys: Capture, edge: Built, tmp_path: Path) -> None:
@@ -121,21 +151,149 @@ def test_what_fails_in_the_other_process_is_told_here(
     assert len(err.splitlines()) == 2
 
 
-def test_a_process_that_dies_leaves_nothing_that_counts(
-    capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as patch:
-        Machine(dies=True).install(patch, tmp_path).in_children(patch)
-        code, _, err = prepare(capsys, edge.path)
-        assert code == 4 and "found that its process ended with -9; is memory short?" in err.splitlines()[-1]
-        (folder,) = folders(tmp_path)
-        assert list(folder.glob("*.engine")) and not engine_cache(edge.path, Provider("tensorrt")).prepared()
+OUT_OF_MEMORY = (
+    "\x1b[1;31m2026-11-28 09:00:00.123456789 [E:onnxruntime:Default, tensorrt_execution_provider.h:90 log] "
+    "[2026-11-28 09:00:00   ERROR] [defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
+    "\x1b[m\n"
+    "\x1b[1;31m2026-11-28 09:00:01.123456789 [E:onnxruntime:Default, tensorrt_execution_provider.h:90 log] "
+    "[2026-11-28 09:00:01   ERROR] Engine could not be created from network\x1b[m\n"
+)
+
+
+def afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A machine on which nothing goes wrong, with the engine cache of the former one."""
     (tmp_path / "again").mkdir()
     machine = Machine().install(monkeypatch, tmp_path / "again").in_children(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return machine
+
+
+@pytest.mark.parametrize("dies", ["half", "marking"])
+def test_a_process_that_is_killed_leaves_nothing_behind(
+    dies: str, capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    with monkeypatch.context() as patch:
+        Machine(dies=dies).install(patch, tmp_path).in_children(patch)
+        code, _, err = prepare(capsys, edge.path)
+        assert code == 4 and "SIGKILL" in err.splitlines()[-1] and "memory" in err.splitlines()[-1]
+        assert len(err.splitlines()) == 2
+        (folder,) = folders(tmp_path)
+        assert list(folder.iterdir()) == [] and not engine_cache(edge.path, Provider("tensorrt")).prepared()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    machine = afterwards(monkeypatch, tmp_path)
     code, value, _ = prepare(capsys, edge.path)
     assert code == 0 and value["engines"] == str(folder) and machine.built == []
     assert engine_cache(edge.path, Provider("tensorrt")).prepared()
+
+
+@pytest.mark.parametrize("dies", ["first", "half", "whole", "marking"])
+def test_what_is_left_where_nobody_was_there_to_sweep_is_never_used(
+    dies: str, edge: Built, frames: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Scoring builds an engine in its own process if none is prepared."""
+    with monkeypatch.context() as patch:
+        Machine(dies=dies).install(patch, tmp_path).in_children(patch)
+        line = ["score", "--bundle", str(edge.path), "--provider", "tensorrt", str(frames)]
+        ended = subprocess.run(
+            [sys.executable, "-m", "spade_edge.tools.cli.main", *line], capture_output=True, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL
+        engines = engine_cache(edge.path, Provider("tensorrt"))
+        left = {path.suffix for path in engines.folder.iterdir()}
+        assert (".engine" in left) == (dies != "first") and not engines.prepared()
+    afterwards(monkeypatch, tmp_path)
+    build_engine(edge.path, Provider("tensorrt"), engines=engines)
+    (engine,) = engines.folder.glob("*.engine")
+    assert engines.prepared() and engine.read_bytes() == engine.stem.encode()
+    assert not list(engines.folder.glob(".*"))
+
+
+def test_an_engine_that_is_whole_and_marked_counts_even_if_the_process_dies_then(
+    capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        Machine(dies="marked").install(patch, tmp_path).in_children(patch)
+        assert prepare(capsys, edge.path)[0] == 4
+        assert engine_cache(edge.path, Provider("tensorrt")).prepared()
+    afterwards(monkeypatch, tmp_path)
+    code, value, _ = prepare(capsys, edge.path)
+    assert code == 0 and value["built_seconds"] is None
+
+
+def test_what_the_kernel_ended_for_memory_is_told_from_what_somebody_killed(
+    capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Machine(dies="half").install(monkeypatch, tmp_path).in_children(monkeypatch)
+    counts = tmp_path / "vmstat"
+    counts.write_text("nr_free_pages 5\noom_kill 3\nthp_split 0\n")
+    monkeypatch.setattr(engine_build, "KILLS", counts)
+    assert prepare(capsys, edge.path)[2].count("the kernel ended") == 0
+    read = engine_build._kills
+    assert read() == 3
+    later = iter((3, 4))
+    monkeypatch.setattr(engine_build, "_kills", lambda: next(later))
+    code, _, err = prepare(capsys, edge.path)
+    assert code == 4 and "expected enough memory to build an engine, found that the kernel ended" in err
+    for text in ("", "oom_kill x\n", "oom_kill 99999999999999999999\n"):
+        counts.write_text(text)
+        assert read() == 0
+    counts.unlink()
+    assert read() == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "says"),
+    [
+        (
+            Machine(prints=OUT_OF_MEMORY, raises={TENSORRT: "TensorRT EP failed to create engine from network."}),
+            "expected enough memory to build an engine, TensorRT says: [defaultAllocator.cpp::allocate::31] Error "
+            "Code 1: Cuda Runtime (out of memory); end other programs",
+        ),
+        (Machine(raises={TENSORRT: "std::bad_alloc"}), "expected enough memory to build an engine, found too little; "),
+        (Machine(dies="segfault"), "found that its process crashed (SIGSEGV)"),
+        (Machine(prints="a hint\n", dies="segfault"), "crashed (SIGSEGV): a hint; see 'spade-edge doctor'"),
+        (Machine(writes=False), "expected TensorRT to write its engine there, found none; is the disk full?"),
+    ],
+)
+def test_a_build_that_fails_says_why_and_leaves_nothing(
+    machine: Machine, says: str, capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine.install(monkeypatch, tmp_path).in_children(monkeypatch)
+    code, _, err = prepare(capsys, edge.path)
+    assert code == 4 and says in err.splitlines()[-1] and len(err.splitlines()) == 2
+    assert [path for folder in folders(tmp_path) for path in folder.iterdir()] == []
+
+
+def test_a_time_limit_ends_a_build_that_does_not_end(
+    capsys: Capture, edge: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Machine(dies="never").install(monkeypatch, tmp_path).in_children(monkeypatch)
+    start = time.monotonic()
+    code, value, err = prepare(capsys, edge.path, "--time-limit", "0.05")
+    assert code == 4 and value == {} and time.monotonic() - start < 60
+    assert "within 0.05 minutes, found it unfinished" in err.splitlines()[-1] and "--time-limit" in err
+    assert [path for folder in folders(tmp_path) for path in folder.iterdir()] == []
+
+
+def test_a_time_limit_that_is_kept_changes_nothing(machine: Machine, capsys: Capture, edge: Built) -> None:
+    code, value, _ = prepare(capsys, edge.path, "--time-limit", "30")
+    assert code == 0 and value["built_seconds"] > 0
+    assert engine_cache(edge.path, Provider("tensorrt")).prepared()
+
+
+def test_the_engines_of_another_process_that_builds_now_are_not_swept(machine: Machine, edge: Built) -> None:
+    engines = engine_cache(edge.path, Provider("tensorrt"))
+    engines.sweep()  # nothing was ever built
+    assert not engines.folder.exists()
+    with engines.building():
+        (engines.folder / "x.engine").write_bytes(b"in the works")
+        engines.sweep()
+        assert (engines.folder / "x.engine").exists()
+    engines.sweep()
+    assert engines.prepared()
 
 
 def test_ctrl_c_ends_the_other_process_at_once(edge: Built, machine: Machine, tmp_path: Path) -> None:
@@ -229,7 +387,7 @@ def test_score_says_which_provider_ran_which_share(
     share = line["providers"][CUDA]
     assert 0.9 < share < 1 and share == round(share, 4)
     said, summary = err.splitlines()
-    assert said == f"the network runs on {CUDA} {share:.1%}, {CPU} {1 - share:.1%} of the nodes"
+    assert said == f"the network and matching run on {CUDA} {share:.1%}, {CPU} {1 - share:.1%} of the nodes"
     assert f"; on {CUDA} {share:.1%}, {CPU} {1 - share:.1%} of the nodes; threshold " in summary
     code, out, err = run(capsys, "score", "--bundle", edge.path, frames)
     assert code == 0 and json.loads(out)["providers"] == {CPU: 1.0} and f"; on {CPU}; threshold " in err
@@ -248,7 +406,7 @@ def test_score_with_tensorrt_warns_of_the_wait_unless_prepared(
     )
     code, _, err = run(capsys, *line)
     assert code == 0 and len(machine.built) == 1
-    assert err.splitlines()[0] == f"the network runs on {TENSORRT}, all nodes"
+    assert err.splitlines()[0] == f"the network runs on {TENSORRT}, all nodes, and matching on {CUDA}"
 
 
 def test_a_fallback_has_to_be_allowed_and_is_one_line(
@@ -278,12 +436,38 @@ def test_evaluate_and_bench_take_a_provider_too(
     frames.rename(tmp_path / "set" / "good")
     line = ["evaluate", "--bundle", edge.path, "--dataset", tmp_path / "set", "--json", "--provider", "cuda"]
     code, out, err = run(capsys, *line)
-    assert code == 0 and f"the network runs on {CUDA}, all nodes" in err.splitlines()
+    assert code == 0 and f"the network and matching run on {CUDA}, all nodes" in err.splitlines()
     header = json.loads(out)["header"]
     assert header["provider"] == CUDA and header["providers"] == {CUDA: 1.0}
     code, out, err = run(capsys, "bench", "--bundle", edge.path, "--count", 2, "--json", "--provider", "cuda")
     assert code == 0 and json.loads(out)["machine"]["provider"] == CUDA
-    assert err.splitlines() == [f"the network runs on {CUDA}, all nodes"]
+    assert err.splitlines() == [f"the network and matching run on {CUDA}, all nodes"]
+
+
+def test_where_cells_are_matched_can_be_chosen(
+    machine: Machine, capsys: Capture, edge: Built, paper: Built, frames: Path
+) -> None:
+    line = ["score", "--bundle", edge.path, frames, "--provider", "cuda", "--match"]
+    _, there, err = run(capsys, *line, "device")
+    assert err.splitlines()[0] == f"the network and matching run on {CUDA}, all nodes"
+    _, here, err = run(capsys, *line, "cpu")
+    assert err.splitlines()[0] == f"the network runs on {CUDA}, all nodes"
+    assert json.loads(there)["score"] == json.loads(here)["score"]
+    # What cannot be matched there is matched on the CPU, unless it has to be there.
+    line = ["score", "--bundle", paper.path, frames, "--provider", "cuda", "--match"]
+    code, _, err = run(capsys, *line, "auto")
+    first = err.splitlines()[0]
+    assert code == 0 and first.startswith(f"the network runs on {CUDA}, all nodes; cells are matched on the CPU: ")
+    assert "exact search" in first
+    code, out, err = run(capsys, *line, "device")
+    assert (code, out) == (2, "") and "exact search" in err and "--match cpu" in err and err.count("\n") == 1
+    for command in (
+        ["score", "--bundle", edge.path, frames],
+        ["parity", "--bundle", edge.path],
+        ["bench", "--bundle", edge.path, "--count", 1],
+    ):
+        code, _, err = run(capsys, *command, "--match", "device")
+        assert code == 0 and err.splitlines()[0] == f"the network and matching run on {CPU}"
 
 
 @pytest.mark.parametrize(
@@ -317,6 +501,21 @@ def test_options_that_do_not_fit_are_refused(
         arguments = (*arguments, "--provider", "cpu")
     code, out, err = run(capsys, command, *needed, *arguments)
     assert code == 2 and out == "" and says in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--provider", "cuda", "--time-limit", "5"), "expected --time-limit with --provider tensorrt"),
+        (("--provider", "cpu", "--time-limit", "5"), "expected --time-limit with --provider tensorrt"),
+        *((("--time-limit", text), "--time-limit: expected") for text in ("0", "-1", "nan", "inf", "", "1e9", "x")),
+    ],
+)
+def test_time_limits_that_make_no_sense_are_refused(
+    arguments: tuple[str, ...], says: str, capsys: Capture, edge: Built
+) -> None:
+    code, out, err = run(capsys, "prepare", "--bundle", edge.path, *arguments)
+    assert code == 2 and out == "" and says in err
 
 
 def test_a_command_line_can_be_provider_options_again() -> None:

@@ -297,3 +297,38 @@ def test_a_single_frame_under_the_lens_cap_ends_with_1(
     np.save(tmp_path / "cap.npy", np.zeros((96, 80, 3), np.uint8))
     code, (line,), err = score(capsys, "--bundle", edge.path, tmp_path / "cap.npy")
     assert code == 1 and line["verdict"] == "cannot_judge" and "1 cannot_judge" in "".join(err)
+
+
+def test_drift_is_in_lines_and_summary_only_if_it_is_watched(
+    edge: Built, part: Frames, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for number in range(145):
+        light = 1.05 if number >= 100 else 1.0
+        np.save(folder / f"{number:03d}.npy", (part(number % 8) * light).round().clip(0, 255).astype(np.uint8))
+    state = tmp_path / "drift.json"
+    for options, watched in (([], False), (["--drift", "on"], True), (["--drift-state", state], True)):
+        code, lines, err = score(capsys, "--bundle", edge.path, folder, *options)
+        drifted = [line["frame"] for line in lines if "drift" in line]
+        assert bool(drifted) == watched == ("parts look different since" in err[-1])
+        assert code == (0 if {line["verdict"] for line in lines} == {"good"} else 1)
+        if watched:
+            assert "100.npy" < drifted[0] < "130.npy" and drifted[-1] == "144.npy"
+            assert "brightness +5 %" in lines[-1]["drift"]["words"] and "brightness +5 %" in err[-1]
+            first = next(line["time"] for line in lines if line["frame"] == "100.npy")
+            assert [c["since"] for c in lines[-1]["drift"]["changes"] if c["quantity"] == "brightness"] == [first]
+    _, lines, _ = score(capsys, "--bundle", edge.path, folder / "144.npy", "--drift-state", state)
+    assert "brightness +5 %" in lines[0]["drift"]["words"]  # the next run goes on
+    code, lines, _ = score(capsys, "--bundle", edge.path, folder, "--drift", "off", "--drift-state", state)
+    assert code == 2 and not lines
+
+
+def test_a_stream_of_frames_is_watched_without_asking(edge: Built, part: Frames, tmp_path: Path) -> None:
+    frames = [part(number % 8) * (1.06 if number >= 100 else 1.0) for number in range(125)]
+    (tmp_path / "frames").write_bytes(np.stack(frames).clip(0, 255).astype(np.uint8).tobytes())
+    for options, watched in (([], True), (["--drift", "off"], False)):
+        with (tmp_path / "frames").open("rb") as stream:
+            _, lines, err = Process("--bundle", edge.path, "--raw", "80x96", "-", *options, stdin=stream).rest()
+        assert any("drift" in line for line in lines) == watched
+        assert err.count("parts look different since") == 2 * watched  # when it is heard, and in the summary

@@ -360,6 +360,15 @@ def test_a_camera_that_two_producers_list_is_one() -> None:
         genicam.choose(nameless, "genicam:")
 
 
+def test_the_cameras_that_are_connected(harvester: type[Harvester], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [info("4711", name="left"), info("", model="b"), info("4711", name="left")]
+    monkeypatch.setattr(Harvester, "listed", listed)
+    assert genicam.connected() == [("genicam:4711", "Maker a2A1920"), ("genicam:Maker b ()", "Maker b")]
+    assert not Harvester.last.open
+    monkeypatch.setattr(Harvester, "listed", [])
+    assert genicam.connected() == []
+
+
 # The real harvesters, and viky.cti, the simulated cameras in its package genicam: a ball on a white field.
 
 
@@ -419,6 +428,15 @@ def test_simulated_camera(viky: Path) -> None:
 def test_simulated_cameras_are_listed(viky: Path) -> None:
     with pytest.raises(DeviceError, match="found 3 of that name: .*VikyTL_DEV_red.*VikyTL_DEV_green.*VikyTL_DEV_blue"):
         genicam.connect("genicam:")
+
+
+def test_simulated_cameras_are_found_by_their_addresses(viky: Path) -> None:
+    found = genicam.connected()
+    assert len(found) == 3
+    for address, _ in found:
+        camera = genicam.connect(address)
+        assert camera.read().frame.shape == (400, 400, 3)
+        camera.close()
 
 
 def test_simulated_grey_and_depth_in_one_frame(camera: genicam.GenICamCamera, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What the service at the line should do: a TOML file as frozen dataclasses."""
