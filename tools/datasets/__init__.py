@@ -1,0 +1,1 @@
+"""Datasets: which images there are, where they lie, and what they are."""

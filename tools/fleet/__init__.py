@@ -1,0 +1,1 @@
+"""Many lines: building bundles, rolling them out, and what devices report."""

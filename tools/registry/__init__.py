@@ -1,0 +1,1 @@
+"""Where bundles are published: an OCI registry or an object store."""
