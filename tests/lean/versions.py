@@ -3,8 +3,8 @@
 oldest    Python 3.10 with the lowest versions that pyproject.toml allows of every dependency but torch's
 newest    Python 3.13 with the versions of constraints.txt
 
-Each environment holds the package with the extras cpu, galleries, camera, sign and those of the line, and what the
-tests need; the oldest has no OPC UA, and none has a browser. A Python that this machine does not have is named and left
+Each environment holds the package with the extras cpu, galleries, camera, sign and those of lines and fleets, and what
+the tests need; the oldest has no OPC UA and no S3 server, and none has a browser or Ray. A Python that this machine does not have is named and left
 out. The lower bounds of torch, torchvision and onnx are not tried: they take several gigabytes.
 """
 
@@ -20,10 +20,11 @@ from pathlib import Path
 from environments import CONSTRAINTS, ENVIRONMENT, ROOT, find_python
 from packaging.requirements import Requirement
 
-EXTRAS = ("cpu", "galleries", "camera", "sign", "run", "mqtt", "modbus", "gpio", "page")
+EXTRAS = ("cpu", "galleries", "camera", "sign", "run", "mqtt", "modbus", "gpio", "page", "remote", "registry")
 NEWEST = ("opcua",)  # it asks for a later cryptography than the lowest that signing works with
 TESTS = ("tests/runtime", "tests/galleries", "tests/tools", "tests/packaging/test_floor_plan.py")
 NEEDS_TORCH = ("tests/tools/cli/commands/test_parity.py",)  # others leave out what needs it by themselves
+NEWEST_FOR_TESTS = ("moto[server]",)  # beside the lowest s3fs, pip looks for minutes for a botocore that fits both
 FOR_TESTS = ("pytest", "pytest-xdist", "scipy", "scikit-learn", "onnx", "jsonschema", "ruff", "packaging")
 
 
@@ -52,8 +53,9 @@ def try_version(folder: Path, python: str, *, oldest: bool) -> None:
     lines = [] if oldest else CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     constraints.write_text("\n".join((*lines, *pins)) + "\n", encoding="utf-8")
     extras = EXTRAS if oldest else (*EXTRAS, *NEWEST)
+    for_tests = FOR_TESTS if oldest else (*FOR_TESTS, *NEWEST_FOR_TESTS)
     package = f"{ROOT}[{','.join(extras)}]"
-    run([own, "-m", "pip", "install", "--quiet", "--constraint", constraints, "--editable", package, *FOR_TESTS])
+    run([own, "-m", "pip", "install", "--quiet", "--constraint", constraints, "--editable", package, *for_tests])
     run(
         [
             own,
