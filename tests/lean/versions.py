@@ -4,8 +4,9 @@ oldest    Python 3.10 with the lowest versions that pyproject.toml allows of eve
 newest    Python 3.13 with the versions of constraints.txt
 
 Each environment holds the package with the extras cpu, galleries, camera, sign and those of lines and fleets, and what
-the tests need; the oldest has no OPC UA and no S3 server, and none has a browser or Ray. A Python that this machine does not have is named and left
-out. The lower bounds of torch, torchvision and onnx are not tried: they take several gigabytes.
+the tests need; the oldest has no OPC UA and no S3 server, and none has a browser or Ray. A Python that this machine
+does not have is named and left out. The lower bounds of torch, torchvision and onnx are not tried: they take several
+gigabytes.
 """
 
 from __future__ import annotations
