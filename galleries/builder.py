@@ -19,7 +19,9 @@ from spade_edge.galleries.calibration import calibrated
 from spade_edge.galleries.cell_search import write_cell_search
 from spade_edge.galleries.conformal import check_rate
 from spade_edge.galleries.deviations import deviations_from_paper
-from spade_edge.galleries.feature_extraction import FeatureExtractor, extract_codes, extract_levels
+from spade_edge.galleries.encoding import Encode, encode
+from spade_edge.galleries.feature_extraction import extract_codes, extract_levels
+from spade_edge.galleries.feature_extractor import FeatureExtractor
 from spade_edge.galleries.generation_log import Change
 from spade_edge.galleries.golden_frames import add_golden
 from spade_edge.galleries.good_images import GoodImages, read_good_images
@@ -94,6 +96,7 @@ def build(
     options: BuildOptions = BuildOptions(),  # noqa: B008  (frozen)
     announce: Announce = lambda plan: None,
     progress: Progress = lambda items, label: items,
+    encode: Encode = encode,
 ) -> Built:
     """Build a bundle from a folder of images of good parts.
 
@@ -104,6 +107,8 @@ def build(
         options: profile, views, false-reject rate and so on.
         announce: called once with the plan before the work starts.
         progress: wraps the items of each long loop, with its label; e.g. tqdm.
+        encode: makes the records of the gallery items, see `spade_edge.galleries.encoding`; by default here, one after
+            the other. A profile without codes does not ask for them.
 
     Raises:
         DataError: no folder, fewer than two images, an image that cannot be read or has another size than the views
@@ -128,7 +133,9 @@ def build(
         import_hnswlib()  # what is missing is said before the work and not after it
     with staging(output) as stage:
         # In a function of its own, at whose end every file of the stage is closed: Windows does not move open ones.
-        built = _staged(stage, images, found, model=model, options=options, announce=announce, progress=progress)
+        built = _staged(
+            stage, images, found, model=model, options=options, announce=announce, progress=progress, encode=encode
+        )
         former = publish(stage, output, Change("build", ""))
     log.info("built %s from %d good images", output, len(built.manifest.names))
     return replace(built, path=output, former=former)
@@ -143,6 +150,7 @@ def _staged(
     options: BuildOptions,
     announce: Announce,
     progress: Progress,
+    encode: Encode,
 ) -> Built:
     """Build the bundle in its staging folder."""
     matching, threads = options.parameters, options.threads
@@ -172,7 +180,7 @@ def _staged(
         even_so=options.even_so,
         progress=progress,
     )
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = options.created or datetime.now(timezone.utc).isoformat(timespec="seconds")
     _check_excluded(images, good.names, options.exclude)  # some may have been skipped
     exclusions = _exclusions(good.names, options.exclude, now=now)
     included = np.array([exclusion is None for exclusion in exclusions], bool)
@@ -182,7 +190,9 @@ def _staged(
     stopwatch.lap("reading")
 
     extract = FeatureExtractor(session, good.views, good.names, len(plan.layout))
-    gallery, keys = _features(stage, extract, matching, included=included, threads=threads, progress=progress)
+    gallery, keys = _features(
+        stage, extract, matching, included=included, threads=threads, encode=encode, progress=progress
+    )
     stopwatch.lap("features")
     placed = choose_place(
         gallery,
@@ -273,6 +283,7 @@ def _features(
     *,
     included: NDArray[np.bool_],
     threads: int | None,
+    encode: Encode,
     progress: Progress,
 ) -> tuple[Features, NDArray[np.uint8] | None]:
     """The gallery, and the keys of its cells if features are stored as codes."""
@@ -284,6 +295,7 @@ def _features(
         normalisation=matching.normalisation,
         included=np.tile(included, len(extract) // len(included)),
         threads=threads,
+        encode=encode,
         progress=progress,
     )
 

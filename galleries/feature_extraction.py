@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spade_edge.galleries.disk import open_reserved
+from spade_edge.galleries.encoding import Encode
+from spade_edge.galleries.feature_extractor import FeatureExtractor
 from spade_edge.galleries.keys import fit_coding
 from spade_edge.galleries.progress import Progress
 from spade_edge.galleries.staging import Staging
 from spade_edge.runtime import ModelError
-from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.gallery import CodedGallery, Gallery, squared_lengths
-from spade_edge.runtime.network.protocol import Network
-from spade_edge.runtime.network.pyramid import Pyramid
 
 FITTED, FEWEST, MOST = 0.1, 8, 32  # fraction and number of the gallery items that the coding is fitted to
-
-
-class FeatureExtractor:
-    """Runs the network on views that are stored in a file, one gallery item at a time.
-
-    Args:
-        network: the network.
-        file: (N, views, H, W, 3) float32 BGR, 0 to 255, without a header: image by image.
-        names: of the N images, for messages and for the gallery.
-        views: per image.
-
-    Attributes:
-        seconds: that the network has taken so far.
-    """
-
-    def __init__(self, network: Network, file: Path, names: tuple[str, ...], views: int) -> None:
-        self.card = network.card
-        self.names = names
-        self.seconds = 0.0
-        self._stored = np.memmap(file, np.float32, "r", shape=(len(names), views, *self.card.view.size, 3))
-        self._views = views
-        self._network = network
-
-    def __len__(self) -> int:
-        """Gallery items."""
-        return len(self.names) * self._views
-
-    def __call__(self, item: int) -> Pyramid:
-        """The features of a gallery item, one view of an image."""
-        view, image = divmod(item, len(self.names))
-        start = perf_counter()
-        (pyramid,) = self._network(np.asarray(self._stored[image, view : view + 1]))
-        self.seconds += perf_counter() - start
-        return pyramid
 
 
 def extract_codes(
@@ -63,12 +27,13 @@ def extract_codes(
     normalisation: str,
     included: NDArray[np.bool_],
     threads: int | None,
+    encode: Encode,
     progress: Progress,
 ) -> tuple[CodedGallery, NDArray[np.uint8]]:
     """Run the network on each view and store the features as codes.
 
     The coding is fitted to a tenth of the included gallery items, evenly spaced. Only those are ever held in float32;
-    every item is coded as soon as it is extracted.
+    every item is encoded as soon as it is extracted.
 
     Args:
         stage: the bundle.
@@ -76,6 +41,7 @@ def extract_codes(
         normalisation: of the features before they are coded.
         included: (items,) bool, the items to fit the coding to.
         threads: of the coding.
+        encode: from features to the records of all items, here or elsewhere.
         progress: wraps the items, with a label.
 
     Returns:
@@ -85,9 +51,7 @@ def extract_codes(
     known = np.flatnonzero(included)
     some = min(len(known), MOST, max(FEWEST, int(len(known) * FITTED)))
     fitted = np.unique(known[np.linspace(0, len(known) - 1, some).round().astype(int)]).tolist()
-    extracted = {item: extract(item) for item in progress(fitted, "fitting the coding")}
-    coding = fit_coding(list(extracted.values()), card, normalisation=normalisation)
-    coder = Coder(card, coding, threads=threads)
+    coding = fit_coding(extract.ahead(progress(fitted, "fitting the coding")), card, normalisation=normalisation)
 
     cells = card.cells
     arrays = _Arrays(stage)
@@ -96,15 +60,16 @@ def extract_codes(
     arrays.create("squares", (count * cells, card.side**2), np.float32)
     arrays.create("descriptors", (count, card.image_channels), np.float32)
     keys = np.empty((count * cells, coding.key_weights.shape[1]), np.uint8)
-    for item in progress(range(count), "extracting features"):
-        pyramid = extracted.pop(item) if item in extracted else extract(item)
-        coded = coder([pyramid])
-        for level, codes in zip(card.levels, coded.levels, strict=True):
-            arrays[level.output][item] = codes[0]
-        arrays["descriptors"][item] = pyramid.descriptor
-        own = slice(item * cells, (item + 1) * cells)
-        arrays["squares"][own] = coder.windows(coded).squares
-        keys[own] = coded.keys
+    start = 0
+    for records in encode(extract, coding, threads, progress):
+        end = start + len(records)
+        own = slice(start * cells, end * cells)
+        for level in card.levels:
+            arrays[level.output][start:end] = records[level.output]
+        arrays["descriptors"][start:end] = records["descriptor"]
+        arrays["squares"][own] = records["squares"].reshape(-1, card.side**2)
+        keys[own] = records["keys"].reshape(-1, keys.shape[1])
+        start = end
     mapped = arrays.finish()
     stage.add_array("key_weights", coding.key_weights)
     gallery = CodedGallery(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from spade_edge.galleries.learned_alignment import AUTO, OFF
 from spade_edge.galleries.view_selection import Views
@@ -39,6 +40,8 @@ class BuildOptions:
             frame that lies elsewhere; "off" to judge every frame as it is.
         follow_links: whether links to folders inside the folder of images are followed, each folder once.
         threads: of all steps but the index, which one thread builds; None for one per core.
+        created: the time that the bundle says it was built at, ISO 8601 with its offset from UTC; None for now. With it
+            given, the same images, model and options give the same bytes.
 
     Raises:
         UsageError: an unknown profile, or a number out of range.
@@ -58,6 +61,7 @@ class BuildOptions:
     align: str = AUTO
     follow_links: bool = False
     threads: int | None = None
+    created: str | None = None
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -75,8 +79,19 @@ class BuildOptions:
             raise UsageError(f"expected 8 to 16 bits, found {self.bits}")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise UsageError(f"expected 1 to {MOST_THREADS} threads, found {self.threads}")
+        if self.created is not None and not _is_time(self.created):
+            raise UsageError(
+                f"expected a time such as 2026-11-30T06:00:00+00:00, found {self.created!r}; give its offset from UTC"
+            )
 
     @property
     def parameters(self) -> Matching:
         """The parameters of the matching: as given, else the profile's."""
         return PROFILES[self.profile] if self.matching is None else self.matching
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
