@@ -13,7 +13,9 @@ from threading import Thread
 
 from fake_line import LONG, until
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+CLIENTS = ("mosquitto_pub", "mosquitto_sub")  # a package of their own on Debian; without them the broker tells nothing
+MOSQUITTO = shutil.which("mosquitto", path=PLACES) if all(map(shutil.which, CLIENTS)) else None
 
 
 def free_port() -> int:
