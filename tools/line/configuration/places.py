@@ -51,6 +51,8 @@ class _Scan:
         self.line = 1
         self._unquoted = unquoted
         self._base: Place = ()  # the table that the statements belong to
+        self._tables: dict[Place, int] = {}  # how many tables each list of tables has so far
+        self._of_list = False  # whether the header that is being read is that of such a table
         self._within: list[tuple[str, Place, int]] = []  # open lists and inline tables: bracket, place, index
         self._current: Place = ()  # what the value that is being read belongs to
         self._parts: list[str] = []  # of the key that is being read
@@ -60,13 +62,19 @@ class _Scan:
         """The end of a line, which ends a statement unless a list is open."""
         if self._reading == "header":
             self._base = tuple(self._parts)
+            if self._of_list:
+                self._tables[self._base] = self._tables.get(self._base, 0) + 1
+                self._base = (*self._base, self._tables[self._base] - 1)
+                self._note(self._base)
         if not self._within:
             self._reading, self._parts = "start", []
 
     def take(self, word: str, *, name: bool, quoted: bool) -> None:
         """A token: a name, number or text, or a mark."""
         if self._reading == "start" and word == "[":
-            self._reading = "header"
+            self._reading, self._of_list = "header", False
+        elif self._reading == "header" and word == "[":
+            self._of_list = True
         elif self._reading == "value":
             self._take_of_value(word, name)
         elif name:

@@ -52,8 +52,8 @@ def test_places() -> None:
         ("a.b", "c", "list", 4): 15, ("a.b", "c", "list", 5): 17, ("a.b", "c", "list", 6): 17,
         ("a.b", "c", "list", 7): 17, ("a.b", "c", "inline"): 19, ("a.b", "c", "inline", "p"): 19,
         ("a.b", "c", "inline", "q"): 19, ("a.b", "c", "inline", "s"): 19, ("a.b", "c", "inline", "t"): 19,
-        ("a.b", "c", "date"): 20, ("a.b", "c", "last"): 21, ("tables",): 22, ("tables", "x"): 23,
-        ("a", "deep"): 26, ("a", "deep", "x"): 27,
+        ("a.b", "c", "date"): 20, ("a.b", "c", "last"): 21, ("tables",): 22, ("tables", 0): 22,
+        ("tables", 0, "x"): 23, ("tables", 1): 24, ("tables", 1, "x"): 25, ("a", "deep"): 26, ("a", "deep", "x"): 27,
     }  # fmt: skip
     assert found == expected
 
