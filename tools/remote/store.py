@@ -1,4 +1,4 @@
-"""A folder, wherever it lies: on this machine, in an object store or on a web server. fsspec knows the ways there.
+"""A folder, wherever it lies: on this machine, in an object store or on a web server.
 
 A lost connection is tried again. What is written appears whole or not at all, and so does what is fetched.
 """
@@ -8,24 +8,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from spade_edge.runtime.errors import DataError, UsageError
-from spade_edge.tools.extras import packages_of
+from spade_edge.runtime.errors import DataError, SpadeError
 from spade_edge.tools.output import replacing
-from spade_edge.tools.remote.address import shown
+from spade_edge.tools.remote.address import is_name, local_path, shown
+from spade_edge.tools.remote.files import Files, Listed, Readable
+from spade_edge.tools.remote.filesystem import connected
+from spade_edge.tools.remote.folder import Folder
+from spade_edge.tools.sources.address import without_secrets
 
 log = logging.getLogger(__name__)
 
 TRIES = 5  # of one request
 SOONEST = 0.5  # seconds until the second try; the time doubles
-BLOCK = 1 << 20  # bytes that are fetched at once
+BLOCK = 1 << 20  # bytes that are hashed and written at once
 
 Found = TypeVar("Found")
 
@@ -34,25 +34,14 @@ class MissingError(DataError):
     """Nothing has that name."""
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A file at an address.
-
-    Attributes:
-        name: below the address, with slashes.
-        size: in bytes; None if the server does not say.
-        time: when it was last changed; None if the server does not say.
-        mark: changes if the file does, such as its ETag; empty if the server does not say.
-    """
-
-    name: str
-    size: int | None
-    time: datetime | None
-    mark: str
+class UnreachableError(DataError):
+    """The place did not answer, or broke off, at each try; another file of it will fare no better."""
 
 
 class Store:
-    """A folder by its address. Names are relative to it, with slashes.
+    """A folder by its address. Names are relative to it, with slashes; an empty one is the address itself.
+
+    A store may be used by several threads.
 
     Args:
         address: of the folder, or a path of this machine.
@@ -63,19 +52,13 @@ class Store:
     Raises:
         UsageError: an address of an unknown kind.
         DeviceError: the package for this kind of address is not installed.
+        DataError: its settings on this machine cannot be used.
     """
 
     def __init__(self, address: str) -> None:
-        self.address = shown(address).rstrip("/")
-        with packages_of("remote", needed_by=f"an address such as {self.address}"):
-            import fsspec
-        try:
-            self._files, self._root = fsspec.core.url_to_fs(address)
-        except ImportError as problem:
-            raise _lack(problem, self.address) from None
-        except ValueError as problem:
-            raise UsageError(f"{self.address}: expected a known kind of address, found: {problem}") from None
-        self._root = self._root.rstrip("/")
+        path = local_path(address)
+        self.address = shown(address).rstrip("/") if path is None else str(path)
+        self._files: Files = connected(address) if path is None else Folder(path)
 
     def listed(self) -> Iterator[Listed]:
         """Every file below the address, by name.
@@ -84,14 +67,12 @@ class Store:
             MissingError: nothing is there.
             DataError: it cannot be reached, or cannot be listed.
         """
-        try:
-            found = self._tried(lambda: self._files.find(self._root, detail=True), "be listed")
-        except MissingError:
-            found = {}
+        found: list[Listed] = []
+        with contextlib.suppress(MissingError):
+            found = self._tried(lambda: list(self._files.listed()), "be listed")
         if not found:
             raise MissingError(f"{self.address}: expected files, found none")
-        for path in sorted(found):
-            yield _listed(path[len(self._root) :].lstrip("/"), found[path])
+        yield from sorted(found, key=lambda each: each.name)
 
     def read(self, name: str, *, most: int) -> bytes:
         """A small file.
@@ -100,7 +81,8 @@ class Store:
             MissingError: there is none.
             DataError: it has more than `most` bytes, or cannot be reached.
         """
-        raw = self._tried(lambda: self._head(self._path(name), most + 1), "be read", name)
+        self._check(name)
+        raw = self._tried(lambda: self._head(name, most + 1), "be read", name)
         if len(raw) > most:
             raise DataError(f"{self._shown(name)}: expected at most {most} bytes, found more")
         return raw
@@ -118,6 +100,7 @@ class Store:
             MissingError: there is none.
             DataError: it has another hash or size, or cannot be reached or written.
         """
+        self._check(name)
         return self._tried(lambda: self._copy(name, path, sha256=sha256, size=size), "be read", name)
 
     def put(self, name: str, content: bytes | Path) -> None:
@@ -126,7 +109,13 @@ class Store:
         Raises:
             DataError: it cannot be written.
         """
-        self._tried(lambda: self._write(self._path(name), content), "be written", name)
+        self._check(name)
+        try:
+            self._tried(lambda: self._files.write(name, content), "be written", name)
+        except MissingError:
+            raise DataError(
+                f"{self._shown(name)}: cannot be written: expected a bucket of that name, found none; make it first"
+            ) from None
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of that name.
@@ -134,7 +123,8 @@ class Store:
         Raises:
             DataError: the address cannot be reached.
         """
-        return bool(self._tried(lambda: self._files.isfile(self._path(name)), "be read", name))
+        self._check(name)
+        return self._tried(lambda: self._files.exists(name), "be read", name)
 
     def remove(self, name: str) -> None:
         """Remove a file; it is no error if there is none.
@@ -142,23 +132,33 @@ class Store:
         Raises:
             DataError: it cannot be removed.
         """
+        self._check(name)
         with contextlib.suppress(MissingError):
-            self._tried(lambda: self._files.rm_file(self._path(name)), "be removed", name)
+            self._tried(lambda: self._files.remove(name), "be removed", name)
 
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+    def _check(self, name: str) -> None:
+        """Refuse a name that could lead out of the folder, or that is no name."""
+        if name and not is_name(name):
+            raise DataError(
+                f"{self.address}: expected a name below this address, found {name[:200]!r}; rename the file"
+            )
 
     def _shown(self, name: str) -> str:
         return f"{self.address}/{name}" if name else self.address
 
-    def _head(self, path: str, most: int) -> bytes:
-        with self._files.open(path, "rb") as file:
-            return bytes(file.read(most))
+    def _head(self, name: str, most: int) -> bytes:
+        """The first bytes of a file."""
+        raw = b""
+        with self._files.opened(name, size=None) as file:
+            while len(raw) < most and (block := file.read(min(BLOCK, most - len(raw)))):
+                raw += block
+        return raw
 
     def _copy(self, name: str, path: Path, *, sha256: str | None, size: int | None) -> str:
         digest, length = hashlib.sha256(), 0
-        with self._files.open(self._path(name), "rb") as source, replacing(path) as target:
-            while block := source.read(BLOCK):
+        # A known size spares a request. It is only believed together with a hash, which finds a file that is longer.
+        with self._files.opened(name, size=size if sha256 else None) as source, replacing(path) as target:
+            while block := _next(source):
                 length += len(block)
                 if size is not None and length > size:
                     break
@@ -174,28 +174,6 @@ class Store:
                 )
         return digest.hexdigest()
 
-    def _write(self, path: str, content: bytes | Path) -> None:
-        # An object store shows an object when it is whole. A folder would show the beginning of a file.
-        local = "file" in self._protocols
-        place = f"{path.rpartition('/')[0]}/.{secrets.token_hex(8)}.part" if local else path
-        if local:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        try:
-            if isinstance(content, Path):
-                self._files.put_file(str(content), place)
-            else:
-                self._files.pipe_file(place, content)
-            if local:
-                Path(place).replace(path)
-        finally:
-            if local:
-                Path(place).unlink(missing_ok=True)
-
-    @property
-    def _protocols(self) -> tuple[str, ...]:
-        found = self._files.protocol
-        return (found,) if isinstance(found, str) else tuple(found)
-
     def _tried(self, call: Callable[[], Found], what: str, name: str = "") -> Found:
         """What a call returns; a fault that may pass is given some tries.
 
@@ -205,33 +183,39 @@ class Store:
         for number in range(1, TRIES + 1):
             try:
                 return call()
-            except DataError:
+            except SpadeError:
                 raise
-            except FileNotFoundError:
-                raise MissingError(f"{self._shown(name)}: expected a file, found none") from None
-            except Exception as problem:  # each kind of store has its own
-                if isinstance(problem, PermissionError) or number == TRIES:
-                    raise DataError(f"{self._shown(name)}: cannot {what}: {_words(problem)}") from None
-                log.info("%s: try %d of %d: %s", self._shown(name), number, TRIES, _words(problem))
+            except Exception as caught:  # each kind of store has its own
+                problem = caught.problem if isinstance(caught, _BrokenOffError) else caught
+                if isinstance(problem, FileNotFoundError):
+                    raise MissingError(f"{self._shown(name)}: expected a file, found none") from None
+                said = f"{self._shown(name)}: cannot {what}: {_words(problem)}"
+                if not self._files.passes(problem):
+                    raise DataError(said) from None
+                if number == TRIES:
+                    raise UnreachableError(f"{said}; tried {TRIES} times") from None
+                log.info("%s; try %d of %d", said, number, TRIES)
                 time.sleep(SOONEST * 2 ** (number - 1))
         raise AssertionError
 
 
-def _listed(name: str, info: dict[str, Any]) -> Listed:
-    moment = info.get("LastModified") or info.get("mtime") or info.get("updated")
-    return Listed(
-        name=name,
-        size=info.get("size"),
-        time=datetime.fromtimestamp(moment).astimezone() if isinstance(moment, int | float) else moment,
-        mark=str(info.get("ETag") or info.get("etag") or "").strip('"'),
-    )
+class _BrokenOffError(Exception):
+    """Reading failed: kept apart from a failure to write, which may be an OSError just the same."""
+
+    def __init__(self, problem: Exception) -> None:
+        super().__init__()
+        self.problem = problem
+
+
+def _next(source: Readable) -> bytes:
+    try:
+        return source.read(BLOCK)
+    except Exception as problem:
+        raise _BrokenOffError(problem) from None
 
 
 def _words(problem: Exception) -> str:
-    return shown(str(problem)) or type(problem).__name__
-
-
-def _lack(problem: ImportError, address: str) -> Exception:
-    from spade_edge.runtime.errors import DeviceError
-
-    return DeviceError(f"{address}: expected the package for this kind of address, found: {problem}")
+    """An exception in one line, without what may be secret in it."""
+    if isinstance(problem, PermissionError):
+        return f"access is refused ({without_secrets(str(problem))}); is the login right, and may it do this?"
+    return without_secrets(str(problem)) or type(problem).__name__
