@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.network.protocol import VIEWS_PER_RUN
+from spade_edge.runtime.result import GOOD
 from spade_edge.tools.benchmark.camera_thread import CameraThread
 from spade_edge.tools.benchmark.stages import Parts
 from spade_edge.tools.benchmark.times import Late, Times
@@ -82,6 +83,7 @@ class Measured:
         batch: milliseconds per frame if `batch` frames are scored together; None if not asked for.
         camera: as many frames again beside a camera thread; None if not asked for.
         late: None if there was no deadline.
+        not_good: of the frames, how many had another verdict than good; their regions take time.
     """
 
     frames: int
@@ -94,6 +96,7 @@ class Measured:
     batch: float | None
     camera: Beside | None
     late: Lateness | None
+    not_good: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `spade-edge bench --json` prints."""
@@ -178,6 +181,7 @@ def measure(
         batch=together,
         camera=None if thread is None else _beside(beside.total, whole, thread),
         late=None if deadline is None else _lateness(deadline, run.total, beside.total),
+        not_good=run.not_good,
     )
 
 
@@ -188,12 +192,14 @@ class _Frames:
         self._scorer, self._frames = scorer, frames
         self.total: list[float] = []
         self.stages: dict[str, list[float]] = {}
+        self.not_good = 0
 
     def __call__(self, numbers: range) -> None:
         for i in numbers:
             begin = perf_counter()
             result = self._scorer(self._frames[i % len(self._frames)])
             self.total.append(1000 * (perf_counter() - begin))
+            self.not_good += result.verdict != GOOD
             for stage, time in result.milliseconds.items():
                 if stage != "total":
                     self.stages.setdefault(stage, []).append(time)

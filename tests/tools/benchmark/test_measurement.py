@@ -109,7 +109,7 @@ def test_json_has_the_same_and_more(capsys: Capture, edge: Built) -> None:
     assert value["frame_size"] == [64, 64] and value["open_seconds"] > 0
     measured = value["measured"]
     assert set(measured) == {
-        "frames", "frame", "network", "stages", "by_stage", "ratio", "spread", "batch", "camera", "late",
+        "frames", "frame", "network", "stages", "by_stage", "ratio", "spread", "batch", "camera", "late", "not_good",
     }  # fmt: skip
     assert measured["frames"] == 3
     assert [measured[name] for name in ("spread", "batch", "camera", "late")] == [None] * 4
@@ -259,7 +259,9 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
 
     def score(frame: NDArray[np.uint8]) -> SimpleNamespace:
         calls.append("frame")
-        return SimpleNamespace(milliseconds={"view": 1.0, "matching": float(len(calls)), "total": 5.0})
+        return SimpleNamespace(
+            milliseconds={"view": 1.0, "matching": float(len(calls)), "total": 5.0}, verdict="defect"
+        )
 
     class Stub:
         """Counts what it is asked to do."""
@@ -283,7 +285,7 @@ def test_frames_are_scored_and_the_bare_network_run_equally_often() -> None:
     blocks = alone * 10 + ["frame"] * 10 + alone * 3 + ["frame"] * 3
     assert calls[2:41] == blocks
     assert calls[41:] == ["batch of 5"] * 6
-    assert measured.frames == 13 and measured.stages == {
+    assert measured.frames == measured.not_good == 13 and measured.stages == {
         "view": 1.0,
         "matching": np.median([*range(23, 33), 39, 40, 41]),
     }
@@ -307,7 +309,7 @@ def test_blocks_with_and_without_a_camera_alternate_and_parts_are_measured_betwe
 
         def __call__(self, frame: NDArray[np.uint8]) -> SimpleNamespace:
             events.append(f"frame {frame[0, 0]}")
-            return SimpleNamespace(milliseconds={"view": 1.0, "total": 5.0})
+            return SimpleNamespace(milliseconds={"view": 1.0, "total": 5.0}, verdict="good")
 
     class Camera:
         """A camera thread that notes when it runs."""

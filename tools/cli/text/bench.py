@@ -118,6 +118,7 @@ def lines(value: dict[str, Any], measured: Measured, cost: MatchingCost | None, 
         *_entry("ratio", f"a frame takes {measured.ratio:.3f} times as long as the network alone"),
         *_stability(measured),
         *_disturbed(measured.network),
+        *_not_good(measured),
         *_too_few(measured),
         *_camera(measured.camera),
         *_late(measured.late),
@@ -200,6 +201,17 @@ def _disturbed(network: Times) -> list[str]:
         "not quiet",
         f"one in ten runs of the network alone took more than {network.p90 / network.p50:.1f} times the median: other "
         "programs, heat or power saving slowed them, and so all of these figures are uncertain",
+    )
+
+
+def _not_good(measured: Measured) -> list[str]:
+    """A remark if most frames were of the kind that takes longest, as those made from thumbnails usually are."""
+    if 2 * measured.not_good <= measured.frames:
+        return []
+    return _entry(
+        "not good",
+        f"{measured.not_good} of {measured.frames} frames were not judged good, and their regions take time: "
+        "give good frames with --frames to measure what a line mostly sees",
     )
 
 

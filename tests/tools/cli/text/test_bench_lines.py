@@ -90,6 +90,11 @@ def test_the_camera_and_late_frames() -> None:
     )
 
 
+def test_frames_of_the_kind_that_takes_longest_are_named() -> None:
+    assert not any(line.startswith("not good") for line in said(not_good=600))
+    assert entry(said(not_good=601), "not good").startswith("601 of 1200 frames were not judged good")
+
+
 @pytest.mark.parametrize(("slow", "warned"), [(100, False), (130, True)])  # of 1,200 runs
 def test_a_busy_machine_is_named(slow: int, warned: bool) -> None:
     text = said(network=Times.of([10.0] * (1200 - slow) + [25.0] * slow))
