@@ -35,12 +35,7 @@ def groups_of(names: Sequence[str], spec: str, *, folder: Path) -> tuple[int, ..
         UsageError: an expression that is not valid, or that does not match each name.
         DataError: a table that cannot be read, or that does not list each image exactly once; fewer than two groups.
     """
-    if spec == FOLDER:
-        parts = [_subfolder(name) for name in names]
-    elif spec.lower().endswith(".csv"):
-        parts = _from_table(names, Path(spec), folder)
-    else:
-        parts = _matched(names, spec)
+    parts = identities_of(names, spec, folder=folder)
     numbers: dict[str, int] = {}
     groups = tuple(numbers.setdefault(part, len(numbers)) for part in parts)
     if len(numbers) < 2:
@@ -49,6 +44,25 @@ def groups_of(names: Sequence[str], spec: str, *, folder: Path) -> tuple[int, ..
             f"--groups {spec}; choose groups that tell the parts apart"
         )
     return groups
+
+
+def identities_of(names: Sequence[str], spec: str, *, folder: Path) -> list[str]:
+    """What identifies the part that each image shows; the image's own name if it lies in the top folder.
+
+    Args:
+        names: of the images, as for `groups_of`.
+        spec: which images show the same part, as for `groups_of`.
+        folder: of the images; it is only named in messages.
+
+    Raises:
+        UsageError: an expression that is not valid, or that does not match each name.
+        DataError: a table that cannot be read, or that does not list each image exactly once.
+    """
+    if spec == FOLDER:
+        return [_subfolder(name) for name in names]
+    if spec.lower().endswith(".csv"):
+        return _from_table(names, Path(spec), folder)
+    return _matched(names, spec)
 
 
 def _subfolder(name: str) -> str:
