@@ -119,7 +119,7 @@ class LogLine:
             manifest=manifest,
             came_from=came_from,
             when=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            who=storable(change.who or _user()),
+            who=storable(change.who or user_and_host()),
             verb=change.verb,
             reason=storable(change.reason),
             names=tuple(map(storable, change.names)),
@@ -304,7 +304,7 @@ def _parsed(path: Path, raw: bytes) -> GenerationLog:
     return GenerationLog(path, lines, end, last)
 
 
-def _user() -> str:
+def user_and_host() -> str:
     """User and host of this process; a container may know neither."""
     try:
         user = getpass.getuser()
