@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 from pathlib import Path
 
 try:
@@ -61,6 +62,22 @@ def available() -> int | None:
     except (OSError, ValueError):  # another system than Linux
         pass
     return min(found, default=None)
+
+
+def peak() -> int | None:
+    """The most memory that this process has had resident at a time, in bytes; None if the system does not say.
+
+    Where a system counts what was resident before a process was started from another program, that is included.
+    """
+    try:
+        match = re.search(r"^VmHWM:\s*([0-9]+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:  # another system than Linux
+        match = None
+    if match is not None:
+        return int(match[1]) * 1024
+    if resource is None:
+        return None
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _gigabytes(size: float) -> str:
