@@ -184,6 +184,13 @@ def source(text: str) -> str:
     return text
 
 
+def place_of_images(text: str) -> str:
+    """Where images lie: a folder, an address, or a dataset file. `images_at` makes local files of them."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path or an address, found {shown(text)}")
+    return text
+
+
 def _is_side(text: str, *, most: int) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= most
 

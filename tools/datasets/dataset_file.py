@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from spade_edge.runtime.errors import DataError
+from spade_edge.runtime.errors import DataError, UsageError
 from spade_edge.runtime.fields import Fields
 from spade_edge.tools.datasets.entry import Entry, fault_of
 from spade_edge.tools.output import check_replaceable, replacing
@@ -67,7 +67,7 @@ def write_dataset(path: Path, entries: Iterable[Entry]) -> None:
     can be moved together.
 
     Raises:
-        UsageError: something that spade-edge did not write has that name.
+        UsageError: as for `check_dataset`.
         DataError: it cannot be written.
     """
     check_dataset(path)
@@ -77,11 +77,15 @@ def write_dataset(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def check_dataset(path: Path) -> None:
-    """Refuse to replace what is no dataset file.
+    """Refuse a name by which no command would know a dataset file, and to replace what is none.
 
     Raises:
-        UsageError: something that spade-edge did not write has that name.
+        UsageError: another suffix, or something that spade-edge did not write has that name.
     """
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(
+            f"{path}: expected a name that ends in {SUFFIX}, found another; choose one, such as parts{SUFFIX}"
+        )
     check_replaceable(path, lambda head: _MARK.match(head) is not None)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ from spade_edge.tools.datasets.image_cache import ImageCache, place, stamp
 from spade_edge.tools.datasets.naming import naming, told
 from spade_edge.tools.datasets.read_ahead import read_ahead
 from spade_edge.tools.datasets.scanning import listed_images
-from spade_edge.tools.remote import Store, divided, joined, local_path, shown
+from spade_edge.tools.datasets.stores import Stores
+from spade_edge.tools.remote import Store, joined, local_path, shown
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +84,11 @@ def images_at(
         return
     cache = ImageCache()
     with cache.room() as room:
-        folder, table = room / "images", room / "groups.csv"
         address = shown(text).rstrip("/") if path is None else str(path)
         if path is None and PurePosixPath(text).suffix.lower() in SUFFIXES:
             address = address.rpartition("/")[0]
+        # The folder has the name of the one that it stands for, which tells images of one name apart.
+        folder, table = room / "images" / (PurePosixPath(address).stem or "images"), room / "groups.csv"
         names = {str(folder): address, str(table): f"those of {address}"}
         with naming(names):
             if path is not None or text.lower().endswith(SUFFIX):
@@ -123,7 +124,7 @@ def _counted(labels: Counter[str]) -> str:
 
 def _lay_out(entries: Sequence[Entry], folder: Path, cache: ImageCache, progress: Progress) -> None:
     """Copy the images of a dataset, or take them from the cache."""
-    stores = _Stores()
+    stores = Stores()
 
     def copy(numbered: tuple[int, Entry]) -> None:
         number, entry = numbered
@@ -132,7 +133,7 @@ def _lay_out(entries: Sequence[Entry], folder: Path, cache: ImageCache, progress
             if cache.take(entry.sha256, target):
                 return
         store, name = stores.of(entry.address)
-        arrived = folder.with_name("arriving") / str(number)
+        arrived = folder.parent.with_name("arriving") / str(number)
         store.fetch(name, arrived, sha256=entry.sha256, size=entry.size)
         cache.keep(entry.sha256, arrived)
         with _placing(entry.name):
@@ -155,7 +156,7 @@ def _copied(address: str, folder: Path, progress: Progress) -> tuple[Entry, ...]
 
     def copy(numbered: tuple[int, tuple[str, int | None]]) -> Entry:
         number, (name, size) = numbered
-        arrived = folder.with_name("arriving") / str(number)
+        arrived = folder.parent.with_name("arriving") / str(number)
         digest = store.fetch(name, arrived, size=size)
         entry = Entry(name, joined(address, name), digest, arrived.stat().st_size)
         with _placing(name):
@@ -187,24 +188,6 @@ def _placing(name: str) -> Iterator[None]:
         raise DataError(
             f"{name}: expected a name that this disk can hold beside the others, found: {found}; rename the image"
         ) from None
-
-
-class _Stores:
-    """One store for each bucket or server, whichever thread asks first."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Store] = {}
-        self._lock = threading.Lock()
-
-    def of(self, address: str) -> tuple[Store, str]:
-        """The store that has the file at an address, and the name of the file in it."""
-        top, name = divided(address)
-        if not name:
-            return Store(top), name
-        with self._lock:
-            if top not in self._known:
-                self._known[top] = Store(top)
-            return self._known[top], name
 
 
 def _table_of_groups(entries: Sequence[Entry], folder: Path, table: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Build a bundle from a folder of images of good parts.
+"""Build a bundle from images of good parts.
 
 Every image goes through the network as a camera frame would. For the threshold, each image is scored against those of
 all other parts; images that show the same part count as one. Images of n different parts certify a false-reject rate of
@@ -13,7 +13,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spade_edge.runtime import DataError
 from spade_edge.tools.cli.arguments import (
@@ -24,6 +26,7 @@ from spade_edge.tools.cli.arguments import (
     fraction,
     not_negative,
     path,
+    place_of_images,
     threads,
 )
 from spade_edge.tools.cli.folder_arguments import add_follow_links
@@ -31,13 +34,21 @@ from spade_edge.tools.cli.matching_arguments import add_matching_options, matchi
 from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
 
+if TYPE_CHECKING:
+    from spade_edge.tools.datasets import LocalImages
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, type=path, metavar="FILE", help="the model that 'spade-edge export' wrote"
     )
     parser.add_argument(
-        "--images", required=True, type=path, metavar="DIR", help="folder of images of good parts, including subfolders"
+        "--images",
+        required=True,
+        type=place_of_images,
+        metavar="DIR",
+        help="images of good parts: a folder, including subfolders; an address such as s3://plant/bolts; or a dataset "
+        "file (.jsonl) that 'spade-edge dataset scan' wrote",
     )
     parser.add_argument(
         "--output", required=True, type=path, metavar="BUNDLE", help="the bundle folder to write, such as part.spade"
@@ -92,9 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from spade_edge.galleries import BuildOptions, build
     from spade_edge.tools.cli.progress_bar import progress
-    from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
+    from spade_edge.tools.datasets import images_at
 
     if chosen.review is not None:
         from spade_edge.tools.report.page import check_page
@@ -102,8 +112,17 @@ def run(chosen: argparse.Namespace) -> int:
 
         check_folder("--review", chosen.review)
         check_page(chosen.review / FILE)
+    with images_at(chosen.images, groups=chosen.groups, good_only=True, progress=progress) as images:
+        return _build(chosen, images)
+
+
+def _build(chosen: argparse.Namespace, images: LocalImages) -> int:
+    from spade_edge.galleries import BuildOptions, build
+    from spade_edge.tools.cli.progress_bar import progress
+    from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
+
     built = build(
-        chosen.images,
+        images.folder,
         model=chosen.model,
         output=chosen.output,
         options=BuildOptions(
@@ -113,7 +132,7 @@ def run(chosen: argparse.Namespace) -> int:
             views=view_options(chosen),
             rate=chosen.false_rejects,
             area=chosen.min_area,
-            groups=chosen.groups,
+            groups=images.groups,
             exclude=excluded_names(chosen.exclude),
             skip_bad=chosen.skip_bad,
             bits=chosen.bits,
@@ -122,15 +141,16 @@ def run(chosen: argparse.Namespace) -> int:
             follow_links=bool(chosen.follow_links),
             threads=chosen.threads,
         ),
-        announce=lambda plan: _tell(plan_lines(plan, chosen)),
+        announce=lambda plan: _tell(plan_lines(plan, chosen, images=images.address)),
         progress=progress,
     )
+    built = replace(built, skipped=images.told(built.skipped), remarks=images.told(built.remarks))
     _tell(notes(built))
     print(json.dumps(as_json(built)) if chosen.json else sentence(built), flush=True)
     if chosen.review is not None:
         from spade_edge.tools.report.review import write_review
 
-        page = write_review(chosen.review, built.path, images=chosen.images, threads=chosen.threads, progress=progress)
+        page = write_review(chosen.review, built.path, images=images.folder, threads=chosen.threads, progress=progress)
         _tell([f"{page}: open it in a browser"])
     return 0
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 
 from spade_edge.runtime.bundle.evidence import BOTH, FRAMES
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -25,14 +26,19 @@ from spade_edge.tools.cli.arguments import (
     add_json,
     add_threads,
     fraction,
-    path,
+    place_of_images,
 )
 from spade_edge.tools.cli.folder_arguments import add_follow_links
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
-    parser.add_argument("frames", type=path, metavar="FRAMES", help="folder of good frames that were held back")
+    parser.add_argument(
+        "frames",
+        type=place_of_images,
+        metavar="FRAMES",
+        help="good frames that were held back: a folder, an address, or a dataset file",
+    )
     add_follow_links(parser)
     add_groups(parser)
     parser.add_argument(
@@ -59,21 +65,24 @@ def run(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries.held_back import calibrate
     from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.calibrate import as_json, lines
+    from spade_edge.tools.datasets import images_at
 
     before = Manifest.read(chosen.bundle)
-    found = calibrate(
-        chosen.bundle,
-        chosen.frames,
-        groups=chosen.groups,
-        follow_links=bool(chosen.follow_links),
-        certify=chosen.certify,
-        rate=chosen.false_rejects,
-        reason=chosen.reason,
-        bits=chosen.bits,
-        even_so=chosen.even_so,
-        threads=chosen.threads,
-        progress=progress,
-    )
+    with images_at(chosen.frames, groups=chosen.groups, good_only=True, progress=progress) as frames:
+        found = calibrate(
+            chosen.bundle,
+            frames.folder,
+            groups=frames.groups,
+            follow_links=bool(chosen.follow_links),
+            certify=chosen.certify,
+            rate=chosen.false_rejects,
+            reason=chosen.reason,
+            bits=chosen.bits,
+            even_so=chosen.even_so,
+            threads=chosen.threads,
+            progress=progress,
+        )
+        found = replace(found, refused=frames.told(found.refused))
     if found.former is not None:
         print(f"changed; the former threshold is kept in {found.former}", file=sys.stderr)
     if chosen.json:

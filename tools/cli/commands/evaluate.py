@@ -20,6 +20,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spade_edge.runtime import UsageError
 from spade_edge.tools.cli.arguments import (
@@ -33,6 +34,7 @@ from spade_edge.tools.cli.arguments import (
     add_search,
     add_threads,
     path,
+    place_of_images,
 )
 from spade_edge.tools.cli.folder_arguments import add_follow_links
 from spade_edge.tools.cli.interruption import Interruption
@@ -41,6 +43,9 @@ from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.progress import ProgressLines
 from spade_edge.tools.evaluation.dataset import Dataset, open_dataset
 
+if TYPE_CHECKING:
+    from spade_edge.tools.datasets import LocalImages
+
 PAGE = "report.html"
 
 
@@ -48,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     add_require_signature(parser)
     parser.add_argument(
-        "--dataset", required=True, type=path, metavar="DIR", help="good and defective images, see above"
+        "--dataset",
+        required=True,
+        type=place_of_images,
+        metavar="DIR",
+        help="good and defective images, see above: a folder, the address of one, or a dataset file that lists it",
     )
     parser.add_argument(
         "--report", type=path, metavar="DIR", help=f"write {PAGE} there, with metrics, curves and mistakes"
@@ -70,14 +79,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    dataset = open_dataset(chosen.dataset, follow_links=bool(chosen.follow_links))
+    from spade_edge.tools.cli.progress_bar import progress
+    from spade_edge.tools.datasets import images_at
+
+    with images_at(chosen.dataset, progress=progress) as images:
+        return _evaluate(chosen, images)
+
+
+def _evaluate(chosen: argparse.Namespace, images: LocalImages) -> int:
+    dataset = open_dataset(images.folder, follow_links=bool(chosen.follow_links))
     for option, folder in (("--report", chosen.report), ("--resume", chosen.resume)):
         _check_folder(option, folder, dataset)
     if chosen.report is not None:
         from spade_edge.tools.report.page import check_page
 
         check_page(chosen.report / PAGE)
-    _announce(dataset)
+    _announce(images.told(dataset))
     scorer = open_scorer(chosen)
     from spade_edge.tools.cli.text.evaluate import lines
     from spade_edge.tools.evaluation.evaluator import evaluate
@@ -99,6 +116,7 @@ def run(chosen: argparse.Namespace) -> int:
             if interruption.number not in (None, signal.SIGINT):
                 raise SystemExit(128 + interruption.number) from None
             raise
+    evaluation = images.told(evaluation)
     # Before the page, so that a full disk costs the page only.
     print(
         json.dumps(evaluation.to_json(), allow_nan=False) if chosen.json else "\n".join(lines(evaluation)), flush=True

@@ -23,6 +23,7 @@ from spade_edge.tools.cli.arguments import (
     add_provider,
     add_threads,
     path,
+    place_of_images,
     positive,
     provider,
     provider_options,
@@ -42,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", required=True, type=path, metavar="FILE", help="the model that 'spade-edge export' wrote"
     )
-    parser.add_argument("--images", required=True, type=path, metavar="DIR", help="folder of images of good parts")
+    parser.add_argument(
+        "--images",
+        required=True,
+        type=place_of_images,
+        metavar="DIR",
+        help="images of good parts: a folder, an address, or a dataset file",
+    )
     add_follow_links(parser)
     parser.add_argument(
         "--output", required=True, type=path, metavar="DIR", help="folder for scaling.json and scaling.svg"
@@ -59,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.benchmark.scaling import scaling
     from spade_edge.tools.cli.progress_bar import progress
+    from spade_edge.tools.datasets import images_at
 
     check_folder("--output", chosen.output)
     for name, start in FILES.items():
@@ -68,21 +76,22 @@ def run(chosen: argparse.Namespace) -> int:
     machine: dict[str, Any] = {}
     if not chosen.json:
         print(line(COLUMNS), flush=True)
-    measured = scaling(
-        chosen.images,
-        chosen.sizes,
-        model=chosen.model,
-        scratch=chosen.output,
-        build=partial(_build, chosen),
-        measure=partial(_bench, chosen),
-        follow_links=bool(chosen.follow_links),
-        progress=progress,
-    )
-    for row, on in measured:
-        rows.append(row)
-        machine = on
-        if not chosen.json:
-            print(line(values(row)), flush=True)
+    with images_at(chosen.images, good_only=True, progress=progress) as images:
+        measured = scaling(
+            images.folder,
+            chosen.sizes,
+            model=chosen.model,
+            scratch=chosen.output,
+            build=partial(_build, chosen),
+            measure=partial(_bench, chosen),
+            follow_links=bool(chosen.follow_links),
+            progress=progress,
+        )
+        for row, on in measured:
+            rows.append(row)
+            machine = on
+            if not chosen.json:
+                print(line(values(row)), flush=True)
     value = {"machine": machine, "rows": rows}
     if chosen.json:
         print(json.dumps(value), flush=True)

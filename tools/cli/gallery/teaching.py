@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from spade_edge.runtime import DataError
-from spade_edge.tools.cli.arguments import add_json, add_threads, path
+from spade_edge.tools.cli.arguments import add_json, add_threads, path, place_of_images
 from spade_edge.tools.cli.gallery.remarks import print_remarks
 from spade_edge.tools.cli.gallery.verbs import Verbs, add_verb
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 def add_arguments(verbs: Verbs) -> None:
     add = add_verb(verbs, "add", _add, what="teach in images of good parts, for example rejects that were good")
-    add.add_argument("images", nargs="+", type=path, metavar="IMAGE", help="an image file, or a folder of them")
+    add.add_argument(
+        "images",
+        nargs="+",
+        type=place_of_images,
+        metavar="IMAGE",
+        help="an image file, a folder of them, the address of either, or a dataset file",
+    )
     add.add_argument(
         "--unselected",
         action="store_true",
@@ -60,22 +67,25 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _add(chosen: argparse.Namespace) -> int:
     from spade_edge.galleries.teaching import EACH, ONE, teach_in
     from spade_edge.tools.cli.progress_bar import progress
+    from spade_edge.tools.datasets import images_at
 
     part = chosen.part_of or (ONE if chosen.same_part else EACH)
     telling = _Telling(chosen)
-    change = teach_in(
-        chosen.bundle,
-        chosen.images,
-        reason=chosen.reason,
-        who=chosen.who,
-        selected=not chosen.unselected,
-        part=part,
-        even_so=chosen.even_so,
-        bits=chosen.bits,
-        settled=telling,
-        threads=chosen.threads,
-        progress=progress,
-    )
+    with ExitStack() as places:
+        found = [places.enter_context(images_at(each, good_only=True, progress=progress)) for each in chosen.images]
+        change = teach_in(
+            chosen.bundle,
+            [images.folder for images in found],
+            reason=chosen.reason,
+            who=chosen.who,
+            selected=not chosen.unselected,
+            part=part,
+            even_so=chosen.even_so,
+            bits=chosen.bits,
+            settled=telling,
+            threads=chosen.threads,
+            progress=progress,
+        )
     return telling.done(change)
 
 

@@ -18,15 +18,16 @@ from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
 SHOWN = 5  # names of images on one line, and lines about repeats
 
 
-def plan_lines(plan: Plan, chosen: argparse.Namespace) -> list[str]:
+def plan_lines(plan: Plan, chosen: argparse.Namespace, *, images: str) -> list[str]:
     """The plan of a build: size, cost per frame, a proposal of other views, deviations from the paper.
 
     Args:
         plan: of the build.
         chosen: the command line.
+        images: what their folder is called.
     """
     lines = [
-        f"{chosen.images}: {len(plan.images)} images found; the bundle will take about {plan.size / 1e6:,.0f} MB, "
+        f"{images}: {len(plan.images)} images found; the bundle will take about {plan.size / 1e6:,.0f} MB, "
         f"of which the model {chosen.model.stat().st_size / 1e6:,.0f} MB"
     ]
     lines += _views(plan, chosen)
