@@ -35,6 +35,7 @@ from spade_edge.tools.cli.output_folder import check_folder
 from spade_edge.tools.cli.view_arguments import add_view_options, view_options
 
 if TYPE_CHECKING:
+    from spade_edge.galleries import BuildOptions
     from spade_edge.tools.datasets import LocalImages
 
 
@@ -117,7 +118,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _build(chosen: argparse.Namespace, images: LocalImages) -> int:
-    from spade_edge.galleries import BuildOptions, build
+    from spade_edge.galleries import build
     from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.build import as_json, notes, plan_lines, sentence
 
@@ -125,22 +126,7 @@ def _build(chosen: argparse.Namespace, images: LocalImages) -> int:
         images.folder,
         model=chosen.model,
         output=chosen.output,
-        options=BuildOptions(
-            profile=chosen.profile,
-            matching=matching_options(chosen),
-            place=place_option(chosen),
-            views=view_options(chosen),
-            rate=chosen.false_rejects,
-            area=chosen.min_area,
-            groups=images.groups,
-            exclude=excluded_names(chosen.exclude),
-            skip_bad=chosen.skip_bad,
-            bits=chosen.bits,
-            even_so=chosen.even_so,
-            align=chosen.align,
-            follow_links=bool(chosen.follow_links),
-            threads=chosen.threads,
-        ),
+        options=options_of(chosen, groups=images.groups),
         announce=lambda plan: _tell(plan_lines(plan, chosen, images=images.address)),
         progress=progress,
     )
@@ -153,6 +139,37 @@ def _build(chosen: argparse.Namespace, images: LocalImages) -> int:
         page = write_review(chosen.review, built.path, images=images.folder, threads=chosen.threads, progress=progress)
         _tell([f"{page}: open it in a browser"])
     return 0
+
+
+def options_of(chosen: argparse.Namespace, *, groups: str | None) -> BuildOptions:
+    """The options of a build, as a command line gives them.
+
+    Args:
+        chosen: the command line.
+        groups: which images show the same part: what it says, or the dataset.
+
+    Raises:
+        UsageError: options that do not go together.
+        DataError: a text file of names cannot be read.
+    """
+    from spade_edge.galleries import BuildOptions
+
+    return BuildOptions(
+        profile=chosen.profile,
+        matching=matching_options(chosen),
+        place=place_option(chosen),
+        views=view_options(chosen),
+        rate=chosen.false_rejects,
+        area=chosen.min_area,
+        groups=groups,
+        exclude=excluded_names(chosen.exclude),
+        skip_bad=chosen.skip_bad,
+        bits=chosen.bits,
+        even_so=chosen.even_so,
+        align=chosen.align,
+        follow_links=bool(chosen.follow_links),
+        threads=chosen.threads,
+    )
 
 
 def excluded_names(values: Sequence[str]) -> tuple[str, ...]:
