@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from spade_edge.tools.fleet.plan import FleetPlan
 
 LOCAL, RAY = "local", "ray"
+PARTS = ("encoding parts", "joining parts")  # labels of loops that do not go over images
 
 
 def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -44,33 +46,34 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from spade_edge.tools.cli.progress_bar import progress
     from spade_edge.tools.cli.text.fleet_build import as_json, line, table
-    from spade_edge.tools.fleet.building import build_fleet, survey
+    from spade_edge.tools.fleet.building import FAILED, build_fleet, survey
 
     if chosen.ray_address is not None and chosen.executor != RAY:
         raise UsageError("expected --executor ray with --ray-address, found local; add --executor ray")
     plan = _plan(chosen.plan)
     if chosen.dry_run:
-        rows = survey(plan, only=chosen.only, progress=progress)
+        rows = survey(plan, only=chosen.only, progress=_progress)
     else:
         rows = build_fleet(
             plan,
             partial(_executor, chosen),
             only=chosen.only,
             report=lambda row: print(line(row), file=sys.stderr, flush=True),
-            progress=progress,
+            progress=_progress,
         )
     if chosen.json:
         for row in rows:
             print(json.dumps(as_json(row)))
     else:
         print("\n".join(table(rows)))
-    return (
-        0
-        if (chosen.dry_run and all(row.key for row in rows)) or all(row.there for row in rows)
-        else DataError.exit_code
-    )
+    return DataError.exit_code if any(row.state == FAILED for row in rows) else 0
+
+
+def _progress(items: Iterable[Any], label: str) -> Iterable[Any]:
+    from spade_edge.tools.cli.progress_bar import progress
+
+    return progress(items, label, "part" if label in PARTS else "image")
 
 
 def _executor(chosen: argparse.Namespace) -> Executor:
