@@ -118,7 +118,7 @@ def promote(registry: Registry, reference: Reference, channel: str, *, who: str 
                 "choose another name for the channel"
             )
         _write(registry, name, channel, ())  # so that the tag is known to be a channel, whatever happens
-    _move(registry, name, channel, artifact, now, _entry(artifact.digest, now, PROMOTE, who, reason))
+    _move(registry, Reference(name, tag=channel), artifact, _entry(artifact.digest, now, PROMOTE, who, reason))
     return Promotion(name, channel, artifact.digest, artifact.bundle, now, moved=now != artifact.digest)
 
 
@@ -139,7 +139,7 @@ def back(registry: Registry, name: str, channel: str, *, who: str = "", reason: 
     if len(ways) < 2:
         raise UsageError(f"{registry.address}: {name}:{channel}: expected a version to go back to, found its first one")
     artifact = artifact_of(registry, Reference(name, digest=ways[-2]))
-    _move(registry, name, channel, artifact, now, _entry(artifact.digest, now, BACK, who, reason))
+    _move(registry, Reference(name, tag=channel), artifact, _entry(artifact.digest, now, BACK, who, reason))
     return Promotion(name, channel, artifact.digest, artifact.bundle, now, moved=True)
 
 
@@ -200,10 +200,11 @@ def _ways(known: Sequence[Move]) -> list[str]:
     return ways
 
 
-def _move(registry: Registry, name: str, channel: str, artifact: Artifact, before: str, move: Move) -> None:
-    """Move the tag, then enter it into the record."""
-    if before == artifact.digest:
+def _move(registry: Registry, place: Reference, artifact: Artifact, move: Move) -> None:
+    """Move the tag of a channel, then enter it into the record."""
+    if move.came_from == artifact.digest:
         return
+    name, channel = place.name, place.tag
     registry.put_tag(name, channel, artifact.to_bytes())
     for _ in range(TRIES):  # somebody else may enter a move at the same time
         _, known = _state(registry, name, channel)

@@ -66,9 +66,9 @@ class OciRegistry:
     def __init__(self, address: str, *, plain_http: bool = False) -> None:
         parts = urlsplit(address)
         try:
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
+            host = parts.hostname if parts.port != 0 else None
+        except ValueError:  # of a port that is none
+            host = None
         path = parts.path.strip("/")
         if "@" in parts.netloc:
             raise UsageError(
@@ -266,8 +266,8 @@ class OciRegistry:
                 safe = place.scheme == "https" or f"{place.scheme}://{place.netloc}" == self._top
                 if hops > HOPS or not safe:
                     raise DataError(
-                        f"{self._shown(name)}: expected the file, or the https address of another server, found a "
-                        f"redirection to {place.scheme or 'nowhere'}://{place.hostname or ''}; ask who runs the registry"
+                        f"{self._shown(name)}: expected the file, or an https address where it is, found that the "
+                        f"registry sends to {place.scheme or 'nowhere'}://{place.hostname or ''}; ask who runs it"
                     )
                 answer.close()
                 answer = self._client.session.request(method, url, headers=_PLAINLY, stream=True)  # noqa: PLW2901
