@@ -56,7 +56,9 @@ def arriving(bundle: Path) -> Iterator[Path]:
         ) from None
 
 
-def fetch_manifest(registry: Registry, name: str, artifact: Artifact, folder: Path, *, source: str) -> Manifest:
+def fetch_manifest(
+    registry: Registry, name: str, artifact: Artifact, folder: Path, *, source: str
+) -> tuple[Manifest, int]:
     """Fetch the manifest and its signatures, and remove what an earlier try of another bundle has left.
 
     Args:
@@ -65,6 +67,9 @@ def fetch_manifest(registry: Registry, name: str, artifact: Artifact, folder: Pa
         artifact: what was found there.
         folder: where the files go.
         source: what messages call the bundle.
+
+    Returns:
+        the manifest, and the bytes that came.
 
     Raises:
         BundleError: the manifest cannot be read, or is of another version.
@@ -77,13 +82,11 @@ def fetch_manifest(registry: Registry, name: str, artifact: Artifact, folder: Pa
         raise DataError(
             f"{source}: expected a manifest of at most {LARGEST_MANIFEST >> 20} MB, found {first.size} bytes"
         )
-    if not _is_whole(folder / FILE, first.sha256, first.size):
-        registry.fetch(name, first, folder / FILE)
+    fetched = _fetch(registry, name, first, folder / FILE)
     manifest = Manifest.from_text((folder / FILE).read_bytes(), source=f"{source}: {FILE}")
     for layer in _signatures(artifact, manifest, source=source):
-        if not _is_whole(folder / layer.title, layer.sha256, layer.size):
-            registry.fetch(name, layer, folder / layer.title)
-    return manifest
+        fetched += _fetch(registry, name, layer, folder / layer.title)
+    return manifest, fetched
 
 
 def fetch_payload(
@@ -140,6 +143,14 @@ def link(source: Path, place: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove everything that was fetched."""
     _clear(folder, but=set())
+
+
+def _fetch(registry: Registry, name: str, blob: Blob, place: Path) -> int:
+    """Fetch a file if it is not there; returns the bytes that came."""
+    if _is_whole(place, blob.sha256, blob.size):
+        return 0
+    registry.fetch(name, blob, place)
+    return blob.size
 
 
 def _signatures(artifact: Artifact, manifest: Manifest, *, source: str) -> list[Blob]:

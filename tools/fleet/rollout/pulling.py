@@ -94,6 +94,8 @@ class _Pull:
         self._rules, self._device, self._recent, self._tell = rules, device, recent, tell
         self._name = str(reference)
         self._former, self._in_force = _in_force(self._bundle)
+        if recent is not None and not recent.folder.is_dir():
+            raise DataError(f"{recent.folder}: expected a folder with evidence, found none")
 
     def done(self) -> Rollout:
         artifact = artifact_of(self._registry, self._reference)
@@ -127,11 +129,11 @@ class _Pull:
             DataError: see `pull`.
         """
         name, source = self._reference.name, f"{self._registry.address}: {self._name}"
-        manifest = fetch_manifest(self._registry, name, artifact, folder, source=source)
+        manifest, first = fetch_manifest(self._registry, name, artifact, folder, source=source)
         if self._rules.keys:
             signed_manifest(folder, self._rules.keys)
         self._check_taught(manifest)
-        fetched = fetch_payload(
+        fetched = first + fetch_payload(
             self._registry, name, manifest, folder, bundle=self._bundle, source=source, tell=self._tell
         )
         found = self._tried(artifact, manifest, folder)

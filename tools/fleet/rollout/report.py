@@ -85,7 +85,11 @@ class Rollout:
         parts = [f"{self.name} ({wanted}) is in force", *self.notes]
         if self.shadow is not None and self.shadow.frames:
             parts.insert(1, shadow_sentence(self.shadow))
-        return "; ".join([*parts, f"{self.fetched / 1e6:,.1f} MB were fetched"])
+        return "; ".join([*parts, f"{_size(self.fetched)} were fetched"])
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
 def shadow_sentence(shadow: Shadow) -> str:

@@ -47,7 +47,7 @@ def watch(
         UsageError: something other than a bundle is at `bundle`, or the reference has no tag.
     """
     spread = random.Random(seed)  # noqa: S311
-    refused: tuple[str, str] | None = None  # digest of an artifact, and of the manifest in force
+    settled: tuple[str, str] | None = None  # digest of the artifact, and of the manifest in force, after a pull
     said, failures = "", 0
 
     def told(line: str) -> str:
@@ -58,16 +58,13 @@ def watch(
     while True:
         try:
             artifact, now = artifact_of(registry, reference), digest_in_force(bundle)
-            if refused != (artifact.digest, now):
-                refused = None
-                if pulled_and_left(bundle, artifact.bundle):
-                    said = told(
-                        f"{reference}: people at this device have gone back from it; it stays so until it is moved"
-                    )
-                else:
-                    rollout = pulls()
-                    refused = None if rollout.accepted else (artifact.digest, now)
-                    said = told(rollout.sentence() if rollout.changed or not rollout.accepted else "")
+            if settled == (artifact.digest, now):
+                said = ""  # what was a fault is over
+            elif pulled_and_left(bundle, artifact.bundle):
+                said = told(f"{reference}: people at this device have gone back from it; it stays so until it is moved")
+            else:
+                said = told(pulls().sentence())
+                settled = (artifact.digest, digest_in_force(bundle))
             failures = 0
         except UsageError:
             raise
