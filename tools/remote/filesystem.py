@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -27,8 +27,8 @@ PAGES = 10_000  # index pages of a web server that are read
 LARGEST_PAGE = 16 << 20  # bytes of one
 
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure"}
-# 408 Request Timeout, 425 Too Early, 429 Too Many Requests: the others of 400 to 499 will not pass.
-PASSING = (408, 425, 429)
+# What may be otherwise in a moment: Request Timeout, Too Early, Too Many Requests, and a server in trouble.
+PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
 _VERSION = "?versionId="
 _ENCODED = "%:/?#[]@!$&'()*+,;=~"  # what stays as it is in a web address that people write
 _HREF = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
@@ -86,18 +86,24 @@ class Filesystem:
         self._root = root
 
     def listed(self) -> Iterator[Listed]:
-        found = self._files.find(self._root, detail=True)
-        for path, info in found.items():
+        for path, info in self._files.find(self._root, detail=True).items():
+            name = path[len(self._root) :].lstrip("/") if path.startswith(self._root) else path
+            if not name or name.endswith("/"):  # what consoles call a folder
+                continue
             yield Listed(
-                name=path[len(self._root) :].lstrip("/") if path.startswith(self._root) else path,
+                name=name,
                 size=info.get("size"),
                 time=_time(info.get("LastModified") or info.get("last_modified") or info.get("updated")),
                 mark=str(info.get("ETag") or info.get("etag") or "").strip('"'),
             )
 
     def opened(self, name: str, *, size: int | None) -> AbstractContextManager[Readable]:
-        known = {} if size is None else {"size": size}
-        return self._files.open(self._path(name), "rb", block_size=BLOCK, cache_type="readahead", **known)
+        if size is not None:
+            return nullcontext(_Parts(self._files, self._path(name), size))
+        file = self._files.open(self._path(name), "rb", block_size=BLOCK, cache_type="readahead")
+        if file.details.get("type") == "directory":
+            raise FileNotFoundError(name)
+        return file
 
     def write(self, name: str, content: bytes | Path) -> None:
         # An object appears when all of it is there.
@@ -116,8 +122,8 @@ class Filesystem:
         self._files.rm_file(self._path(name))
 
     def passes(self, problem: Exception) -> bool:
-        status = getattr(problem, "status", None) or getattr(problem, "code", None)
-        if isinstance(status, int) and 400 <= status < 500:
+        status = _status(problem)
+        if status is not None and 400 <= status < 600:
             return status in PASSING
         lasting = (PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, NotImplementedError)
         if type(problem).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError"):
@@ -154,6 +160,12 @@ class Web(Filesystem):
         del size  # one request, which is read as it comes: many servers know no parts of files
         return self._files.open(self._path(name), "rb", block_size=0, size=1)
 
+    def write(self, name: str, content: bytes | Path) -> None:
+        raise NotImplementedError("a web server is only read")
+
+    def remove(self, name: str) -> None:
+        raise NotImplementedError("a web server is only read")
+
     def exists(self, name: str) -> bool:
         return bool(self._files.exists(self._path(name), strict=True))
 
@@ -170,6 +182,41 @@ class Web(Filesystem):
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{quote(name)}" if name else self._root
+
+
+class _Parts:
+    """A file of known size, read part by part, without asking for anything beforehand."""
+
+    def __init__(self, files: Any, path: str, size: int) -> None:
+        self._files = files
+        self._path = path
+        self._size = size
+        self._start = 0
+        self._block = b""
+
+    def read(self, count: int) -> bytes:
+        if not self._block and self._start < self._size:
+            end = min(self._start + BLOCK, self._size)
+            self._block = self._files.cat_file(self._path, start=self._start, end=end)
+            self._start += len(self._block)
+            if self._start < end:  # the file is shorter
+                self._size = self._start
+        found, self._block = self._block[:count], self._block[count:]
+        return found
+
+
+def _status(problem: BaseException) -> int | None:
+    """The status of the answer that an exception stands for; None if it stands for none."""
+    each: BaseException | None = problem
+    while each is not None:
+        response = getattr(each, "response", None)  # botocore's
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+        google = getattr(each, "code", None) if type(each).__name__ == "HttpError" else None
+        for found in (status, getattr(each, "status", None), getattr(each, "status_code", None), google):
+            if isinstance(found, int):
+                return found
+        each = each.__cause__
+    return None
 
 
 def _of_s3() -> dict[str, Any]:
