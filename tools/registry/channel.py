@@ -191,7 +191,7 @@ def _ways(known: Sequence[Move]) -> list[str]:
     """The versions on which the present one stands, the oldest first: going back takes the last one off."""
     ways: list[str] = []
     for move in known:
-        if move.came_from and ways and ways[-1] != move.came_from:
+        if move.came_from and ways[-1:] != [move.came_from]:
             ways.append(move.came_from)  # by a move that was not entered
         if move.verb == BACK and len(ways) > 1 and ways[-2] == move.digest:
             ways.pop()

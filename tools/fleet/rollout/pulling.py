@@ -117,7 +117,7 @@ class _Pull:
             except (BundleError, ModelError, DeviceError, RefusedError) as problem:
                 clear(folder)  # it will not be taken at the next try either
                 rollout = replace(rollout, reason=str(problem).replace(str(folder), self._name))
-        if rollout.accepted:
+        if rollout.accepted or rollout.reason:
             shutil.rmtree(folder, ignore_errors=True)
         return rollout
 
