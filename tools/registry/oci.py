@@ -239,10 +239,9 @@ class OciRegistry:
         for _ in range(MOST_PAGES):
             raw, following = self._tried(partial(self._page, url, name), what, name)
             try:
-                texts = json.loads(raw).get(field)
-            except (ValueError, AttributeError, RecursionError):
+                found += [one for one in json.loads(raw).get(field) or [] if isinstance(one, str)]
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 raise DataError(f"{self._shown(name)}: expected a list as JSON, found something else") from None
-            found += [one for one in texts or [] if isinstance(one, str)]
             if not following:
                 break
             place = urlsplit(urljoin(url, following))

@@ -317,9 +317,10 @@ def test_a_promotion_that_is_killed_anywhere_leaves_the_old_or_the_new_and_the_w
     two_versions: tuple[Path, Path], tmp_path: Path
 ) -> None:
     name = "press-3/bolt"
+    one, two = (push(bundle, open_registry(str(tmp_path / "pushed")), BOLT).digest for bundle in two_versions)
     for most in range(20):
+        shutil.copytree(tmp_path / "pushed", tmp_path / str(most))
         registry = open_registry(str(tmp_path / str(most)))
-        one, two = (push(bundle, registry, BOLT).digest for bundle in two_versions)
         counting = Counting(registry, most=most)
         try:
             promote(counting, Reference(name, digest=one), "production")
