@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from threading import Thread
 
 from fake_line import LONG, until
@@ -19,9 +20,13 @@ MOSQUITTO = shutil.which("mosquitto", path=PLACES) if all(map(shutil.which, CLIE
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on which nobody listens, below those that the system gives to connections and to other tests meanwhile."""
+    chance = SystemRandom()  # not seeded: tests run in several processes at once
+    while True:
+        port = chance.randrange(15_000, 32_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:
@@ -29,7 +34,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, *settings: str, login: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = free_port()  # it is kept, also while the broker is stopped
         self._login = list(login)  # for the clients of the tests
         self._file = folder / "mosquitto.conf"
         chosen = settings or ("allow_anonymous true",)
@@ -78,6 +83,8 @@ class Mosquitto:
         return ["-V", "mqttv5", "-h", "127.0.0.1", "-p", str(self.port), *self._login]
 
     def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "mosquitto has ended"
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

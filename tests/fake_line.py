@@ -13,7 +13,7 @@ from spade_edge.tools.line.decision import Decision
 from spade_edge.tools.line.state import LineState
 from spade_edge.tools.sources import Shot, Source
 
-LONG = 30.0  # seconds; no test waits so long unless something is wrong
+LONG = 60.0  # seconds; no test waits so long unless something is wrong
 
 
 class Clock:
@@ -41,6 +41,7 @@ class Belt:
         self._changed = Condition()
         self._shots: list[Shot | Exception] = []
         self.opened = 0
+        self.done_with = 0  # shots on which the line has done what it does at once: it has asked for the next one
         self.ended = Event()
 
     def put(self, *shots: Shot | Exception) -> None:
@@ -54,18 +55,19 @@ class Belt:
     def source(self) -> Source:
         self.opened += 1
         self.ended = Event()
-        return Source(self._read(), live=True, endless=True, ended=self.ended)
+        return Source(self._read(self.ended), live=True, endless=True, ended=self.ended)
 
-    def _read(self) -> Iterator[Shot]:
-        while not self.ended.is_set():
+    def _read(self, ended: Event) -> Iterator[Shot]:
+        while not ended.is_set():
             with self._changed:
-                self._changed.wait_for(lambda: self._shots or self.ended.is_set(), 0.05)
+                self._changed.wait_for(lambda: self._shots or ended.is_set(), 0.05)
                 if not self._shots:
                     continue
                 shot = self._shots.pop(0)
             if isinstance(shot, Exception):
                 raise shot
             yield shot
+            self.done_with += 1
 
 
 class Memory:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from altered import altered
 from fake_gpu import Machine
+from fake_line import until
 from numpy.typing import NDArray
 from tiny_network import write_tiny_model
 
@@ -159,7 +160,9 @@ def test_every_frame_is_scored_by_exactly_the_generation_that_it_names(
         try:
             order = np.random.default_rng(0).integers(0, 4, 12)
             for number in order:
-                waited(following, generations.put(list(generations.manifests)[number]))
+                wanted = generations.put(list(generations.manifests)[number])
+                waited(following, wanted)
+                until(lambda wanted=wanted: results and results[-1][1].bundle == wanted)  # type: ignore[misc]
         finally:
             ended.set()
             thread.join(LONG)
@@ -423,6 +426,7 @@ def test_former_generations_are_let_go(generations: Generations, part: Frames) -
             former.append(weakref.ref(following.scorer.bundle.gallery))
             waited(following, generations.put(("gallery", "first")[number % 2]))
             following(part(20))
+            tried(following)  # no other thread has files open now
             counts.append(handles())
         assert sum(gallery() is not None for gallery in former) <= 1
         assert max(counts[2:]) <= max(counts[:2])

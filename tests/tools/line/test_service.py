@@ -6,6 +6,7 @@ import math
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_line import LONG, Belt, Memory, numbers, until
+from fake_line import LONG, Belt, Clock, Memory, numbers, until
 from numpy.typing import NDArray
 
 from spade_edge.galleries import Built, set_threshold
@@ -64,12 +65,19 @@ class Plant:
         self.outputs[name] = Memory()
         return self.outputs[name]
 
-    def start(self, configuration: LineConfiguration | None = None, *, systemd: Systemd | None = None) -> Service:
+    def start(
+        self,
+        configuration: LineConfiguration | None = None,
+        *,
+        systemd: Systemd | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Service:
         service = Service(
             configuration or self.configuration,
             open_camera=lambda options: self.belts[options.source].source(),
             make=self.make,
             systemd=systemd or Systemd({}),
+            clock=clock,
         )
         self.services.append(service)
         service.start()
@@ -158,7 +166,7 @@ def test_a_message_is_answered_by_the_next_frame(plant: Make, part: Part) -> Non
     service = line.start()
     belt = line.belts["top"]
     belt.frame(part(20, flaw=True))  # nobody has asked for it
-    until(lambda: belt._shots == [])
+    until(lambda: belt.done_with == 1)
     assert service.trigger("top", id="A1") == 1 and service.trigger("top") == 2
     belt.frame(part(20))
     belt.frame(part(21, flaw=True))
@@ -177,18 +185,19 @@ def test_a_message_without_a_frame_is_late_and_its_frame_is_not_taken_for_the_ne
     assert line.taken[0].verdict == LATE and line.taken[0].gate == "reject"
     assert line.taken[0].milliseconds >= 100
     line.belts["top"].frame(part(20))  # of A1; the next message comes after it
-    until(lambda: line.belts["top"]._shots == [])
+    until(lambda: line.belts["top"].done_with == 1)
     assert numbers(line.taken) == [1]
 
 
 def test_frames_exposed_before_the_trigger_are_not_used(plant: Make, part: Part) -> None:
-    line = plant(trigger="message")
+    line, clock = plant(trigger="message"), Clock()
     cameras = {name: replace(camera, frame_after_ms=300) for name, camera in line.configuration.cameras.items()}
-    service = line.start(replace(line.configuration, cameras=cameras))
+    service = line.start(replace(line.configuration, cameras=cameras), clock=clock)
     service.trigger("top")
+    clock.now += 0.29
     line.belts["top"].frame(part(20, flaw=True))  # exposed before
-    until(lambda: line.belts["top"]._shots == [])
-    threading.Event().wait(0.35)
+    until(lambda: line.belts["top"].done_with == 1)
+    clock.now += 0.02
     line.belts["top"].frame(part(20))
     until(lambda: len(line.taken) == 1)
     assert line.taken[0].verdict == "good"
@@ -203,33 +212,27 @@ def test_frames_are_triggers_or_messages_are(plant: Make) -> None:
 def test_slow_scoring_makes_late_and_the_line_recovers(
     plant: Make, part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line, slow, scored = plant(deadline_ms=150), threading.Event(), []
+    line, clock, go, scored = plant(deadline_ms=150), Clock(), threading.Event(), list[int]()
     original = Scorer.__call__
 
     def score(self: Scorer, frame: NDArray[np.uint8], **options: str) -> object:
-        scored.append(frame)
-        if slow.is_set():
-            threading.Event().wait(0.4)
+        scored.append(len(scored))
+        assert go.wait(LONG)
         return original(self, frame, **options)
 
-    line.start()
-    slow.set()
+    service = line.start(clock=clock)
     monkeypatch.setattr(Scorer, "__call__", score)
     for _ in range(5):
         line.belts["top"].frame(part(20))
+    until(lambda: service.state().cameras[0].triggers == 5 and scored)
+    clock.now += 0.15
     until(lambda: len(line.taken) == 5)
-    slow.clear()
     assert {decision.verdict for decision in line.taken} == {LATE}
-    assert len(scored) == 1  # the others were late before their turn came
-    until(lambda: line.services[0].state().cameras[0].waiting == 0)
-    threading.Event().wait(0.4)
-    for _ in range(20):
-        before = len(line.taken)
-        line.belts["top"].frame(part(20))
-        until(lambda before=before: len(line.taken) > before)  # type: ignore[misc]
-        if line.taken[-1].verdict == "good":
-            break
+    go.set()
+    line.belts["top"].frame(part(20))
+    until(lambda: len(line.taken) == 6)
     assert line.taken[-1].verdict == "good"
+    assert len(scored) == 2  # the others were late before their turn came
 
 
 def test_scoring_that_fails_is_a_decision_and_a_state(plant: Make, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,13 +247,11 @@ def test_scoring_that_fails_is_a_decision_and_a_state(plant: Make, part: Part, m
         return original(self, frame, **options)
 
     monkeypatch.setattr(Scorer, "__call__", score)
-    states = []
-    for number in range(4):
+    for number, wanted in enumerate([TROUBLED] * 3 + [WELL]):
         line.belts["top"].frame(part(20))
         until(lambda number=number: len(line.taken) > number)  # type: ignore[misc]
-        states.append(service.state().cameras[0].health.state)
+        until(lambda wanted=wanted: service.state().cameras[0].health.state == wanted)  # type: ignore[misc]
     assert [decision.verdict for decision in line.taken] == [*["cannot_judge"] * 3, "good"]
-    assert states == [TROUBLED] * 3 + [WELL]
     assert "the driver is gone" in line.taken[1].reason and "Error" not in line.taken[2].reason
 
 
@@ -262,8 +263,8 @@ def test_a_camera_that_stops_is_told_and_opened_again(plant: Make, part: Part, m
     health = lambda: service.state().cameras[0].health  # noqa: E731
     assert health().state == WELL  # a belt that stands still is no trouble
     belt.frame(part(20))
-    until(lambda: len(line.taken) == 1)
-    assert health() == health() and health().state == WELL  # and well since the beginning
+    until(lambda: len(line.taken) == 1 and health().state == WELL)
+    assert health() == health()  # and well since the beginning
     belt.put(Shot(None, None, "stopped: no answer"))
     until(lambda: health().words == "stopped: no answer")
     belt.put(DeviceError("the cable was pulled"))
@@ -286,7 +287,7 @@ def test_a_silent_camera_and_a_network_that_hangs_are_told(
     monkeypatch.setattr(Scorer, "__call__", lambda *_, **__: go.wait(LONG))
     line.belts["top"].frame(part(20))
     until(lambda: service.state().cameras[0].health.state == HUNG)
-    assert [decision.verdict for decision in line.taken] == [LATE]  # decided all the same
+    until(lambda: [decision.verdict for decision in line.taken] == [LATE])  # decided all the same
     line.belts["top"].frame(part(20))
     until(lambda: len(line.taken) == 2)
     until(lambda: "camera top hangs" in caplog.text and "camera side hangs" in caplog.text)
@@ -374,7 +375,9 @@ def test_a_new_configuration_without_a_gap(plant: Make, part: Part, tmp_path: Pa
     assert first.taken[1].gate == "pass"
     faster = replace(new.cameras["top"], deadline_ms=SECONDS + 1)
     service.reload(replace(new, cameras={**new.cameras, "top": faster}, outputs=old.outputs))
-    assert belt.opened == 2 and line.belts["side"].opened == 1 and line.outputs["log"].closed == 1
+    assert line.outputs["log"].closed == 1
+    until(lambda: belt.opened == 2)
+    assert line.belts["side"].opened == 1
     belt.frame(part(20))
     until(lambda: len(first.taken) == 3)
     assert numbers(first.taken) == [1, 2, 3]  # goes on counting
@@ -449,7 +452,7 @@ def test_a_frame_that_comes_after_the_end_of_a_camera_is_no_part(plant: Make, pa
     class Slow(Belt):
         """A camera that does not see at once that it is to end."""
 
-        def _read(self) -> Iterator[Shot]:
+        def _read(self, ended: threading.Event) -> Iterator[Shot]:
             yield Shot(0, part(20))
             assert hangs.wait(LONG)
             yield Shot(1, part(20), part="after the end")
@@ -460,8 +463,9 @@ def test_a_frame_that_comes_after_the_end_of_a_camera_is_no_part(plant: Make, pa
         camera = replace(now.cameras["top"], deadline_ms=SECONDS + more)
         service.reload(replace(now, cameras={**now.cameras, "top": camera}))
         until(lambda: len(line.taken) == 2)
-    former = [each for each in threading.enumerate() if each.name == "camera top"]
-    assert len(former) == 2  # one of them was abandoned
+    cameras = lambda: [each for each in threading.enumerate() if each.name == "camera top"]  # noqa: E731
+    until(lambda: len(cameras()) == 2)  # one of them was abandoned
+    former = cameras()
     hangs.set()  # and delivers one more
     until(lambda: not all(each.is_alive() for each in former))
     line.belts["top"].frame(part(20), part="last")
@@ -604,7 +608,7 @@ def test_a_dead_disk_keeps_no_frame_waiting(
     for number in range(1, 4):
         line.belts["top"].frame(part(20))
         until(lambda number=number: len(line.taken) == number)  # type: ignore[misc]
-    assert {decision.verdict for decision in line.taken} == {"good"} and reached.is_set()
+    assert {decision.verdict for decision in line.taken} == {"good"} and reached.wait(LONG)
     ended = threading.Thread(target=service.end)
     ended.start()
     ended.join(LONG / 2)

@@ -432,7 +432,8 @@ RUBBISH = [
 def test_rubbish_does_not_disturb_others(plain: Server, rubbish: bytes) -> None:
     with socket.create_connection(("127.0.0.1", plain.port), timeout=LONG) as connection, suppress(ConnectionError):
         connection.sendall(rubbish)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # "not connected", where the server has ended it already
+            connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):
             pass
     assert values(plain, "hall3.SoftwareVersion") == ["0"]

@@ -84,8 +84,9 @@ class Shown:
 def browser() -> Iterator[Browser]:
     if PROGRAM is None:
         pytest.skip("expected chromium or google-chrome, found neither: apt install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=LONG)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=list(OPTIONS))
         yield browser
@@ -218,7 +219,7 @@ LOOK = """() => {
 @pytest.mark.parametrize("size", list(SIZES))
 def test_all_fits_and_can_be_read(open_at: Callable[..., Shown], size: str, scheme: str) -> None:
     shown = open_at(size, scheme, news=f"line.toml was refused {HOSTILE}")
-    shown.tab.wait_for_timeout(300)  # pictures of rejects
+    shown.tab.wait_for_function("[...document.images].every((one) => one.complete)")  # also those of rejects
     look = shown.tab.evaluate(LOOK)
     background = [int(value) for value in re.findall(r"\d+", look.pop("background"))]
     assert look == {"scroll": 0, "outside": [], "cut": [], "small": [], "unnamed": [], "faint": []}
@@ -294,15 +295,18 @@ def test_what_is_wrong_is_at_the_top(open_at: Callable[..., Shown]) -> None:
     first = shown.tab.locator("#troubles li").first
     expect(first).to_have_text("Camera side has a fault: it is unplugged.", timeout=LONG)
     assert first.bounding_box()["y"] < 200  # type: ignore[index]
-    assert shown.tab.title().startswith("⚠")
+    expect(shown.tab).to_have_title(re.compile("^⚠"))
 
 
 def test_without_a_token_there_are_no_buttons(open_at: Callable[..., Shown]) -> None:
+    from playwright.sync_api import expect
+
     shown = open_at("phone", token=False)
     for name in ("Log in to change", "Threshold", "Product", "Undo", "Trigger"):
         assert shown.tab.get_by_role("button", name=name, exact=True).count() == 0
     shown.tab.locator("#rejects-list button").last.click()
-    assert shown.tab.locator("#part").is_visible() and not shown.tab.locator("#preview").is_visible()
+    expect(shown.tab.locator("#part")).to_be_visible()
+    expect(shown.tab.locator("#preview")).to_be_hidden()
 
 
 def test_a_wrong_token_is_told_and_the_right_one_opens(open_at: Callable[..., Shown]) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
+from brokers import free_port
 from certificates import Authority
 from desks import TOKEN, Caller, FakeDesk, served
 from fake_line import until
@@ -302,6 +303,7 @@ def test_slow_and_silent_clients_are_closed_and_others_are_served(
     for connection in (slow, silent):
         with connection, suppress(ConnectionResetError):
             assert connection.recv(100) == b""
+    monkeypatch.setattr(serving, "LASTS", 60)
     assert call("GET", "/line").status == 200
 
 
@@ -354,8 +356,8 @@ def test_what_is_no_request_does_no_harm(page: tuple[Page, Caller], raw: bytes) 
 
 
 def test_a_taken_port_is_an_output_error_and_the_next_try_works(tmp_path: Path, desk: FakeDesk) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         page = Page(PageOptions(listen=f"127.0.0.1:{port}"), desk=desk, evidence=None)
         with pytest.raises(OutputError):
             page.open()
