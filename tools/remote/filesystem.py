@@ -29,6 +29,7 @@ LARGEST_PAGE = 16 << 20  # bytes of one
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure", "adl": "azure"}
 # What may be otherwise in a moment: Request Timeout, Too Early, Too Many Requests, and a server in trouble.
 PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
+BEHIND_THE_END = 416
 _VERSION = "?versionId="
 _ENCODED = "%:/?#[]@!$&'()*+,;=~"  # what stays as it is in a web address that people write
 _HREF = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
@@ -98,7 +99,7 @@ class Filesystem:
             )
 
     def opened(self, name: str, *, size: int | None) -> AbstractContextManager[Readable]:
-        if size is not None:
+        if size:
             return nullcontext(_Parts(self._files, self._path(name), size))
         file = self._files.open(self._path(name), "rb", block_size=BLOCK, cache_type="readahead")
         if file.details.get("type") == "directory":
@@ -185,22 +186,31 @@ class Web(Filesystem):
 
 
 class _Parts:
-    """A file of known size, read part by part, without asking for anything beforehand."""
+    """A file of known size, read part by part, without asking for anything beforehand.
+
+    One byte more is asked for, so that a file that has grown is found out.
+    """
 
     def __init__(self, files: Any, path: str, size: int) -> None:
         self._files = files
         self._path = path
-        self._size = size
+        self._end = size + 1
         self._start = 0
         self._block = b""
 
     def read(self, count: int) -> bytes:
-        if not self._block and self._start < self._size:
-            end = min(self._start + BLOCK, self._size)
-            self._block = self._files.cat_file(self._path, start=self._start, end=end)
+        if not self._block and self._start < self._end:
+            end = self._start + BLOCK
+            if end + 1 >= self._end:  # servers refuse a part that is wholly behind the end
+                end = self._end
+            try:
+                self._block = self._files.cat_file(self._path, start=self._start, end=end)
+            except Exception as problem:  # each kind of store has its own
+                if _status(problem) != BEHIND_THE_END:
+                    raise
             self._start += len(self._block)
             if self._start < end:  # the file is shorter
-                self._size = self._start
+                self._end = self._start
         found, self._block = self._block[:count], self._block[count:]
         return found
 

@@ -84,6 +84,22 @@ def test_a_large_file_comes_and_goes_whole(address: str, tmp_path: Path) -> None
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "size", [1, filesystem.BLOCK - 1, filesystem.BLOCK, filesystem.BLOCK + 1, 2 * filesystem.BLOCK]
+)
+def test_parts_of_a_file_meet_at_their_edges(size: int, s3: S3, tmp_path: Path) -> None:
+    content = np.random.default_rng(size).bytes(size)
+    bucket = s3.bucket()
+    s3.put(f"{bucket}/x", content)
+    assert Store(bucket).fetch("x", tmp_path / "x", sha256=sha(content), size=size) == sha(content)
+    s3.put(f"{bucket}/x", content + b"1")
+    with pytest.raises(DataError, match=f"expected {size} bytes, found more"):
+        Store(bucket).fetch("x", tmp_path / "x", sha256=sha(content), size=size)
+    s3.put(f"{bucket}/x", content[:-1])
+    with pytest.raises(DataError, match=f"expected {size} bytes, found {size - 1}"):
+        Store(bucket).fetch("x", tmp_path / "x", sha256=sha(content), size=size)
+
+
 def test_an_empty_file_is_a_file(address: str, tmp_path: Path) -> None:
     place = Store(address)
     place.put("empty", b"")
@@ -141,6 +157,7 @@ def test_what_is_not_as_expected_is_refused_and_what_was_there_stays(address: st
     copy.write_bytes(b"former")
     for expected, says in (
         ({"sha256": sha(b"as it was")}, "expected the SHA-256"),
+        ({"sha256": sha(b"change"), "size": 6}, "expected 6 bytes, found more"),  # its beginning is as expected
         ({"size": 6}, "expected 6 bytes, found more"),
         ({"size": 8}, "expected 8 bytes, found 7"),
         ({"sha256": sha(b"changed"), "size": 8}, "expected 8 bytes, found 7"),
