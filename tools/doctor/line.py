@@ -33,6 +33,7 @@ from spade_edge.tools.line.configuration.options import (
     OutputOptions,
     PageOptions,
     RecipeOptions,
+    ReportOptions,
     WebhookOptions,
 )
 from spade_edge.tools.line.configuration.reader import mistakes, read
@@ -217,6 +218,8 @@ def _reached(name: str, options: OutputOptions, host: Host) -> list[Finding]:
     if isinstance(options, FileOptions):
         needs = options.rotate * (options.keep + 1)
         return storage.folder(OUTPUT, name, options.path.parent, host, needs=needs, makes=0)
+    if isinstance(options, ReportOptions):
+        return storage.folder(OUTPUT, name, options.path.parent, host, makes=0)
     return []
 
 

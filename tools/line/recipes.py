@@ -6,18 +6,32 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from spade_edge.runtime import FollowingScorer, Provider, Scorer, UsageError
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.manifest_file import SHORT
 from spade_edge.runtime.network.protocol import Network
 from spade_edge.tools.line.configuration.options import LineOptions, RecipeOptions
+from spade_edge.tools.line.pull_report import PullReport
+from spade_edge.tools.line.state import OFF, PASSED, Pulled
 
 log = logging.getLogger(__name__)
 
 Model = tuple[str, int]  # SHA-256 of the model, and the number of views for which its session is open
-Networks = WeakValueDictionary[Model, Network]  # a network is closed with the last scorer that uses it
+
+
+class Networks:
+    """The networks that are open. Each is closed with the last scorer that uses it.
+
+    Attributes:
+        open: each by its model.
+        tested: those with which golden frames were scored.
+    """
+
+    def __init__(self) -> None:
+        self.open: WeakValueDictionary[Model, Network] = WeakValueDictionary()
+        self.tested: WeakSet[Network] = WeakSet()
 
 
 class Recipe:
@@ -43,6 +57,7 @@ class Recipe:
             threads=line.threads,
             even_so=options.even_so,
         )
+        self._pull_report = None if options.pull_report is None else PullReport(options.pull_report)
         self._following = FollowingScorer(options.bundle, self._reopen, check=_permitted(line))
 
     def newest(self) -> Scorer:
@@ -59,6 +74,21 @@ class Recipe:
         """Why the generation on the disk is not in force; empty if it is."""
         return self._following.refused
 
+    @property
+    def self_test(self) -> str:
+        """Whether the golden frames were scored with the network in force on this machine."""
+        return PASSED if self.scorer.session in self._networks.tested else OFF
+
+    @property
+    def pulled(self) -> Pulled | None:
+        """What came of the last pull from a registry, as of the last look; None if it is not known."""
+        return None if self._pull_report is None else self._pull_report.last
+
+    def look(self) -> None:
+        """Look what the last pull has reported."""
+        if self._pull_report is not None:
+            self._pull_report.look()
+
     def close(self) -> None:
         """Look for no further generation."""
         self._following.close()
@@ -67,13 +97,14 @@ class Recipe:
         """Open a generation, on a network that is open already where one fits."""
         manifest = Manifest.read(self.options.bundle, sha256=manifest_sha256)
         model = (manifest.files["model"].sha256, len(manifest.layout))
-        network = self._networks.get(model) if network is None else network
+        network = self._networks.open.get(model) if network is None else network
         # A bundle with a network that is in use needs no test of this machine, which would take the network from the
         # frames of the line.
-        scorer = self._open(
-            manifest_sha256=manifest_sha256, network=network, self_test=self.options.self_test and network is None
-        )
-        self._networks.setdefault(model, scorer.session)
+        self_test = self.options.self_test and network is None
+        scorer = self._open(manifest_sha256=manifest_sha256, network=network, self_test=self_test)
+        self._networks.open.setdefault(model, scorer.session)
+        if self_test:
+            self._networks.tested.add(scorer.session)
         return scorer
 
 
@@ -92,7 +123,7 @@ class Recipes:
     def __init__(
         self, options: Mapping[str, RecipeOptions], *, line: LineOptions, former: Recipes | None = None
     ) -> None:
-        self._networks: Networks = WeakValueDictionary() if former is None else former._networks
+        self._networks: Networks = Networks() if former is None else former._networks
         kept = {} if former is None else former._recipes
         self._recipes: dict[str, Recipe] = {}
         try:
@@ -125,6 +156,7 @@ class Recipes:
     def look(self) -> None:
         """Put new generations in force also where no frames are scored."""
         for name, recipe in self._recipes.items():
+            recipe.look()
             before, refused = recipe.scorer.bundle.digest, recipe.refused
             bundle = recipe.newest().bundle
             if bundle.digest != before:

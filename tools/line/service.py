@@ -25,6 +25,7 @@ from spade_edge.tools.line.configuration.options import (
     FileOptions,
     GpioOptions,
     LineConfiguration,
+    ReportOptions,
     WebhookOptions,
 )
 from spade_edge.tools.line.configuration.source import open_camera as configured_source
@@ -396,7 +397,7 @@ def _is_same(name: str, new: LineConfiguration, old: LineConfiguration) -> bool:
     options = new.outputs[name]
     if old.outputs.get(name) != options or new.line.name != old.line.name:
         return False
-    if isinstance(options, (GpioOptions, WebhookOptions, FileOptions)):
+    if isinstance(options, (GpioOptions, WebhookOptions, FileOptions, ReportOptions)):
         return True
     shown, shown_before = (
         (list(each.recipes.items()), list(each.cameras), each.line.heartbeat_ms) for each in (new, old)

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 WELL, TROUBLED, HUNG = "well", "troubled", "hung"
+PASSED, OFF = "passed", "off"  # of a self-test; where it fails, the bundle is refused
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,34 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Pulled:
+    """What came of the last pull of a bundle from a registry.
+
+    Attributes:
+        name: of the bundle, with its channel.
+        wanted: SHA-256 of the manifest that the registry has; empty if it is not known.
+        accepted: whether that one is in force.
+        reason: why it is not, in one sentence; empty if it is.
+        at: when, ISO 8601, UTC.
+    """
+
+    name: str
+    wanted: str
+    accepted: bool
+    reason: str
+    at: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "wanted": self.wanted,
+            "accepted": self.accepted,
+            "reason": self.reason,
+            "at": self.at,
+        }
+
+
+@dataclass(frozen=True)
 class CameraState:
     """A camera at one moment.
 
@@ -47,6 +76,8 @@ class CameraState:
         certificate: one sentence: what false-reject rate the threshold stands for.
         refused: why a newer bundle is not in force; empty if none was refused.
         drift: how parts look different; empty if they do not.
+        self_test: "passed" where the golden frames were scored with this network on this machine, "off" where not.
+        pulled: what came of the last pull of this product from a registry; None if it is not known.
         p50, p99, longest: milliseconds from trigger to decision, of the latest decisions; None before the first.
     """
 
@@ -63,6 +94,8 @@ class CameraState:
     certificate: str
     refused: str = ""
     drift: str = ""
+    self_test: str = OFF
+    pulled: Pulled | None = None
     p50: float | None = None
     p99: float | None = None
     longest: float | None = None
@@ -161,6 +194,8 @@ def _camera(camera: CameraState) -> dict[str, Any]:
         "threshold": camera.threshold,
         "refused": camera.refused,
         "drift": camera.drift,
+        "self_test": camera.self_test,
+        "pulled": None if camera.pulled is None else camera.pulled.to_json(),
         "milliseconds": {"p50": camera.p50, "p99": camera.p99, "longest": camera.longest},
     }
 

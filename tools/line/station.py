@@ -202,6 +202,8 @@ class Station:
             certificate=bundle.manifest.threshold.sentence(),
             refused=recipe.refused,
             drift=self._drifting,
+            self_test=recipe.self_test,
+            pulled=recipe.pulled,
             p50=counted.p50,
             p99=counted.p99,
             longest=counted.longest,

@@ -325,6 +325,30 @@ def test_products_are_chosen_and_asked_for(plant: Make, part: Part, other: Path,
     assert service.state().cameras[0].recipe == "bolt"
 
 
+def test_the_state_says_how_the_self_test_went_and_what_came_of_a_pull(
+    plant: Make, other: Path, tmp_path: Path
+) -> None:
+    line, said = plant(), tmp_path / "pulled.json"
+    bolt = replace(line.configuration.recipes["bolt"], pull_report=said)
+    service = line.start(replace(line.configuration, recipes={"bolt": bolt}))
+    camera = service.state().cameras[0]
+    assert (camera.self_test, camera.pulled) == ("passed", None)
+    new = tmp_path / "new"
+    new.write_text(
+        '{"format": "spade-edge rollout", "name": "bolt:production", "wanted": "12", "accepted": false, '
+        '"reason": "too slow", "at": "2026-11-28T16:45:03+00:00"}'
+    )
+    new.replace(said)
+    until(lambda: service.state().cameras[0].pulled)
+    assert service.state().to_json()["cameras"][0]["pulled"]["reason"] == "too slow"
+    service.end()
+    untested = replace(bolt, self_test=False)
+    both = {"bolt": untested, "nut": RecipeOptions(bundle=other)}  # on the network of the first, which was not tested
+    service = line.start(replace(line.configuration, recipes=both))
+    service.choose("side", "nut")
+    assert [camera.self_test for camera in service.state().cameras] == ["off", "off"]
+
+
 def test_products_with_one_model_share_its_network(plant: Make, other: Path, tmp_path: Path) -> None:
     line = plant()
     recipes = {**line.configuration.recipes, "nut": RecipeOptions(bundle=other)}

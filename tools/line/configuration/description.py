@@ -59,6 +59,7 @@ FORMS = {
         "plant/line-1",
     ),
     "records": Form(r"[\s\S]*\.(jsonl|csv)", "the name of a file that ends with .jsonl or .csv", "decisions.jsonl"),
+    "report": Form(r"[\s\S]*\.json", "the name of a file that ends with .json", "line-3.json"),
 }
 NAME = FORMS["name"]
 

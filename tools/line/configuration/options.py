@@ -111,6 +111,11 @@ class RecipeOptions:
         default=True,
     )
     drift: bool = option("Watch for parts that look different from the first hundred.", default=True)
+    pull_report: Path | None = option(
+        "File that 'spade-edge fleet pull --report' writes for this product: what came of the last pull is then told "
+        "in heartbeats and reports.",
+        example="pulled.json",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +297,19 @@ class FileOptions(OutputOptions):
     keep: int = option("Files that are kept beside the current one.", default=10, least=1, most=10_000)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(OutputOptions):
+    """[output.NAME] kind = "report": the state of the line as a file, for 'spade-edge fleet status'."""
+
+    path: Path = option(
+        "The file, in a folder that exists, such as a share of the plant; its name ends with .json.",
+        example="/mnt/plant/reports/line-3.json",
+        required=True,
+        form="report",
+    )
+    every_s: float = option("Seconds between two reports.", default=10.0, least=0, most=3600)
+
+
 OUTPUTS: dict[str, type[OutputOptions]] = {
     "mqtt": MqttOptions,
     "opc_ua": OpcUaOptions,
@@ -299,6 +317,7 @@ OUTPUTS: dict[str, type[OutputOptions]] = {
     "gpio": GpioOptions,
     "webhook": WebhookOptions,
     "file": FileOptions,
+    "report": ReportOptions,
 }  # the values of `kind`
 
 

@@ -19,6 +19,7 @@ from spade_edge.tools.line.configuration.options import (
     MqttOptions,
     OpcUaOptions,
     PageOptions,
+    ReportOptions,
     WebhookOptions,
 )
 from spade_edge.tools.line.configuration.table import Table, Tables
@@ -48,6 +49,7 @@ ONLY_WITH: dict[type, dict[str, tuple[str, Any]]] = {
     CameraOptions: {"frame_after_ms": ("trigger", MESSAGE), "numbered": ("trigger", FRAME)},
     MqttOptions: {"ca_file": ("tls", True), "cert_file": ("tls", True), "key_file": ("tls", True)},
 }
+FILES = (FileOptions, ReportOptions)  # outputs that write one
 EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104  (compared with, not bound to)
 
 
@@ -206,7 +208,7 @@ def _outputs(tables: Tables) -> Iterator[Breach]:
         for index, camera in islice(enumerate(output["cameras"] or ()), 2 * MOST["camera"]):
             if not tables.has("camera", camera):
                 yield _absent((*output.place, "cameras", index), "camera", camera, tables)
-        if output.type is FileOptions and (path := output["path"]) is not None:
+        if output.type in FILES and (path := output["path"]) is not None:
             real = os.path.realpath(path)
             if real in files:
                 yield Breach(
@@ -312,7 +314,7 @@ def _others(tables: Tables) -> Iterator[tuple[str, Path]]:
         if recipe["bundle"] is not None:
             yield f"the bundle of recipe.{name}", recipe["bundle"]
     for name, output in tables.named[OUTPUT].items():
-        if output.type is FileOptions and output["path"] is not None:
+        if output.type in FILES and output["path"] is not None:
             yield f"the file of output.{name}", output["path"]
     for name, camera in tables.named["camera"].items():
         source = camera["source"] or ""

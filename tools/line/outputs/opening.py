@@ -13,6 +13,7 @@ from spade_edge.tools.line.configuration.options import (
     MqttOptions,
     OpcUaOptions,
     OutputOptions,
+    ReportOptions,
     WebhookOptions,
 )
 from spade_edge.tools.line.outputs.output import Output
@@ -65,6 +66,10 @@ def make_output(name: str, *, configuration: LineConfiguration, requests: Reques
         from spade_edge.tools.line.outputs.record_file import FileOutput
 
         return FileOutput(options, name=name, line=line, configuration=configuration, requests=None)
+    if isinstance(options, ReportOptions):
+        from spade_edge.tools.line.outputs.report_file import ReportFile
+
+        return ReportFile(options, name=name, line=line, configuration=configuration, requests=None)
     raise AssertionError(f"no output is made from {type(options).__name__}")
 
 
