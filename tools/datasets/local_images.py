@@ -52,7 +52,7 @@ class LocalImages:
     _names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def told(self, value: Value) -> Value:
-        """A result with the address in place of the copies' folder, in every text and path of it."""
+        """A result with the address in place of the copies' folder, in every text of it."""
         return told(value, self._names) if self._names else value
 
 

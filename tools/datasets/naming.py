@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from spade_edge.runtime.errors import SpadeError
@@ -15,7 +14,9 @@ Value = TypeVar("Value")
 
 
 def told(value: Value, names: Mapping[str, str]) -> Value:
-    """The same value with other names in each text and path of it, also in lists, mappings and dataclasses.
+    """The same value with other names in each text of it, also in lists, mappings and dataclasses.
+
+    Paths stay as they are: they are there to be opened.
 
     Args:
         value: what is to be told.
@@ -29,9 +30,6 @@ def _told(value: Any, names: Mapping[str, str]) -> Any:
         for folder, name in names.items():
             value = value.replace(folder, name)
         return value
-    if isinstance(value, Path):
-        text = _told(str(value), names)
-        return value if text == str(value) else Path(text)
     if type(value) in (tuple, list):
         return type(value)(_told(each, names) for each in value)
     if type(value) is dict:

@@ -30,6 +30,8 @@ EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "a
 # What may be otherwise in a moment: Request Timeout, Too Early, Too Many Requests, and a server in trouble.
 PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
 BEHIND_THE_END = 416
+OBJECTS = ("s3", "s3a", *EXTRAS)
+_LOGIN = re.compile(r"[^:/]+://[^/]*:[^/]*@")
 _VERSION = "?versionId="
 _ENCODED = "%:/?#[]@!$&'()*+,;=~"  # what stays as it is in a web address that people write
 _HREF = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
@@ -44,6 +46,11 @@ def connected(address: str) -> Filesystem:
         DataError: its configuration cannot be used.
     """
     scheme = scheme_of(address)
+    if scheme in OBJECTS and _LOGIN.match(address):
+        raise UsageError(
+            f"{shown(address)}: expected an address without user and password, found some; give them in the "
+            "environment, or in the files that are usual for this store"
+        )
     extra = EXTRAS.get(scheme, "remote")
     with packages_of(extra, needed_by=f"an address such as {shown(address)}"):
         import fsspec

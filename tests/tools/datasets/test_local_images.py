@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from object_stores import S3, breaking_off, web_server
 
 from spade_edge.galleries import BuildOptions, build
+from spade_edge.galleries.grouping import groups_of
+from spade_edge.galleries.images import find_images, name_of
 from spade_edge.runtime.errors import DataError, UsageError
-from spade_edge.tools.datasets import images_at, scan, write_dataset
+from spade_edge.tools.datasets import LocalImages, images_at, scan, write_dataset
 from spade_edge.tools.datasets.naming import naming, told
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
@@ -35,56 +37,50 @@ def bundle(place: str, model: Path, output: Path) -> dict[str, bytes]:
 
 def test_the_same_bundle_from_every_place(parts: Path, bucket: str, model: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "disk.jsonl", scan(str(parts)))
-    write_dataset(tmp_path / "s3.jsonl", scan(bucket))
+    write_dataset(tmp_path / "x.jsonl", scan(bucket))
     first = bundle(str(parts), model, tmp_path / "first.spade")
     assert len(first) > 5
-    with web_server(parts) as url:
-        for number, place in enumerate((bucket, str(tmp_path / "disk.jsonl"), str(tmp_path / "s3.jsonl"), url)):
+    with web_server(tmp_path) as url:
+        for number, place in enumerate((bucket, str(tmp_path / "disk.jsonl"), f"{url}/x.jsonl")):
             assert bundle(place, model, tmp_path / f"{number}.spade") == first, place
 
 
-def test_groups_of_a_dataset_are_those_of_the_build(parts: Path, model: Path, tmp_path: Path) -> None:
-    entries = scan(str(parts))
-    write_dataset(tmp_path / "x.jsonl", [replace(e, group=str(int(e.name[-5]) // 2)) for e in entries])
-    with images_at(str(tmp_path / "x.jsonl")) as images:
-        assert images.groups is not None
-        built = build(
-            images.folder, model=model, output=tmp_path / "a.spade", options=BuildOptions(groups=images.groups)
-        )
+def grouped(images: LocalImages) -> dict[str, int]:
+    """The group of each image, as a build numbers them."""
+    names = [name_of(path, images.folder) for path in find_images(images.folder)]
+    assert images.groups is not None
+    return dict(zip(names, groups_of(names, images.groups, folder=images.folder), strict=True))
+
+
+def test_groups_of_a_dataset_are_those_of_the_build(parts: Path, tmp_path: Path) -> None:
+    entries = [replace(entry, group=str(int(entry.name[-5]) // 2)) for entry in scan(str(parts))]
+    write_dataset(tmp_path / "x.jsonl", entries)
     found: dict[int, set[str]] = {}
-    for image in built.manifest.images:
-        found.setdefault(image.group, set()).add(image.name[-5])
+    with images_at(str(tmp_path / "x.jsonl")) as images:
+        for name, group in grouped(images).items():
+            found.setdefault(group, set()).add(name[-5])
     assert sorted(map(sorted, found.values())) == [["0", "1"], ["2", "3"], ["4", "5"], ["6", "7"], ["8", "9"]]
     with images_at(str(tmp_path / "x.jsonl"), groups="folder") as images:
         assert images.groups == "folder"
 
 
-def test_images_without_a_group_are_parts_of_their_own(parts: Path, tmp_path: Path, model: Path) -> None:
+def test_images_without_a_group_are_parts_of_their_own(parts: Path, tmp_path: Path) -> None:
     entries = scan(str(parts))
     together = {entries[0].name, entries[5].name}
     write_dataset(tmp_path / "x.jsonl", [replace(e, group="g;, \"'" if e.name in together else "") for e in entries])
     with images_at(str(tmp_path / "x.jsonl")) as images:
-        built = build(
-            images.folder, model=model, output=tmp_path / "a.spade", options=BuildOptions(groups=images.groups)
-        )
-    assert len({image.group for image in built.manifest.images}) == 9
+        found = grouped(images)
+    assert len(set(found.values())) == 9 and len({found[name] for name in together}) == 1
 
 
-def test_pages_of_a_tiff_have_the_group_of_their_file(
-    tmp_path: Path, part: Callable[..., NDArray[np.uint8]], model: Path
-) -> None:
+def test_pages_of_a_tiff_have_the_group_of_their_file(tmp_path: Path, part: Callable[..., NDArray[np.uint8]]) -> None:
     (tmp_path / "stacks").mkdir()
     for number in range(3):
         pages = [part(2 * number), part(2 * number + 1)]
         assert cv2.imwritemulti(str(tmp_path / "stacks" / f"{number}.tif"), pages)
     write_dataset(tmp_path / "x.jsonl", scan(str(tmp_path / "stacks"), groups=r"(\d)\.tif"))
     with images_at(str(tmp_path / "x.jsonl")) as images:
-        built = build(
-            images.folder, model=model, output=tmp_path / "a.spade", options=BuildOptions(groups=images.groups)
-        )
-    assert {image.name: image.group for image in built.manifest.images} == {
-        f"{number}.tif#{page}": number for number in range(3) for page in (1, 2)
-    }
+        assert grouped(images) == {f"{number}.tif#{page}": number for number in range(3) for page in (1, 2)}
 
 
 def test_a_folder_is_passed_on_as_it_is(parts: Path, cache: Path) -> None:
@@ -238,7 +234,7 @@ def test_texts_are_renamed_wherever_they_are() -> None:
     value = Nested("at /room/images/x.png", np.zeros(3, np.float32), {"/room/images": [Path("/room/images/y")]})
     found = told(value, names)
     assert found.text == "at s3://b/x.png" and found.numbers is value.numbers
-    assert found.more == {"s3://b": [Path("s3://b/y")]}
+    assert found.more == {"s3://b": [Path("/room/images/y")]}  # a path is there to be opened
     same = Nested("other", np.zeros(3, np.float32))
     assert told(same, names) is same
     assert told(json.loads('{"a": [1, null, "x"]}'), names) == {"a": [1, None, "x"]}
