@@ -98,7 +98,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def web_server(folder: Path) -> Iterator[str]:
     """A folder over HTTP; gives the address."""
-    with _serving(partial(_Quiet, directory=str(folder))) as port:
+    with serving(partial(_Quiet, directory=str(folder))) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -132,12 +132,13 @@ class Answering(BaseHTTPRequestHandler):
 def answering(answers: Callable[[str], tuple[int, dict[str, str], Iterator[bytes] | bytes]]) -> Iterator[int]:
     """A web server that answers as a function of the path says; gives its port."""
     handler = type("Handler", (Answering,), {"answers": staticmethod(answers)})
-    with _serving(handler) as port:
+    with serving(handler) as port:
         yield port
 
 
 @contextmanager
-def _serving(handler: Any) -> Iterator[int]:
+def serving(handler: Any) -> Iterator[int]:
+    """A web server with a handler; gives its port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

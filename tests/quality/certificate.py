@@ -33,6 +33,8 @@ from spade_edge.galleries.leave_one_out import LeaveOneOut, leave_one_out
 from spade_edge.galleries.untypical import untypical
 from spade_edge.runtime import Scorer
 from spade_edge.runtime.bundle.evidence import Evidence
+from spade_edge.tools.datasets import images_at
+from spade_edge.tools.remote import joined
 
 SETS = ("mvtec_bottle", "mvtec_grid_448", "mvtec_transistor_448", "magnetic_tile", "aitex_fabric02")
 SHOTS = 4
@@ -45,7 +47,7 @@ Bools = NDArray[np.bool_]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds the sets")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder or address that holds the sets")
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="NAME", help=f"default: {' '.join(SETS)}")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="what 'spade-edge export' wrote")
     parser.add_argument("--tiled", nargs="*", default=("aitex_fabric02",), metavar="NAME", help="sets of large frames")
@@ -55,8 +57,8 @@ def main() -> int:
     for name in chosen.sets:
         views = Views(auto=True) if name in chosen.tiled else Views()
         options = BuildOptions(views=views, threads=chosen.threads)
-        with tempfile.TemporaryDirectory() as scratch:
-            for row in rows(chosen.data / name, Path(scratch), chosen.model, options, splits=chosen.splits):
+        with tempfile.TemporaryDirectory() as scratch, images_at(joined(chosen.data, name)) as images:
+            for row in rows(images.folder, Path(scratch), chosen.model, options, splits=chosen.splits):
                 print(json.dumps({"set": name, **row}), flush=True)
     return 0
 

@@ -21,6 +21,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from spade_edge.runtime import Scorer
 from spade_edge.runtime.geometry.layout import WHOLE, Canvas
 from spade_edge.runtime.geometry.view import View
 from spade_edge.runtime.preprocessing.preprocessor import Preprocessor
+from spade_edge.tools.datasets import images_at
+from spade_edge.tools.remote import joined
 
 SETS = ("mvtec_bottle", "mvtec_grid_448", "mvtec_transistor_448", "magnetic_tile", "aitex_fabric02")
 PEER = "peer"
@@ -103,7 +106,7 @@ def _summary(values: Floats) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds the sets")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder or address that holds the sets")
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="NAME", help=f"default: {' '.join(SETS)}")
     parser.add_argument("--model", type=Path, metavar="FILE", help="what 'spade-edge export' wrote; default: exported")
     parser.add_argument("--weights", default="imagenet", metavar="imagenet|FILE", help="to be exported (imagenet)")
@@ -124,20 +127,21 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.views:
         for name in chosen.sets:
-            write_views(chosen.data / name, chosen.views / f"{name}.npz")
+            with images_at(joined(chosen.data, name)) as images:
+                write_views(images.folder, chosen.views / f"{name}.npz")
         return 0
 
     recipes = [Recipe(options) for options in chosen.options or [""]]
     rows: dict[str, list[Row]] = {}
     details: dict[str, dict[str, dict[str, Any]]] = {}
     moved: dict[tuple[str, str], dict[str, disturbed.Verdicts]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as places:
         model = chosen.model
         if model is None:
             model = Path(scratch, "model.onnx")
             export_model(model, backbone="wide_resnet50_2", weights=str(chosen.weights))
         for name in chosen.sets:
-            data = chosen.data / name
+            data = places.enter_context(images_at(joined(chosen.data, name))).folder
             methods: dict[str, tuple[Truth, Scores]] = {}
             details[name] = {}
             for number, recipe in enumerate(recipes):

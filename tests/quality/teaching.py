@@ -54,6 +54,8 @@ from spade_edge.runtime.bundle.evidence import Evidence
 from spade_edge.runtime.matching.coding import Coder
 from spade_edge.runtime.matching.gallery import CodedGallery
 from spade_edge.runtime.network.pyramid import from_cells
+from spade_edge.tools.datasets import images_at
+from spade_edge.tools.remote import joined
 
 SETS = ("mvtec_bottle", "mvtec_grid_448", "mvtec_transistor_448", "magnetic_tile")
 WRONG = 3  # defects that are taught in by mistake
@@ -65,7 +67,7 @@ Floats = NDArray[np.float32]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds the sets")
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder or address that holds the sets")
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="NAME", help=f"default: {' '.join(SETS)}")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="what 'spade-edge export' wrote")
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="default: the one that a build chooses")
@@ -76,9 +78,9 @@ def main() -> int:
     print("| set | taught | promised | found | doubted | missed |\n|---|---|---|---|---|---|")
     levels: list[str] = []
     for name in chosen.sets:
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, images_at(joined(chosen.data, name)) as images:
             options = BuildOptions(threads=chosen.threads, even_so=True)
-            table, parts, bad = compared(chosen.data / name, Path(scratch), chosen.model, options)
+            table, parts, bad = compared(images.folder, Path(scratch), chosen.model, options)
             for rate in chosen.rates or [None]:
                 found = list(rows(table, parts, bad, splits=chosen.splits, rate=rate))
                 for line in summary(found):

@@ -482,3 +482,36 @@ def test_a_signed_address_is_read_as_it_is_and_not_told(tmp_path: Path) -> None:
             Store(f"http://127.0.0.1:{port}/x.png?sig=geheim").fetch("", tmp_path / "copy")
     assert "geheim" not in str(caught.value) and "x.png" in str(caught.value)
     assert asked[0] == "/x.png?sig=a%2Fb"
+
+
+@pytest.mark.parametrize("where", ["address", "netrc"])
+def test_a_login_of_a_web_server(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import base64
+    from http.server import BaseHTTPRequestHandler
+
+    from object_stores import serving
+
+    pytest.importorskip("aiohttp")
+    wanted = "Basic " + base64.b64encode(b"joe:ge%heim").decode()
+
+    class Guarded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.headers.get("Authorization") == wanted else 401)
+            self.send_header("Content-Length", "1")
+            self.end_headers()
+            self.wfile.write(b"x")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    (tmp_path / "netrc").write_text("machine 127.0.0.1\nlogin joe\npassword ge%heim\n", encoding="utf-8")
+    (tmp_path / "netrc").chmod(0o600)
+    with serving(Guarded) as port:
+        monkeypatch.setenv("NETRC", str(tmp_path / "empty"))
+        (tmp_path / "empty").touch()
+        with pytest.raises(DataError, match="401"):
+            Store(f"http://127.0.0.1:{port}/x").read("y", most=1)
+        if where == "netrc":
+            monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        login = "joe:ge%25heim@" if where == "address" else ""
+        assert Store(f"http://{login}127.0.0.1:{port}/x").read("y", most=1) == b"x"
