@@ -11,6 +11,7 @@ from spade_edge.runtime import UsageError
 from spade_edge.runtime.bundle.manifest import FILE, HISTORY, NAME
 
 STAGING = ".building-"  # prefix of the folders that hold unfinished bundles
+PULLING = ".pulling"  # prefix of the folders that hold what has arrived of a bundle from a registry
 
 
 def check_output(output: Path) -> None:
@@ -26,7 +27,7 @@ def check_output(output: Path) -> None:
             path.name
             for path in output.iterdir()
             if path.name not in (FILE, HISTORY, LOG, SIGNATURES)
-            and not path.name.startswith(STAGING)
+            and not path.name.startswith((STAGING, PULLING))
             and not NAME.fullmatch(path.name)
         ]
         if others:

@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spade_edge.galleries.disk import LOCK, in_use
+from spade_edge.galleries.output import PULLING
 from spade_edge.galleries.signature_files import FOLDER, LARGEST, MOST, NAME
 from spade_edge.runtime.bundle.manifest import FILE, Manifest, Payload
 from spade_edge.runtime.bundle.manifest_file import LARGEST as LARGEST_MANIFEST
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import DataError
 from spade_edge.tools.registry import Artifact, Blob, Registry
-
-PULLING = ".pulling"  # the folder in a bundle, and the beginning of its name beside a bundle that is not there yet
 
 Tell = Callable[[str], None]
 
