@@ -60,6 +60,11 @@ NOT_RUN = {
             "needs an object store; tests/tools/datasets/test_commands.py runs these commands with one"
         ),
     },
+    "docs/how-to/rollout.md": {
+        "spade-edge fleet pull bolt:production --bundle part.spade --config line.toml --report report.json --watch 60": (
+            "goes on until Ctrl-C; tests/tools/cli/commands/test_fleet_registry.py watches a channel"
+        ),
+    },
     "docs/how-to/signing.md": {
         "(echo 'spade-edge/bundle/1'; cat part.spade/manifest.json) > signed": (
             "needs openssl; tests/tools/signing/test_keys.py uses it where it is there"
