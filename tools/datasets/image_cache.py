@@ -29,7 +29,8 @@ except ImportError:  # Windows
 SIZE = "SPADE_EDGE_IMAGE_CACHE_GB"  # the environment variable that sets the bound; 0 keeps nothing
 USUAL = 20.0  # GB
 LOCK = ".lock"
-FORGOTTEN = 7 * 86_400  # seconds after which a room without a lock is removed
+FORGOTTEN = 7 * 86_400  # seconds after which a room is removed where nothing can be locked
+NEW = 60  # seconds in which a room may be without its lock: it is just being made
 
 
 class ImageCache:
@@ -170,7 +171,7 @@ def _remove_forgotten(rooms: Path) -> None:
                 with (room / LOCK).open("rb") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(room, ignore_errors=True)
-            elif time.time() - room.stat().st_mtime > FORGOTTEN:
+            elif time.time() - room.stat().st_mtime > (FORGOTTEN if fcntl is None else NEW):
                 shutil.rmtree(room, ignore_errors=True)
 
 

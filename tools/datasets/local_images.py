@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,12 @@ def images_at(
             address = address.rpartition("/")[0]
         # The folder has the name of the one that it stands for, which tells images of one name apart.
         folder, table = room / "images" / (PurePosixPath(address).stem or "images"), room / "groups.csv"
-        names = {str(folder): address, str(table): f"those of {address}"}
+        # Of any room: what a command keeps for the next time, such as results of an evaluation, names an earlier one.
+        rooms = rf"{re.escape(str(room.parent))}/[0-9a-f]+/"
+        names = {
+            rooms + re.escape(folder.relative_to(room).as_posix()): address,
+            rooms + table.name: f"those of {address}",
+        }
         with naming(names):
             if path is not None or text.lower().endswith(SUFFIX):
                 entries = read_dataset(text)

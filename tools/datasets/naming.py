@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
@@ -20,7 +21,7 @@ def told(value: Value, names: Mapping[str, str]) -> Value:
 
     Args:
         value: what is to be told.
-        names: what each folder is called.
+        names: what each folder is called; the folder is a regular expression.
     """
     return _told(value, names)
 
@@ -28,7 +29,7 @@ def told(value: Value, names: Mapping[str, str]) -> Value:
 def _told(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         for folder, name in names.items():
-            value = value.replace(folder, name)
+            value = re.sub(folder, name.replace("\\", r"\\"), value)  # a name has no escapes
         return value
     if type(value) in (tuple, list):
         return type(value)(_told(each, names) for each in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 def read_ahead(call: Callable[[Item], Result], items: Iterable[Item], *, threads: int = THREADS) -> Iterator[Result]:
     """The results of a call for each item, in the order of the items.
 
-    The first exception is raised, and what has not begun by then is not begun. The threads end with the process, so
-    that nobody who presses Ctrl-C waits for a server.
+    The first exception is raised when the calls that run have ended; no other is begun. Whoever presses Ctrl-C does not
+    wait for them: the threads end with the process.
 
     Args:
         call: is called by several threads at once.
@@ -50,6 +50,9 @@ def read_ahead(call: Callable[[Item], Result], items: Iterable[Item], *, threads
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
+    except Exception:
+        wait([future for future in begun if not future.cancel()])
+        raise
     finally:
         for future in begun:
             future.cancel()

@@ -42,7 +42,7 @@ def verify(entries: Sequence[Entry], *, progress: Progress = lambda items, label
         UnreachableError: a place does not answer; then nothing is said about the images after it.
     """
     stores = Stores()
-    with TemporaryDirectory(prefix="spade-edge-") as scratch:
+    with TemporaryDirectory(prefix="spade-edge-", ignore_cleanup_errors=True) as scratch:
 
         def fault(numbered: tuple[int, Entry]) -> str:
             number, entry = numbered

@@ -122,7 +122,7 @@ def test_mistakes_get_one_line_and_their_exit_code(
 def test_build_takes_addresses_and_names_them(
     spade_edge: Run, parts: Path, bucket: str, s3: S3, model: Path, tmp_path: Path
 ) -> None:
-    build = ("build", "--model", model, "--output", tmp_path / "part.spade", "--images")
+    build = ("build", "--threads", 1, "--model", model, "--output", tmp_path / "part.spade", "--images")
     code, out, err = spade_edge(*build, bucket, "--review", tmp_path / "review")
     assert code == 0 and "10 good images" in out
     assert f"{bucket}: 10 images found" in err and "left out 1 .mp4 file" in err
@@ -170,7 +170,7 @@ def test_calibrate_and_evaluate_take_addresses(
     held = write(tmp_path / "held", {f"{seed}.png": part(seed) for seed in range(20, 24)})
     (held / "cut.png").write_bytes((held / "20.png").read_bytes()[:-50])
     s3.upload(f"{bucket}/held", held)
-    code, out, _ = spade_edge("calibrate", "--bundle", edge.path, f"{bucket}/held", "--even-so")
+    code, out, _ = spade_edge("calibrate", "--threads", 1, "--bundle", edge.path, f"{bucket}/held", "--even-so")
     assert code == 0 and f"{bucket}/held/cut.png: expected a whole image" in out
     flawed = part(31, flaw=True)
     mask = np.zeros(flawed.shape[:2], np.uint8)
@@ -179,7 +179,7 @@ def test_calibrate_and_evaluate_take_addresses(
     images |= {"test/spot/0.png": flawed, "ground_truth/spot/0_mask.png": mask}
     s3.upload(f"{bucket}/set", write(tmp_path / "set", images))
     s3.put(f"{bucket}/set/test/good/cut.png", b"x")
-    evaluate = ("evaluate", "--bundle", edge.path, "--dataset", f"{bucket}/set", "--even-so")
+    evaluate = ("evaluate", "--threads", 1, "--bundle", edge.path, "--dataset", f"{bucket}/set", "--even-so")
     code, out, err = spade_edge(*evaluate, "--json", "--report", tmp_path / "report", "--resume", tmp_path / "kept")
     assert code == 0, err
     found = json.loads(out)
@@ -191,7 +191,7 @@ def test_calibrate_and_evaluate_take_addresses(
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "could not be read" not in page and "rooms" not in page
     (cut,) = (image for image in found["images"] if image["name"] == "good/cut.png")
-    assert cut["reason"].startswith(f"{bucket}/set/test/good/cut.png: expected an image")
+    assert cut["reason"].startswith(f"{bucket}/set/test/good/cut.png: expected a whole image")
     # Copied once more, the images are the same, so the results of the first time count.
     code, out, _ = spade_edge(*evaluate, "--json", "--resume", tmp_path / "kept")
     assert code == 0 and json.loads(out)["images"] == found["images"]
@@ -204,8 +204,8 @@ def test_teaching_in_takes_addresses(
     write(tmp_path / "rejects", {f"{seed}.png": part(seed) for seed in (40, 41)})
     s3.upload(f"{bucket}/rejects", tmp_path / "rejects")
     path = tmp_path / "part.spade"
-    assert spade_edge("build", "--model", model, "--output", path, "--images", parts)[0] == 0
-    add = ("gallery", "add", "--bundle", path, "--even-so", "--reason", "were good")
+    assert spade_edge("build", "--threads", 1, "--model", model, "--output", path, "--images", parts)[0] == 0
+    add = ("gallery", "add", "--threads", 1, "--bundle", path, "--even-so", "--reason", "were good")
     assert spade_edge(*add, f"{bucket}/rejects/40.png", tmp_path / "rejects" / "41.png")[0] == 0
     assert spade_edge("dataset", "scan", f"{bucket}/rejects", tmp_path / "rejects.jsonl")[0] == 0
     lines = spade_edge("gallery", "list", "--bundle", path, "--json")[1].splitlines()

@@ -29,7 +29,10 @@ def bundle(place: str, model: Path, output: Path) -> dict[str, bytes]:
     """The files of a bundle that is built from a place, but for times."""
     with images_at(place) as images:
         built = build(
-            images.folder, model=model, output=output, options=BuildOptions(groups=images.groups, place="free")
+            images.folder,
+            model=model,
+            output=output,
+            options=BuildOptions(groups=images.groups, place="free", threads=1),
         )
     files = {path.name: path.read_bytes() for path in built.path.iterdir() if path.suffix in (".npy", ".onnx", ".hnsw")}
     return files | {"manifest.json": TIME.sub("", (built.path / "manifest.json").read_text(encoding="utf-8")).encode()}
@@ -200,7 +203,7 @@ def test_what_is_told_names_the_address(
     with images_at(bucket) as images:
         logging.getLogger("spade_edge.galleries").warning("%s: look", images.folder / "left")
         logging.getLogger("elsewhere").warning("%s: here, too", images.folder)
-        skipping = BuildOptions(skip_bad=True)
+        skipping = BuildOptions(skip_bad=True, threads=1)
         built = build(images.folder, model=model, output=tmp_path / "a.spade", options=skipping)
         assert images.told(built).skipped[0].startswith(f"{bucket}/left/broken.png: ")
         assert images.told(built).manifest == built.manifest and images.told(built).path == built.path

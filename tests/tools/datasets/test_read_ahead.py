@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from threading import Barrier, Event
+from threading import Barrier, Event, Thread
 
 import pytest
-from fake_line import LONG
+from fake_line import LONG, until
 
 from spade_edge.tools.datasets.read_ahead import AHEAD, read_ahead
 
@@ -43,20 +43,39 @@ def test_it_does_not_run_far_ahead() -> None:
     results.close()
 
 
-def test_the_first_fault_is_raised_and_nothing_more_is_begun() -> None:
-    begun, gate = [], Event()
+def test_the_first_fault_is_raised_when_what_runs_has_ended_and_nothing_more_is_begun() -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+    running, gate = Event(), Event()
 
     def call(item: int) -> int:
         begun.append(item)
-        if item == 1:
-            raise ValueError("one")
-        if item > 1:
-            assert gate.wait(LONG)
+        if item == 0:
+            assert running.wait(LONG)
+            raise ValueError("zero")
+        running.set()
+        assert gate.wait(LONG)
+        ended.append(item)
         return item
 
     results = read_ahead(call, range(1000), threads=2)
-    assert next(results) == 0
-    with pytest.raises(ValueError, match="one"):
+    Thread(target=lambda: (until(lambda: len(begun) == 3), gate.set())).start()  # the thread that failed has one more
+    with pytest.raises(ValueError, match="zero"):
         next(results)
+    assert sorted(begun)[:2] == [0, 1] and sorted(ended) == sorted(begun)[1:] and len(begun) < 1000
+
+
+def test_who_interrupts_does_not_wait() -> None:
+    gate = Event()
+
+    def call(item: int) -> int:
+        if item:
+            assert gate.wait(LONG)
+        return item
+
+    results = read_ahead(call, range(10), threads=2)
+    assert next(results) == 0
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt)
+    assert not gate.is_set()
     gate.set()
-    assert len(begun) <= 4  # the two threads had one more at most each
