@@ -114,11 +114,12 @@ class _Reading:
         defaults = self._table(("defaults",), values.get("defaults", {}))
         self._check(("defaults",), defaults, (*OWN[2:], *options.names))
         self._text(("defaults",), defaults, "model")
-        bundles = tuple(filter(None, (self._bundle(*entry, defaults) for entry in self._bundles(values))))
-        self._check_names(bundles)
+        entries = self._entries(values)
+        bundles = tuple(filter(None, (self._bundle(place, own, defaults) for place, own in entries)))
+        self._check_names(entries)
         self.plan = FleetPlan(bundles, output, str(output / CACHE) if cache is None else self._place(cache))
 
-    def _bundles(self, values: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    def _entries(self, values: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
         found = values.get("bundle", [])
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
             self._note(("bundle",), "tables of bundles", shown(found), "write [[bundle]] above each")
@@ -167,15 +168,15 @@ class _Reading:
                 remedy = f"write {meant}" if meant else "remove it; 'spade-edge build --help' describes the options"
                 self._note((*place, name), "a known option", shown(name), remedy)
 
-    def _check_names(self, bundles: tuple[BundlePlan, ...]) -> None:
+    def _check_names(self, entries: list[tuple[tuple[str | int, ...], dict[str, Any]]]) -> None:
         """Names must differ, also on disks that do not tell upper from lower case."""
-        seen: dict[str, str] = {}
-        for number, entry in enumerate(self._document.values.get("bundle", [])):
-            name = entry.get("name") if isinstance(entry, dict) else None
-            if isinstance(name, str) and name.lower() in seen:
-                self._note(("bundle", number, "name"), "each name once", shown(name), "rename one of them")
-            elif isinstance(name, str):
-                seen[name.lower()] = name
+        seen: set[str] = set()
+        for place, own in entries:
+            name = own.get("name")
+            if isinstance(name, str):
+                if name.lower() in seen:
+                    self._note((*place, "name"), "each name once", shown(name), "rename one of them")
+                seen.add(name.lower())
 
     def _text(
         self, place: tuple[str | int, ...], values: Mapping[str, Any], name: str, *, needed: bool = False
