@@ -89,7 +89,7 @@ def images_at(
         if path is None and PurePosixPath(text).suffix.lower() in SUFFIXES:
             address = address.rpartition("/")[0]
         # The folder has the name of the one that it stands for, which tells images of one name apart.
-        folder, table = room / "images" / (PurePosixPath(address).stem or "images"), room / "groups.csv"
+        folder, table = room / "images" / (_name_of(address) or "images"), room / "groups.csv"
         # Of any room: what a command keeps for the next time, such as results of an evaluation, names an earlier one.
         rooms = rf"{re.escape(str(room.parent))}/[0-9a-f]+/"
         names = {
@@ -106,6 +106,10 @@ def images_at(
             else:
                 entries = _copied(text, folder, progress)
             yield LocalImages(folder, groups, entries, address, names)
+
+
+def _name_of(address: str) -> str:
+    return PurePosixPath(address).name.removesuffix(SUFFIX)
 
 
 def _good(entries: Sequence[Entry], address: str) -> tuple[Entry, ...]:
