@@ -175,7 +175,11 @@ class Web(Filesystem):
         raise NotImplementedError("a web server is only read")
 
     def exists(self, name: str) -> bool:
-        return bool(self._files.exists(self._path(name), strict=True))
+        try:
+            with self.opened(name, size=None):
+                return True
+        except FileNotFoundError:
+            return False
 
     def _links(self, page: str) -> list[str]:
         with self._files.open(page, "rb", block_size=0, size=1) as file:
