@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -22,6 +23,7 @@ LOGIN = {
     "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+_NUMBERS = count(1)  # of buckets; all servers of one process have the same ones
 
 
 class S3:
@@ -44,12 +46,10 @@ class S3:
             aws_access_key_id="tests",
             aws_secret_access_key="tests",  # noqa: S106  (any will do)
         )
-        self._buckets = 0
 
     def bucket(self) -> str:
         """A new bucket; gives its address."""
-        self._buckets += 1
-        name = f"plant-{self._buckets}"
+        name = f"plant-{next(_NUMBERS)}"
         self._client.create_bucket(Bucket=name)
         return f"s3://{name}"
 
