@@ -2,9 +2,10 @@
 
 reference     which bundle is meant: NAME:TAG or NAME@DIGEST
 artifact      a bundle as an OCI artifact: one small manifest that names each file by its hash
-registry      what a registry does, and opening one by its address
+registry      what a registry does, and finding a version in it
 oci           registries that speak OCI's protocol; the only module that imports oras
 objects       the same artifacts in an object store or a folder
+opening       the registry at an address
 publishing    puts a bundle into a registry
 channel       moves a channel such as "production" from one bundle to another, and keeps a record of it
 catalog       what there is: names, tags, channels
@@ -15,9 +16,10 @@ from __future__ import annotations
 from spade_edge.tools.registry.artifact import About, Artifact, Blob
 from spade_edge.tools.registry.catalog import Published, published
 from spade_edge.tools.registry.channel import Move, Promotion, back, moves, promote
+from spade_edge.tools.registry.opening import open_registry
 from spade_edge.tools.registry.publishing import Pushed, push
 from spade_edge.tools.registry.reference import Reference
-from spade_edge.tools.registry.registry import Registry, artifact_of, digest_of, open_registry
+from spade_edge.tools.registry.registry import Registry, artifact_of, digest_of
 
 __all__ = [
     "About",

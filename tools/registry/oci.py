@@ -24,12 +24,12 @@ from spade_edge.tools.extras import packages_of
 from spade_edge.tools.output import replacing
 from spade_edge.tools.registry.artifact import ALGORITHM, BYTES, LARGEST, MANIFEST, Blob
 from spade_edge.tools.registry.reference import is_name, is_tag
-from spade_edge.tools.registry.registry import OCI
 from spade_edge.tools.remote import MissingError, UnreachableError
 from spade_edge.tools.sources.address import without_secrets
 
 log = logging.getLogger(__name__)
 
+OCI = "oci://"
 TRIES = 4  # of one request
 SOONEST = 0.5  # seconds until the second try; the time doubles
 CONNECT, SILENCE = 10.0, 30.0  # seconds for a connection, and between two pieces of an answer

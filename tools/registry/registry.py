@@ -12,7 +12,6 @@ from spade_edge.tools.registry.artifact import BUNDLE, Artifact, Blob
 from spade_edge.tools.registry.reference import RECORD, Reference
 from spade_edge.tools.remote import MissingError
 
-OCI = "oci://"
 SHORT = 16  # digits of a digest in messages and in the tags that `push` makes
 
 
@@ -70,28 +69,6 @@ class Registry(Protocol):
     def put_tag(self, name: str, tag: str, raw: bytes) -> None:
         """Let a tag point at a manifest that is there, in one step."""
         ...
-
-
-def open_registry(address: str, *, plain_http: bool = False) -> Registry:
-    """The registry at an address: `oci://host:port/path`, or a folder or address of an object store.
-
-    Args:
-        address: of the registry.
-        plain_http: talk to an OCI registry without encryption; on this machine that is done anyway.
-
-    Raises:
-        UsageError: no such kind of address.
-        DeviceError: a package is not installed.
-    """
-    if address.lower().startswith(OCI):
-        from spade_edge.tools.registry.oci import OciRegistry
-
-        return OciRegistry(address, plain_http=plain_http)
-    from spade_edge.tools.registry.objects import ObjectRegistry
-
-    if plain_http:
-        raise UsageError("expected --plain-http with an address that begins with oci://, found another kind of address")
-    return ObjectRegistry(address)
 
 
 def digest_of(registry: Registry, reference: Reference) -> str:

@@ -1,8 +1,8 @@
 """Follows a channel: looks at it from time to time, and pulls when it points at another bundle.
 
 A bundle that was refused is tried again when the channel or the bundle in force has changed. Where people at the device
-have gone back from what was pulled, their decision stands until the channel is moved. Faults such as a registry that is
-down are told once, and looked at again after a growing pause.
+have gone back from what was pulled, or taught it something, their decision stands until the channel is moved. Faults
+such as a registry that is down are told once, and looked at again after a growing pause.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def watch(
             if settled == (artifact.digest, now):
                 said = ""  # what was a fault is over
             elif pulled_and_left(bundle, artifact.bundle):
-                said = told(f"{reference}: people at this device have gone back from it; it stays so until it is moved")
+                said = told(
+                    f"{reference}: people at this device have changed what was pulled; it stays so until it is moved"
+                )
             else:
                 said = told(pulls().sentence())
                 settled = (artifact.digest, digest_in_force(bundle))

@@ -117,7 +117,7 @@ def test_what_people_at_the_device_have_undone_stays_so_until_the_channel_is_mov
     following.through(lambda: undo(device), nothing, nothing)
     assert following.in_force() == "first" and len(following.pulls) == 1
     assert following.told[1:] == [
-        "bolt:production: people at this device have gone back from it; it stays so until it is moved"
+        "bolt:production: people at this device have changed what was pulled; it stays so until it is moved"
     ]
     restarted = Following(plant, device)
     restarted.through(nothing, to("strict"), nothing)

@@ -1,0 +1,26 @@
+"""Opening a registry by its address."""
+
+from __future__ import annotations
+
+from spade_edge.runtime.errors import UsageError
+from spade_edge.tools.registry.objects import ObjectRegistry
+from spade_edge.tools.registry.oci import OCI, OciRegistry
+from spade_edge.tools.registry.registry import Registry
+
+
+def open_registry(address: str, *, plain_http: bool = False) -> Registry:
+    """The registry at an address: `oci://host:port/path`, or a folder or address of an object store.
+
+    Args:
+        address: of the registry.
+        plain_http: talk to an OCI registry without encryption; on this machine that is done anyway.
+
+    Raises:
+        UsageError: no such kind of address.
+        DeviceError: a package is not installed.
+    """
+    if address.lower().startswith(OCI):
+        return OciRegistry(address, plain_http=plain_http)
+    if plain_http:
+        raise UsageError("expected --plain-http with an address that begins with oci://, found another kind of address")
+    return ObjectRegistry(address)
