@@ -62,3 +62,15 @@ def hold(mark: str, name: str) -> dict[str, Any]:
     while not (Path(mark) / "go").exists():
         time.sleep(0.01)
     return {"name": name, "process": os.getpid()}
+
+
+def runs(process: int) -> bool:
+    """Whether there is a process of that number that has not ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -21,6 +21,7 @@ from spade_edge.tools.fleet.executors.task import TRIES, Failure, Outcome, Task
 
 LOOK = 1.0  # seconds between two looks at the cluster
 PATIENCE = 300.0  # seconds without any node that could work, after which tasks are given up
+UNINSTALLED = "ModuleNotFoundError"  # what Ray says when a node lacks a package
 MOST_THREADS = 2  # of a task; more builds at a time are faster than more threads
 
 
@@ -90,14 +91,11 @@ class RayCluster:
                     )
                 for one in ready:
                     task, lost = running.pop(one)
-                    text, why = self._text(one)
-                    if text is not None:
-                        yield Outcome(task, *performed(text), lost)
-                    elif lost + 1 < TRIES:
+                    outcome = self._outcome(task, lost, one)
+                    if outcome is None:
                         again.append((task, lost + 1))
                     else:
-                        message = f"its worker died {TRIES} times, at last: {why}"
-                        yield Outcome(task, None, Failure(message, "", DataError.exit_code), lost + 1)
+                        yield outcome
         finally:
             for one in running:
                 with suppress(Exception):  # the cluster may be gone
@@ -107,12 +105,19 @@ class RayCluster:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
 
-    def _text(self, reference: Any) -> tuple[str | None, str]:
-        """What a worker has sent; None if it died, with the reason."""
+    def _outcome(self, task: Task, lost: int, reference: Any) -> Outcome | None:
+        """What came of a task; None if its worker died, and another should try."""
         try:
-            return self._ray.get(reference), ""
+            return Outcome(task, *performed(self._ray.get(reference)), lost)
         except self._ray.exceptions.RayError as problem:
-            return None, _line(problem)
+            why = _line(problem)
+        if UNINSTALLED in why:
+            message = f"its worker cannot run it: {why}; install the same spade-edge on every node"
+            return Outcome(task, None, Failure(message, UNINSTALLED, DeviceError.exit_code), lost)
+        if lost + 1 < TRIES:
+            return None
+        message = f"its worker died {TRIES} times, at last: {why}"
+        return Outcome(task, None, Failure(message, "", DataError.exit_code), lost + 1)
 
     def _nodes(self) -> list[dict[str, Any]]:
         """The nodes that can work."""
@@ -124,8 +129,6 @@ def _perform(function: Callable[..., Any], arguments: str) -> str:
 
 
 def _line(problem: Exception) -> str:
-    """The first line of what Ray says; of a failure in a worker, of that."""
-    cause = getattr(problem, "cause", None)
-    if isinstance(cause, Exception):
-        return f"{type(cause).__name__}: {' '.join(str(cause).split())}"
-    return next((line.strip() for line in str(problem).splitlines() if line.strip()), type(problem).__name__)
+    """The line of what Ray says that matters: the last of a traceback, else the first."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()] or [type(problem).__name__]
+    return lines[-1] if any("Traceback" in line for line in lines) else lines[0]

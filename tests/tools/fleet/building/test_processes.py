@@ -78,7 +78,7 @@ def test_whoever_stops_asking_stops_the_processes(tmp_path: Path) -> None:
     until((tmp_path / "held").exists)
     process = int((tmp_path / "held").read_text())
     outcomes.close()  # type: ignore[attr-defined]
-    assert not _runs(process)
+    assert not fleet_tasks.runs(process)
 
 
 def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     try:
         until((tmp_path / "held").exists)
         process = int((tmp_path / "held").read_text())
-        assert _runs(process)
+        assert fleet_tasks.runs(process)
     finally:
         driver.kill()
         driver.wait()
-    until(lambda: not _runs(process))
+    until(lambda: not fleet_tasks.runs(process))
 
 
 def test_threads_and_workers_share_the_cores() -> None:
@@ -107,14 +107,3 @@ def test_threads_and_workers_share_the_cores() -> None:
     assert Processes(1).threads == cores
     assert Processes(10 * cores).threads == 1
     assert Processes().workers == max(1, cores // 2)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
