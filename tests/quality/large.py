@@ -27,7 +27,7 @@ from spade_edge.runtime import Scorer
 from spade_edge.tools.datasets import read_dataset, scan, write_dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import walkway  # noqa: E402
+import walkway
 
 CLIPS, FRAMES = 100, 50
 SIZES = (200, 1600, 5000)
