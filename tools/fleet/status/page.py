@@ -12,7 +12,11 @@ MOST_SENTENCES, MOST_ROWS = 500, 5000
 STYLE = """
 .concerns{list-style:none;padding:0}
 .concerns li{padding:10px 0 10px 14px;border-bottom:1px solid var(--rule);border-left:3px solid var(--defect)}
-.lines td,.lines th{text-align:left;vertical-align:top}
+body{max-width:1400px}
+.lines{font-size:14px}
+.lines td,.lines th{text-align:left;vertical-align:top;padding:7px 0 7px 14px;overflow-wrap:normal}
+.lines th:first-child{padding-left:0}
+.lines thead th{white-space:nowrap}
 .lines .count{text-align:right}
 .lines tr.wanting th{color:var(--defect);font-weight:650}
 .lines tr.wanting th::before{content:"! "}

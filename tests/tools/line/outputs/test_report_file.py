@@ -124,9 +124,11 @@ def test_a_reader_finds_a_whole_report_whatever_fails(make: Make, tmp_path: Path
     path = tmp_path / "press-3.json"
     for at in range(1, 20):
         make().beat(line_state(1))
-        with stopping(tmp_path, at=at, error=error, only=None if error is Killed else SPACE) as shim:
-            with contextlib.suppress(OutputError, Killed):
-                make().beat(line_state(2))
+        with (
+            stopping(tmp_path, at=at, error=error, only=None if error is Killed else SPACE) as shim,
+            contextlib.suppress(OutputError, Killed),
+        ):
+            make().beat(line_state(2))
         assert beat_of(path) in (1, 2)
         if shim.count < at:
             assert beat_of(path) == 2
