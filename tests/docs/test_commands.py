@@ -51,6 +51,11 @@ NOT_RUN = {
         "make dist && podman build --file docs/Containerfile --tag spade-edge .": "needs podman and internet",
         "sudo nvpmodel -q": DEVICE,
     },
+    "docs/how-to/fleet-build.md": {
+        "spade-edge fleet build fleet.toml --executor ray --ray-address 10.0.0.5:6379": (
+            "needs a cluster; tests/tools/fleet/building/test_ray_cluster.py has one"
+        ),
+    },
     "docs/how-to/providers.md": {
         "spade-edge score --bundle part.spade --provider cuda new_parts/": GPU,
         "spade-edge prepare --bundle part.spade --provider tensorrt": GPU,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import run
+from documents import blocks
 
 from spade_edge.galleries import BuildOptions, Views
 from spade_edge.runtime.matching.config import Matching
@@ -78,6 +79,15 @@ def test_what_a_plan_says(tmp_path: Path) -> None:
         ),
         8,
     )
+
+
+def test_the_plan_of_the_documents(tmp_path: Path) -> None:
+    (block,) = (block for block in blocks("toml") if block.page == "docs/how-to/fleet-build.md")
+    path = tmp_path / "fleet.toml"
+    path.write_text(block.text)
+    assert [(bundle.name, bundle.shards) for bundle in read_plan(path, BuildOptionsReader()).bundles] == [
+        ("bolt", 1), ("walkway", 8),
+    ]  # fmt: skip
 
 
 def test_least_plan(tmp_path: Path) -> None:
