@@ -148,7 +148,7 @@ class _Pull:
     def _tried(self, artifact: Artifact, manifest: Manifest, folder: Path) -> Trial:
         """Open the bundle as the line would, and try it. Nothing of it is open any more at the end."""
         former, problem = None, ""
-        if self._former is not None:
+        if self._former is not None and self._recent is not None:
             try:
                 former = self._opened(self._bundle, self._in_force)
             except (BundleError, ModelError, DeviceError) as failure:
@@ -157,7 +157,7 @@ class _Pull:
         if former is not None and _runs_on_one_network(former.bundle.manifest, manifest):
             network = former.session
         new = self._opened(folder, artifact.bundle, network=network)
-        generations = {self._in_force[:SHORT], *(kept.short for kept in kept_manifests(self._bundle))}
+        generations = {self._in_force[:SHORT], *(kept.short for kept in kept_manifests(self._bundle))} - {""}
         found = trial(new, former, self._recent, generations=frozenset(generations))
         return replace(found, notes=(*found.notes, problem)) if problem else found
 

@@ -72,9 +72,9 @@ def trial(new: Scorer, former: Scorer | None, recent: Recent | None, *, generati
 
     Args:
         new: the bundle, opened as the line would.
-        former: the one in force; None if there is none that can be opened.
+        former: the one in force; None if there is none that can be opened, or nothing to compare on.
         recent: which frames of the line; None for none.
-        generations: the first 16 digits of the manifests that were in force on this device.
+        generations: the first 16 digits of the manifests that were in force on this device; empty for none.
 
     Raises:
         DeviceError: this machine does not reproduce the golden frames.
@@ -87,11 +87,11 @@ def trial(new: Scorer, former: Scorer | None, recent: Recent | None, *, generati
     else:
         golden = max((difference.largest for difference in new.self_test()), default=0.0)
     shadow = None
-    if former is None:
+    if not generations:
         notes.append("there is no bundle in force to compare it with")
-    elif recent is None or not recent.most:
+    elif recent is None:
         notes.append("it was compared on no frames of the line, because no evidence was named")
-    else:
+    elif former is not None:
         shadow = compare(new, former, frames(recent, generations))
         if not shadow.frames:
             notes.append(f"it was compared on no frames of the line, because {recent.folder} has none of this product")

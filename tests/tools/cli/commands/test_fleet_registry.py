@@ -101,7 +101,8 @@ def test_a_bundle_goes_through_a_registry_to_a_device_and_back(
     code, out, _ = run(capsys, "fleet", "list", "press-3/bolt")
     lines = out.splitlines()
     assert code == 0 and "channel production, the oldest move first" in lines
-    assert "Anna" in lines[-3] and [line.split("  ")[-1] for line in lines[-3:]] == ["promote: x", "promote", "back"]
+    assert [line.split("  ")[-1].strip() for line in lines[-3:]] == ["promote: x", "promote", "back"]
+    assert "Anna" in lines[-3]
     code, out, _ = run(capsys, "fleet", "list", "press-3/bolt", "--json")
     value = json.loads(out)
     assert [move["verb"] for move in value["channels"]["production"]] == ["promote", "promote", "back"]

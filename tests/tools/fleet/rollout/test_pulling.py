@@ -94,10 +94,10 @@ def test_a_running_line_takes_it_between_two_frames(plant: Any, device: Path, pa
         until(lambda: scorer(part(3)).bundle == digest(plant.versions["lenient"])[:16])
 
 
-def test_a_bundle_in_force_that_is_damaged_is_replaced(plant: Any, device: Path) -> None:
+def test_a_bundle_in_force_that_is_damaged_is_replaced(plant: Any, device: Path, evidence: Path) -> None:
     for payload in Manifest.read(device).files.values():
         (device / payload.name).write_bytes(b"damaged")
-    rollout = pull(plant.registry, bolt("lenient"), device)
+    rollout = pull(plant.registry, bolt("lenient"), device, recent=Recent(folder=evidence))
     assert rollout.accepted and "the bundle in force cannot be opened" in rollout.sentence()
     Bundle.open(device)
 
