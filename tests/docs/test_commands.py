@@ -56,6 +56,11 @@ NOT_RUN = {
             "needs a cluster; tests/tools/fleet/building/test_ray_cluster.py has one"
         ),
     },
+    "docs/how-to/fleet-status.md": {
+        "spade-edge fleet status /mnt/plant/reports": (
+            "needs devices; tests/tools/fleet/status/ runs these commands on their reports"
+        ),
+    },
     "docs/how-to/providers.md": {
         "spade-edge score --bundle part.spade --provider cuda new_parts/": GPU,
         "spade-edge prepare --bundle part.spade --provider tensorrt": GPU,
