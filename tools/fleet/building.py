@@ -79,7 +79,7 @@ def survey(
         DataError: the cache cannot be reached.
     """
     rows = []
-    with scratch(plan.output) as folder:
+    with scratch() as folder:
         fleet = _Fleet(plan, folder, progress)
         for bundle, work in fleet.works(only):
             if isinstance(work, Row):

@@ -32,7 +32,8 @@ def table(rows: Sequence[Row]) -> list[str]:
     ]
     lines += [f"{row.name}: {row.message}" for row in rows if row.message]
     counted = Counter(row.state for row in rows)
-    return [*lines, f"{len(rows)} bundles: {', '.join(f'{count} {state}' for state, count in counted.items())}"]
+    bundles = "1 bundle" if len(rows) == 1 else f"{len(rows)} bundles"
+    return [*lines, f"{bundles}: {', '.join(f'{count} {state}' for state, count in counted.items())}"]
 
 
 def as_json(row: Row) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from spade_edge.tools.fleet import sharding
 from spade_edge.tools.fleet.building import Row, build_fleet, survey
 from spade_edge.tools.fleet.executors import Processes
 from spade_edge.tools.fleet.plan import BundlePlan, FleetPlan
+from spade_edge.tools.fleet.scratch import scratch
 
 Planned = Callable[..., FleetPlan]
 BOLT, NUT = BuildOptions(place="free"), BuildOptions(place="free", area=9.0)
@@ -45,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_what_is_there_is_not_done_again(planned: Planned, tmp_path: Path, images: Path) -> None:
     plan, here = planned(bolt=BOLT, nut=NUT), Here()
     assert {row.name: row.state for row in survey(plan)} == {"bolt": "to be built", "nut": "to be built"}
-    assert not (tmp_path / "cache").exists() and list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
     assert states(run(plan, here)) == {"bolt": "built", "nut": "built"}
     assert here.closed and sorted(here.ran) == ["bolt", "nut"]
     before = contents(tmp_path / "out")
@@ -274,6 +276,18 @@ def test_other_software_on_a_worker_is_refused(planned: Planned, monkeypatch: py
     monkeypatch.setattr(tasks, "software", lambda: {"onnxruntime": "0.1"})
     row = run(planned(bolt=BOLT))["bolt"]
     assert row.state == "failed" and "install the same versions on every worker" in row.message
+
+
+def test_many_may_begin_at_once_in_one_folder(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        for _ in range(20):
+            with scratch(tmp_path) as folder:
+                (folder / "mine").write_text(str(number))
+                assert (folder / "mine").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_killed_build_leaves_nothing_that_stays(planned: Planned, tmp_path: Path) -> None:

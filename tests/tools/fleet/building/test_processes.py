@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import fleet_tasks
+import pytest
 from fake_line import until
 
 from spade_edge.tools.fleet.executors import Processes, Task
@@ -81,7 +83,8 @@ def test_whoever_stops_asking_stops_the_processes(tmp_path: Path) -> None:
     assert not fleet_tasks.runs(process)
 
 
-def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["killed", "Ctrl-C", "ended"])
+def test_processes_end_with_their_driver(tmp_path: Path, number: int) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(TESTS)!r})\n"
         "import fleet_tasks\n"
@@ -91,15 +94,17 @@ def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
         "    list(Processes(1).outcomes([held]))\n"
     )
     (tmp_path / "driver.py").write_text(program)
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")])
+    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")], stderr=subprocess.DEVNULL)
     try:
         until((tmp_path / "held").exists)
         process = int((tmp_path / "held").read_text())
         assert fleet_tasks.runs(process)
+        driver.send_signal(number)
+        driver.wait()
+        until(lambda: not fleet_tasks.runs(process))
     finally:
         driver.kill()
         driver.wait()
-    until(lambda: not fleet_tasks.runs(process))
 
 
 def test_threads_and_workers_share_the_cores() -> None:
