@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from brokers import free_port
 from fake_line import LONG, until
 from object_stores import answering
 
 SERVER = shutil.which("docker-registry")
-TRIES = 5  # ports; another program may take one that was free
 
 
 class DockerRegistry:
-    """A registry of its own, which keeps its files in a folder.
+    """A registry of its own, which keeps its files in a folder, on a port that the system chooses.
 
     Args:
         folder: for its files and its configuration.
@@ -33,48 +33,39 @@ class DockerRegistry:
     """
 
     def __init__(self, folder: Path, **more: Any) -> None:
+        assert SERVER is not None
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder / "files"
-        self._file, self._more = folder / "config.json", more
-        self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        for _ in range(TRIES):
-            self.port = free_port()
-            if self.start():
-                return
-        raise AssertionError("docker-registry does not start")
-
-    def start(self) -> bool:
-        """Start it on its port; whether that was free."""
-        assert SERVER is not None
-        http = {"addr": f"127.0.0.1:{self.port}"} | self._more.get("http", {})
         settings = {
             "version": "0.1",
-            "log": {"level": "error", "accesslog": {"disabled": True}},
+            "log": {"level": "info", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(self.folder)}},
-            **self._more,
-            "http": http,
+            **more,
+            "http": {"addr": "127.0.0.1:0", "secret": "tests"} | more.get("http", {}),
         }
-        self._file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-        process = subprocess.Popen(
-            [SERVER, "serve", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        file = folder / "config.json"
+        file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+        self._process = subprocess.Popen(
+            [SERVER, "serve", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        until(lambda: process.poll() is not None or self._answers())
-        if process.poll() is not None:
-            return False
-        self._process = process
-        return True
+        self.port = 0
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+        until(lambda: self.port or self._process.poll() is not None)
+        assert self.port, "docker-registry does not start"
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(LONG)
-            self._process = None
+        self._process.terminate()
+        self._process.wait(LONG)
+        self._reader.join(LONG)
 
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+    def _read(self) -> None:
+        """Read what it tells, to its end, so that it never waits for a reader."""
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                if found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line):
+                    self.port = int(found[1])
 
 
 @contextmanager
@@ -131,3 +122,11 @@ def false_registry() -> Iterator[FalseRegistry]:
     registry = FalseRegistry()
     with answering(registry) as registry.port:
         yield registry
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens, and nothing else can in this block."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])

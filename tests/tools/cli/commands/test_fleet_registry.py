@@ -15,12 +15,11 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from brokers import free_port
 from command_line import run
 from fake_line import LONG, until
 from kept_parts import keep
 from numpy.typing import NDArray
-from oci_registries import docker_registry
+from oci_registries import closed_port, docker_registry
 
 from spade_edge.galleries import Built, set_threshold
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -149,9 +148,10 @@ def test_a_registry_that_is_down_is_one_line_and_a_report(
 ) -> None:
     pytest.importorskip("oras")
     monkeypatch.setattr(oci_module, "SOONEST", 0.0)
-    monkeypatch.setenv(VARIABLE, f"oci://127.0.0.1:{free_port()}/plant")
     before, report = digest(bundles[0]), tmp_path / "report.json"
-    code, out, err = run(capsys, "fleet", "pull", "bolt:x", "--bundle", bundles[0], "--report", report)
+    with closed_port() as port:
+        monkeypatch.setenv(VARIABLE, f"oci://127.0.0.1:{port}/plant")
+        code, out, err = run(capsys, "fleet", "pull", "bolt:x", "--bundle", bundles[0], "--report", report)
     assert (code, out, len(err.splitlines())) == (3, "", 1) and "Connection refused" in err
     found = json.loads(report.read_text(encoding="utf-8"))
     assert (found["accepted"], found["in_force"], found["wanted"]) == (False, before, "")
