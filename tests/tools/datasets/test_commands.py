@@ -137,9 +137,13 @@ def test_build_takes_addresses_and_names_them(
     file = tmp_path / "bolts.jsonl"
     assert spade_edge("dataset", "scan", bucket, file, "--label", r"good")[0] == 0
     lines = file.read_text(encoding="utf-8").splitlines()
-    file.write_text("\n".join([lines[0].replace('"good"', '"scratch"'), *lines[1:]]) + "\n", encoding="utf-8")
+    lines[0] = lines[0].replace('"good"', '"scratch"')
+    lines[1:3] = [line.replace('"label"', '"group": "pair", "label"') for line in lines[1:3]]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     code, out, err = spade_edge(*build, file)
     assert code == 0 and "9 good images" in out
+    manifest = json.loads((tmp_path / "part.spade" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["threshold"]["parts"] == 8
     assert f"{file}: left out 1 of 10 images, which are labelled scratch (1)\n" in err
     code, _, err = spade_edge(*build, file, "--exclude", "left/1.png")
     assert code == 2 and f"{file}: expected names of images to exclude, found 'left/1.png'" in err

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, repeat
 from pathlib import Path
@@ -311,7 +311,42 @@ def test_a_server_that_says_nothing_is_waited_for_so_long(
             place.read("x", most=1)
 
 
-Answer = Callable[[str], "tuple[int, dict[str, str], Iterator[bytes] | bytes]"]
+class Resetting:
+    """A file whose connection is reset, which is an OSError like that of a full disk."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._resets = 2
+
+    def opened(self, name: str, *, size: int | None) -> Resetting:
+        self._left = [self._content[:4], self._content[4:], b""]
+        return self
+
+    def __enter__(self) -> Resetting:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        pass
+
+    def read(self, count: int) -> bytes:
+        if len(self._left) == 2 and self._resets:
+            self._resets -= 1
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+        return self._left.pop(0)
+
+    def passes(self, problem: Exception) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_reset_connection_is_not_taken_for_a_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "connected", lambda address: Resetting(b"content"))
+    assert Store("s3://plant").fetch("x", tmp_path / "copy") == sha(b"content")
+    assert (tmp_path / "copy").read_bytes() == b"content"
+
+
 REFUSED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 
 
