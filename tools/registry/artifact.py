@@ -190,7 +190,7 @@ class Artifact:
         fields = parse(raw, where=source, error=DataError)
         found = fields.text("artifactType") if "artifactType" in fields.names() else "something else"
         if found != kind:
-            raise DataError(f"{source}: expected what spade-edge has pushed, {kind}, found {found[:80]}")
+            raise DataError(f"{source}: expected what spade-edge has pushed, {kind}, found {found[:80]!r}")
         fields.integer("schemaVersion", least=2, most=2)
         fields.text("mediaType", among=(MANIFEST,))
         config = Blob.from_fields(fields.object("config"), source=source)

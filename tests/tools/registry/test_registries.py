@@ -266,7 +266,7 @@ def test_what_spade_edge_did_not_push_is_named_and_left_out(
     registry.put_tag("press-3/bolt", "readme", foreign)
     versions, problems = published(registry, "press-3/bolt")
     assert len(versions) == 1 and len(problems) == 1 and "press-3/bolt:readme: expected what spade-edge" in problems[0]
-    with pytest.raises(DataError, match=r"found application/vnd\.example"):
+    with pytest.raises(DataError, match=r"found 'application/vnd\.example'"):
         promote(registry, Reference("press-3/bolt", tag="readme"), "production")
 
 
