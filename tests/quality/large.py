@@ -97,6 +97,8 @@ def _figures(row: dict[str, Any]) -> dict[str, Any]:
         **{f"{step}_seconds": seconds for step, seconds in facts["seconds"].items()},
         "parts": len(parts),
         "parts_seconds": round(sum(part["seconds"] for part in parts), 1),
+        "driver_cpu_seconds": facts.get("cpu_seconds"),
+        "parts_cpu_seconds": round(sum(part.get("cpu_seconds", 0) for part in parts), 1),
         "driver_peak_bytes": facts["peak_bytes"],
         "worker_peak_bytes": max((part["peak_bytes"] for part in parts), default=None),
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -112,7 +112,7 @@ def built_into(
         announce: see `build`.
         progress: see `build`.
     """
-    start = perf_counter()
+    start, used = perf_counter(), process_time()
     dataset = folder / "images.jsonl"
     write_dataset(dataset, entries)
     called = {str(dataset): shown(images), str(model): shown(source)}
@@ -140,6 +140,7 @@ def built_into(
         "remarks": [*warnings, *remarks],
         "seconds": {name: round(seconds, 3) for name, seconds in built.seconds.items()},
         "total_seconds": round(perf_counter() - start, 3),
+        "cpu_seconds": round(process_time() - used, 3),
         "peak_bytes": peak(),
         "host": platform.node(),
     }
@@ -181,7 +182,7 @@ def encode_shard(
         SpadeError: as for `encode_file` and `Cache`.
     """
     check_software(versions)
-    start = perf_counter()
+    start, used = perf_counter(), process_time()
     store = Cache(cache)
     with scratch() as folder:
         records = folder / "records.npy"
@@ -194,7 +195,12 @@ def encode_shard(
             coding=read_coding(store.fetch(_content(coding), folder / "coding.npz"), normalisation),
             threads=threads,
         )
-        facts = {"seconds": round(perf_counter() - start, 3), "peak_bytes": peak(), "host": platform.node()}
+        facts = {
+            "seconds": round(perf_counter() - start, 3),
+            "cpu_seconds": round(process_time() - used, 3),
+            "peak_bytes": peak(),
+            "host": platform.node(),
+        }
         return asdict(store.keep(SHARDS, key, records, facts))
 
 
