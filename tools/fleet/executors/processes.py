@@ -23,6 +23,7 @@ from spade_edge.tools.fleet.executors.performing import perform, performed
 from spade_edge.tools.fleet.executors.task import TRIES, Failure, Outcome, Task
 
 CORES_OF_A_WORKER = 2  # by default: two builds of one thread each are faster than one of two, but need twice the memory
+KILLED = -9  # exit code of a process that the system has ended, mostly because memory is short
 PATIENCE = 10.0  # seconds that a process has to clean up
 
 
@@ -125,7 +126,7 @@ def _died(code: int | None) -> Failure:
     how = (
         f"by signal {-code} ({signal.strsignal(-code)})" if code is not None and code < 0 else f"with exit code {code}"
     )
-    remedy = "; is there too little memory? Use fewer workers" if code == -signal.SIGKILL else ""
+    remedy = "; is there too little memory? Use fewer workers" if code == KILLED else ""
     return Failure(f"its process ended {how}, {TRIES} times{remedy}", "", DataError.exit_code)
 
 
