@@ -151,6 +151,14 @@ def serving(handler: Any) -> Iterator[int]:
         server.server_close()
 
 
+@contextmanager
+def refusing() -> Iterator[int]:
+    """A port that nobody answers at, and that nobody else can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
 class Proxy:
     """Passes connections on to a port, and breaks some of them off.
 

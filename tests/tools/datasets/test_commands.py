@@ -10,9 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from brokers import free_port
 from numpy.typing import NDArray
-from object_stores import S3
+from object_stores import S3, refusing
 
 from spade_edge.galleries import Built
 from spade_edge.tools.cli.main import main
@@ -160,8 +159,9 @@ def test_build_takes_addresses_and_names_them(
 def test_a_server_that_is_down_is_one_line(
     spade_edge: Run, bucket: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    code, out, err = spade_edge("build", "--model", model, "--output", tmp_path / "part.spade", "--images", bucket)
+    with refusing() as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        code, out, err = spade_edge("build", "--model", model, "--output", tmp_path / "part.spade", "--images", bucket)
     assert code == 3 and out == "" and err.count("\n") == 1
     assert f"spade-edge: {bucket}: cannot be listed: " in err and "tried 5 times" in err
     assert not (tmp_path / "part.spade").exists()

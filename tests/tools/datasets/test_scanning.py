@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from object_stores import S3, web_server
+from object_stores import S3, refusing, web_server
 
 from spade_edge.runtime.errors import DataError, UsageError
 from spade_edge.tools.datasets import difference, scan, verify
@@ -100,11 +100,9 @@ def test_what_is_wrong_with_a_dataset(parts: Path, bucket: str, s3: S3) -> None:
 
 
 def test_a_server_that_is_gone_ends_the_verification(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from brokers import free_port
-
     entries = scan(bucket)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UnreachableError, match="tried 5 times"):
+    with refusing() as port, pytest.raises(UnreachableError, match="tried 5 times"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
         list(verify(entries))
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from brokers import free_port
 from interrupted_writes import SPACE, Killed, stopping
-from object_stores import S3, answering, breaking_off, s3_server, web_server
+from object_stores import S3, answering, breaking_off, refusing, s3_server, web_server
 
 from spade_edge.runtime.errors import DataError, DeviceError, UsageError
 from spade_edge.tools.remote import MissingError, Store, UnreachableError, filesystem, store
@@ -275,20 +274,20 @@ def test_so_is_one_to_a_web_server(tmp_path: Path) -> None:
 def test_a_server_that_is_down_is_one_line(
     kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    port = free_port()
-    if kind == "s3":
-        request.getfixturevalue("s3")  # the login
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    place = Store("s3://plant/x" if kind == "s3" else f"http://joe:geheim@127.0.0.1:{port}/x")
-    for call in (
-        lambda: place.read("y", most=1),
-        lambda: list(place.listed()),
-        lambda: place.exists("y"),
-        *([lambda: place.put("y", b"")] if kind == "s3" else []),
-    ):
-        with pytest.raises(UnreachableError, match=r"cannot be .*; tried 5 times") as caught:
-            call()
-        assert "\n" not in str(caught.value) and "geheim" not in str(caught.value)
+    with refusing() as port:
+        if kind == "s3":
+            request.getfixturevalue("s3")  # the login
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        place = Store("s3://plant/x" if kind == "s3" else f"http://joe:geheim@127.0.0.1:{port}/x")
+        for call in (
+            lambda: place.read("y", most=1),
+            lambda: list(place.listed()),
+            lambda: place.exists("y"),
+            *([lambda: place.put("y", b"")] if kind == "s3" else []),
+        ):
+            with pytest.raises(UnreachableError, match=r"cannot be .*; tried 5 times") as caught:
+                call()
+            assert "\n" not in str(caught.value) and "geheim" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("_at_once")
