@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,10 +186,9 @@ class _Pull:
         lost = [one.name for one in self._former.images if one.taught is not None and one.included]
         lost = [name for name in lost if name not in there]
         if lost:
-            names = ", ".join(lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
             raise RefusedError(
                 f"expected a bundle with the images that this device was taught, found that it lacks {len(lost)} of "
-                f"them ({names}); push the bundle of this device first, or pull with --even-so to give them up"
+                f"them ({_named(lost)}); push the bundle of this device first, or pull with --even-so to give them up"
             )
 
     def _publish(self, artifact: Artifact, manifest: Manifest, folder: Path) -> None:
@@ -268,8 +268,9 @@ def _breach(found: Trial, rules: Rules) -> str:
     shadow = found.shadow
     if shadow is not None and shadow.newly_rejected > rules.most_changes * shadow.good:
         return (
-            f"expected at most {rules.most_changes:.3g} of the recent good frames to be rejected, found that "
-            f"{shadow_sentence(shadow)}; look at these frames, or allow more with --most-changes"
+            f"expected at most {100 * rules.most_changes:.3g} % of the recent good frames to be rejected, found that "
+            f"{shadow_sentence(shadow)}; look at these frames ({_named(shadow.rejected)}), or allow more with "
+            "--most-changes"
         )
     if rules.deadline_ms is not None and found.ms is not None and found.ms > rules.deadline_ms:
         return (
@@ -277,6 +278,10 @@ def _breach(found: Trial, rules: Rules) -> str:
             "build a smaller bundle, or allow more with --deadline"
         )
     return ""
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def _with(rollout: Rollout, found: Trial) -> Rollout:

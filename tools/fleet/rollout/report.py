@@ -95,8 +95,8 @@ def _size(count: int) -> str:
 def shadow_sentence(shadow: Shadow) -> str:
     """The verdicts of recent frames, in words."""
     text = (
-        f"of {shadow.frames} recent frames, {shadow.newly_rejected} of the {shadow.good} good ones are newly rejected "
-        f"and {shadow.newly_passed} of the {shadow.frames - shadow.good} others newly pass"
+        f"of {shadow.frames} recent frames, it rejects {shadow.newly_rejected} of the {shadow.good} good ones and "
+        f"passes {shadow.newly_passed} of the {shadow.frames - shadow.good} others"
     )
     if shadow.ms_before is not None and shadow.ms_after is not None:
         text += f", a frame takes {shadow.ms_after:.0f} ms instead of {shadow.ms_before:.0f} ms"

@@ -21,6 +21,7 @@ from spade_edge.tools.line.evidence.entry import Entry, entries
 
 SEARCHED = 50  # entries that are looked at for each frame that is wanted
 ROUNDS = 3  # of the golden frames, where there are no others to time
+TOLD = 10  # ids of frames that are newly rejected
 WARM = 2  # frames whose time does not count, where there are more
 
 
@@ -35,6 +36,7 @@ class Shadow:
         newly_passed: how many of the others the new one judges good.
         unread: frames that could not be read or scored.
         ms_before, ms_after: half of the frames took less, in milliseconds; None without frames.
+        rejected: ids of the newly rejected ones in the evidence, the newest first, and not more than ten.
     """
 
     frames: int
@@ -44,9 +46,10 @@ class Shadow:
     unread: int
     ms_before: float | None
     ms_after: float | None
+    rejected: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"rejected": list(self.rejected)}
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def trial(new: Scorer, former: Scorer | None, recent: Recent | None, *, generati
     return Trial(golden, shadow, _time(new) if ms is None else ms, tuple(notes))
 
 
-def frames(recent: Recent, generations: frozenset[str]) -> Iterator[NDArray[np.uint8] | None]:
-    """Recent frames, the newest first: uint8 (H, W, 3) BGR or (H, W) grey; None for one that cannot be read.
+def frames(recent: Recent, generations: frozenset[str]) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:
+    """Recent frames and their ids, the newest first: uint8 (H, W, 3) BGR or (H, W) grey; None if it cannot be read.
 
     Raises:
         DataError: the folder is not there.
@@ -110,14 +113,15 @@ def frames(recent: Recent, generations: frozenset[str]) -> Iterator[NDArray[np.u
     looked_at = islice(entries(recent.folder, cameras=recent.cameras), recent.most * SEARCHED)
     chosen = (entry for entry in looked_at if _is_of(entry, recent.recipe, generations))
     for entry in islice(chosen, recent.most):
-        yield _frame(entry)
+        yield entry.id, _frame(entry)
 
 
-def compare(new: Scorer, former: Scorer, recent: Iterator[NDArray[np.uint8] | None]) -> Shadow:
+def compare(new: Scorer, former: Scorer, recent: Iterator[tuple[str, NDArray[np.uint8] | None]]) -> Shadow:
     """Score frames with two bundles, one after the other, so that both have the same machine."""
-    good = newly_rejected = newly_passed = unread = 0
+    good = newly_passed = unread = 0
+    rejected: list[str] = []
     times: list[tuple[float, float]] = []
-    for frame in recent:
+    for id, frame in recent:
         if frame is None:
             unread += 1
             continue
@@ -127,18 +131,20 @@ def compare(new: Scorer, former: Scorer, recent: Iterator[NDArray[np.uint8] | No
             unread += 1
             continue
         good += before.verdict == GOOD
-        newly_rejected += before.verdict == GOOD != after.verdict
+        if before.verdict == GOOD != after.verdict:
+            rejected.append(id)
         newly_passed += before.verdict != GOOD == after.verdict
         times.append((before.milliseconds["total"], after.milliseconds["total"]))
     counted = times[WARM:] if len(times) > 2 * WARM else times
     return Shadow(
         frames=len(times),
         good=good,
-        newly_rejected=newly_rejected,
+        newly_rejected=len(rejected),
         newly_passed=newly_passed,
         unread=unread,
         ms_before=median(before for before, _ in counted) if counted else None,
         ms_after=median(after for _, after in counted) if counted else None,
+        rejected=tuple(rejected[:TOLD]),
     )
 
 

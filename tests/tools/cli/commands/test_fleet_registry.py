@@ -83,7 +83,7 @@ def test_a_bundle_goes_through_a_registry_to_a_device_and_back(
     pull = ("fleet", "pull", "press-3/bolt:production", "--bundle", device, "--evidence", tmp_path / "evidence")
     code, out, err = run(capsys, *pull, "--report", report)
     assert (code, out, len(err.splitlines())) == (3, "", 1)
-    assert err.startswith("spade-edge: press-3/bolt:production") and "are newly rejected" in err
+    assert err.startswith("spade-edge: press-3/bolt:production") and "it rejects " in err
     found = json.loads(report.read_text(encoding="utf-8"))
     assert found["accepted"] is False and found["in_force"] == digest(first) and found["wanted"] == digest(strict)
     assert found["changes"]["frames"] == 4 and found["reason"] in err

@@ -29,6 +29,7 @@ from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, NAME, Manifest
 from spade_edge.tools.fleet.rollout import Recent, Rollout, Rules, pull, pulling
 from spade_edge.tools.fleet.rollout.arrival import arriving
+from spade_edge.tools.line.evidence.entry import entries
 from spade_edge.tools.registry import Artifact, Blob, Reference, artifact_of, push
 from spade_edge.tools.remote import UnreachableError
 from spade_edge.tools.signing import PublicKey, new_key, sign
@@ -242,7 +243,12 @@ def test_a_bundle_that_rejects_more_good_frames_is_refused_with_exact_counts(
     assert rollout.shadow is not None and rollout.ms is not None
     assert (rollout.shadow.frames, rollout.shadow.good) == (8, good)
     assert (rollout.shadow.newly_rejected, rollout.shadow.newly_passed, rollout.shadow.unread) == (good, 0, 0)
-    assert f"of 8 recent frames, {good} of the {good} good ones are newly rejected" in rollout.reason
+    assert f"of 8 recent frames, it rejects {good} of the {good} good ones and passes 0 of the {8 - good} " in (
+        rollout.reason
+    )
+    judged = {entry.id: entry.decision["verdict"] for entry in entries(evidence)}
+    assert len(rollout.shadow.rejected) == good
+    assert {judged[id] for id in rollout.shadow.rejected} == {"good"} and rollout.shadow.rejected[0] in rollout.reason
     assert "the bundle in force stays" in rollout.sentence() and rollout.in_force == digest(device)
     assert pull(
         plant.registry, bolt("strict"), device, rules=Rules(most_changes=1.0), recent=Recent(folder=evidence)
@@ -254,7 +260,7 @@ def test_frames_that_newly_pass_are_counted(plant: Any, device: Path, evidence: 
     rollout = pull(plant.registry, bolt("lenient"), device, recent=Recent(folder=evidence))
     assert rollout.accepted and rollout.shadow is not None
     assert (rollout.shadow.newly_rejected, rollout.shadow.newly_passed) == (0, 8 - old.count("good"))
-    assert f"and {8 - old.count('good')} of the {8 - old.count('good')} others newly pass" in rollout.sentence()
+    assert f"passes {8 - old.count('good')} of the {8 - old.count('good')} others" in rollout.sentence()
     value = rollout.to_json()
     assert json.loads(json.dumps(value)) == value and value["changes"]["newly_passed"] == 8 - old.count("good")
 
