@@ -144,7 +144,9 @@ def serving(handler: Any) -> Iterator[int]:
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield server.server_address[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NO_PROXY", "127.0.0.1")
+            yield server.server_address[1]
     finally:
         server.shutdown()
         thread.join()
