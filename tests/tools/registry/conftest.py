@@ -43,14 +43,14 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oci_module, "SOONEST", 0.0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a docker-registry."""
     with docker_registry(tmp_path_factory.mktemp("docker")) as server:
         yield f"oci://127.0.0.1:{server.port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def buckets() -> Iterator[Callable[[], str]]:
     """Addresses of new buckets."""
     with s3_server() as server:
