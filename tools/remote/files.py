@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+BLOCK = 1 << 20  # bytes that are read at once
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -33,6 +35,15 @@ class Readable(Protocol):
     def read(self, count: int, /) -> bytes:
         """The next bytes, at most so many; none at the end."""
         ...
+
+
+def head(file: Readable, most: int) -> bytes:
+    """The first bytes of a file, at most so many."""
+    blocks, length = [], 0
+    while length < most and (block := file.read(min(BLOCK, most - length))):
+        blocks.append(block)
+        length += len(block)
+    return b"".join(blocks)
 
 
 class Files(Protocol):

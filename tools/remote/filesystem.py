@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote, urldefrag, urljoin
 from spade_edge.runtime.errors import DataError, DeviceError, UsageError
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.remote.address import WEB, scheme_of, shown
-from spade_edge.tools.remote.files import Listed, Readable
+from spade_edge.tools.remote.files import Listed, Readable, head
+from spade_edge.tools.sources.address import without_secrets
 
 BLOCK = 4 << 20  # bytes of one request; a smaller file takes one
 CONNECT, SILENCE = 5.0, 30.0  # seconds until a connection, and without a byte
@@ -31,7 +32,8 @@ EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "a
 PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
 BEHIND_THE_END = 416
 OBJECTS = ("s3", "s3a", *EXTRAS)
-_LOGIN = re.compile(r"[^:/]+://[^/]*:[^/]*@")
+# Up to the last @, as a password may have a slash in it. A bucket may be called by its ARN, which has colons.
+_LOGIN = re.compile(r"[^:/]+://(?!arn:)[^/]*:.*@")
 _VERSION = "?versionId="
 _ENCODED = "%:/?#[]@!$&'()*+,;=~"  # what stays as it is in a web address that people write
 _HREF = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
@@ -75,7 +77,9 @@ def connected(address: str) -> Filesystem:
         if hasattr(files, "retries"):
             files.retries = 1  # the store tries again, and says so
     except Exception as problem:  # each kind of store has its own
-        raise DataError(f"{shown(address)}: expected settings to connect with, found: {problem}") from None
+        raise DataError(
+            f"{shown(address)}: expected settings to connect with, found: {without_secrets(str(problem))}"
+        ) from None
     if scheme in WEB:
         return Web(files, quote(address, safe=_ENCODED).rstrip("/"))
     return Filesystem(files, str(files._strip_protocol(address)).rstrip("/"))
@@ -95,11 +99,10 @@ class Filesystem:
 
     def listed(self) -> Iterator[Listed]:
         for path, info in self._files.find(self._root, detail=True).items():
-            name = path[len(self._root) :].lstrip("/") if path.startswith(self._root) else path
-            if not name or name.endswith("/"):  # what consoles call a folder
+            if path == self._root or path.endswith("/"):  # what consoles call a folder
                 continue
             yield Listed(
-                name=name,
+                name=path.removeprefix(f"{self._root}/"),  # one slash: another one belongs to the name
                 size=info.get("size"),
                 time=_time(info.get("LastModified") or info.get("last_modified") or info.get("updated")),
                 mark=str(info.get("ETag") or info.get("etag") or "").strip('"'),
@@ -149,7 +152,7 @@ class Web(Filesystem):
 
     def listed(self) -> Iterator[Listed]:
         top = f"{self._root}/"
-        pages, seen = [top], {top}
+        pages, seen, count = [top], {top}, 1
         while pages:
             page = pages.pop()
             for link in self._links(page):
@@ -159,10 +162,11 @@ class Web(Filesystem):
                 seen.add(url)
                 if not url.endswith("/"):
                     yield Listed(name=unquote(url[len(top) :]), size=None, time=None, mark="")
-                elif len(seen) > PAGES:
-                    raise ValueError(f"more than {PAGES} links")
+                elif count == PAGES:
+                    raise ValueError(f"more than {PAGES} index pages")
                 else:
                     pages.append(url)
+                    count += 1
 
     def opened(self, name: str, *, size: int | None) -> AbstractContextManager[Readable]:
         del size  # one request, which is read as it comes: many servers know no parts of files
@@ -183,10 +187,7 @@ class Web(Filesystem):
 
     def _links(self, page: str) -> list[str]:
         with self._files.open(page, "rb", block_size=0, size=1) as file:
-            raw, block = b"", b" "
-            while block and len(raw) <= LARGEST_PAGE:
-                block = file.read(1 << 20)
-                raw += block
+            raw = head(file, LARGEST_PAGE + 1)
         if len(raw) > LARGEST_PAGE:
             raise ValueError(f"an index page of more than {LARGEST_PAGE} bytes")
         found = (b"".join(each).decode("utf-8", "replace") for each in _HREF.findall(raw))

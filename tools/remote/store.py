@@ -16,7 +16,7 @@ from typing import TypeVar
 from spade_edge.runtime.errors import DataError, SpadeError
 from spade_edge.tools.output import replacing
 from spade_edge.tools.remote.address import is_name, local_path, shown
-from spade_edge.tools.remote.files import Files, Listed, Readable
+from spade_edge.tools.remote.files import BLOCK, Files, Listed, Readable, head
 from spade_edge.tools.remote.filesystem import connected
 from spade_edge.tools.remote.folder import Folder
 from spade_edge.tools.sources.address import without_secrets
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 TRIES = 5  # of one request
 SOONEST = 0.5  # seconds until the second try; the time doubles
-BLOCK = 1 << 20  # bytes that are hashed and written at once
 
 Found = TypeVar("Found")
 
@@ -148,11 +147,8 @@ class Store:
 
     def _head(self, name: str, most: int) -> bytes:
         """The first bytes of a file."""
-        raw = b""
         with self._files.opened(name, size=None) as file:
-            while len(raw) < most and (block := file.read(min(BLOCK, most - len(raw)))):
-                raw += block
-        return raw
+            return head(file, most)
 
     def _copy(self, name: str, path: Path, *, sha256: str | None, size: int | None) -> str:
         digest, length = hashlib.sha256(), 0

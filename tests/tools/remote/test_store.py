@@ -428,6 +428,29 @@ def test_keys_that_no_folder_can_hold_are_listed_as_they_are(s3: S3) -> None:
     assert "fine.png" in names and set(names) <= {"fine.png", "../evil.png"}
 
 
+def test_a_key_with_two_slashes_is_not_taken_for_another(s3: S3) -> None:
+    bucket = s3.bucket()
+    s3.put(f"{bucket}/good//x.png", b"1")
+    s3.put(f"{bucket}/good/x.png", b"22")
+    place = Store(f"{bucket}/good")
+    assert [(file.name, file.size) for file in place.listed()] == [("/x.png", 1), ("x.png", 2)]
+    with pytest.raises(DataError, match="expected a name below this address"):
+        place.read("/x.png", most=9)
+
+
+@pytest.mark.parametrize("password", ["geheim", "geh/eim", "g@h/eim", "ge/h@eim"])
+def test_a_login_in_the_address_of_a_bucket_is_refused_and_not_told(password: str) -> None:
+    pytest.importorskip("s3fs")
+    with pytest.raises(UsageError, match="expected an address without user and password") as caught:
+        Store(f"s3://joe:{password}@plant/x")
+    assert "ge" not in str(caught.value).partition(";")[0]
+
+
+def test_a_bucket_may_be_called_by_its_arn() -> None:
+    pytest.importorskip("s3fs")
+    Store("s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/plant/bolts@home")
+
+
 def test_a_name_that_s3fs_would_cut_is_refused(s3: S3) -> None:
     with pytest.raises(DataError, match=r"without \?versionId="):
         Store(s3.bucket()).put("x?versionId=3.png", b"")
@@ -496,10 +519,22 @@ def test_a_labyrinth_of_pages_ends() -> None:
     with (
         answering(lambda path: (200, {}, b'<a href="a/">a</a>')) as port,
         pytest.MonkeyPatch.context() as patch,
-        pytest.raises(DataError, match="more than 20 links"),
+        pytest.raises(DataError, match="more than 20 index pages"),
     ):
         patch.setattr(filesystem, "PAGES", 20)
         list(Store(f"http://127.0.0.1:{port}").listed())
+
+
+def test_many_files_are_no_labyrinth(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(filesystem, "PAGES", 3)
+    page = b"".join(b'<a href="%d.png">' % number for number in range(20)) + b'<a href="later/">'
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, page if path == "/" else b'<a href="x.png">'
+
+    with answering(answer) as port:
+        assert len(list(Store(f"http://127.0.0.1:{port}").listed())) == 21
 
 
 def test_a_signed_address_is_read_as_it_is_and_not_told(tmp_path: Path) -> None:
