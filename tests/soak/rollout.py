@@ -198,7 +198,9 @@ def open_try(bundle: Path, mishap: str, *, at: int) -> Iterator[None]:
 def _kind(problem: str) -> str:
     if "No space" in problem:
         return "full"
-    return "wrong" if "expected content with the SHA-256" in problem else "other"
+    if "expected content with the SHA-256" in problem:
+        return "wrong"
+    return "unreachable" if "tried" in problem else problem.rpartition(": ")[2][:60]
 
 
 def _wrong(bundle: Path, allowed: set[str]) -> str:
@@ -211,6 +213,14 @@ def _wrong(bundle: Path, allowed: set[str]) -> str:
         if len(content) != payload.size or sha256(content).hexdigest() != payload.sha256:
             return f"{payload.name} is not whole"
     return ""
+
+
+def _linked(source: str, target: str) -> None:
+    """A file of a bundle on another device. Payload never changes; what changes or is locked must be its own."""
+    if Path(source).suffix in (".npy", ".onnx", ".hnsw"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def _digest(bundle: Path) -> str:
@@ -253,7 +263,7 @@ def simulate(folder: Path, *, devices: int, seed: int, workers: int) -> dict[str
                 luck = chance.random()
                 mishap = "full" if luck < FULL else "power" if luck < FULL + POWERLESS else ""
                 place = folder / "devices" / str(number) / "part.spade"
-                shutil.copytree(source, place, copy_function=os.link)
+                shutil.copytree(source, place, copy_function=_linked)
                 about = (str(place), f"oci://127.0.0.1:{port}/plant", seed + number, mishap)
                 jobs.append((source, pool.submit(device, *about, _digest(source), _digest(new))))
             began = time.monotonic()

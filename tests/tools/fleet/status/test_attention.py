@@ -49,6 +49,7 @@ def test_all_is_well() -> None:
         ({"bundle": NEW}, f"9 of 10 cameras on it judge by {OLD}"),
         ({"drift": "darker by 9 %"}, "darker by 9 %"),
         ({"good": 800, "defect": 200}, "rejects 20 % of its parts, and its sisters on bolt reject 2 %"),
+        ({"good": 955, "defect": 45}, "rejects 4.5 % of its parts"),
         ({"good": 100_000, "defect": 1}, "its sisters on bolt reject 2 %"),
         ({"good": 980, "defect": 5, "late": 15}, "late with 1.5 %"),
         ({"news": "line.toml was refused."}, "line.toml was refused."),
