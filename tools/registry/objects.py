@@ -40,17 +40,18 @@ class ObjectRegistry:
     def __init__(self, address: str) -> None:
         self._given = address
         self._store = Store(address)
+        self._folders: dict[str, Store] = {}  # below it, as connecting takes longer than listing
         self.address = self._store.address
 
     def names(self) -> tuple[str, ...]:
         with contextlib.suppress(MissingError):
-            parts = (found.name.split("/") for found in Store(joined(self._given, BUNDLES)).listed())
+            parts = (found.name.split("/") for found in self._folder(BUNDLES).listed())
             names = {"/".join(part[:-2]) for part in parts if len(part) > 2 and part[-2] == "tags"}
             return tuple(sorted(filter(is_name, names)))
         return ()
 
     def tags(self, name: str) -> tuple[str, ...]:
-        found = Store(joined(self._given, f"{BUNDLES}/{name}/tags")).listed()
+        found = self._folder(f"{BUNDLES}/{name}/tags").listed()
         tags = tuple(one.name for one in found if is_tag(one.name))
         if not tags:
             raise MissingError(f"{self.address}: {name}: expected tags, found none")
@@ -84,6 +85,12 @@ class ObjectRegistry:
     def put_tag(self, name: str, tag: str, raw: bytes) -> None:
         digest = hashlib.sha256(raw).hexdigest()
         self._store.put(f"{BUNDLES}/{name}/tags/{tag}", f"{ALGORITHM}{digest}\n".encode())
+
+    def _folder(self, name: str) -> Store:
+        """A folder whose files are listed."""
+        if name not in self._folders:
+            self._folders[name] = Store(joined(self._given, name))
+        return self._folders[name]
 
     def _pointed(self, name: str, tag: str) -> str:
         """The digest that a tag points at."""

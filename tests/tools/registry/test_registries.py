@@ -33,6 +33,7 @@ from spade_edge.tools.remote import MissingError
 from spade_edge.tools.signing import PublicKey, new_key, sign
 
 BOLT = Reference("press-3/bolt")
+everywhere = pytest.mark.parametrize("address", ["docker", "folder", "s3"], indirect=True)
 
 
 def short(bundle: Path) -> str:
@@ -110,6 +111,7 @@ def whole(registry: Registry, name: str, folder: Path) -> dict[str, str]:
 # Push
 
 
+@everywhere
 def test_a_bundle_comes_back_as_it_was_pushed(
     registry: Registry, two_versions: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_the_same_bundle_has_the_same_digest_in_every_registry(
     assert len(raw) == 1
 
 
+@everywhere
 def test_only_what_is_missing_is_sent(registry: Registry, two_versions: tuple[Path, Path]) -> None:
     first, second = two_versions
     once = push(first, registry, BOLT)
@@ -163,7 +166,6 @@ def test_only_what_is_missing_is_sent(registry: Registry, two_versions: tuple[Pa
     assert other.sent <= other.size - model.size  # the model is taken over from the other bundle
 
 
-@pytest.mark.parametrize("address", ["docker", "folder"], indirect=True)
 def test_a_push_that_is_killed_anywhere_publishes_nothing_and_is_completed_by_the_next(
     registry: Registry, two_versions: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -282,6 +284,7 @@ def test_what_is_not_there_is_said(registry: Registry, two_versions: tuple[Path,
 # Channels
 
 
+@everywhere
 def test_a_channel_goes_forth_and_back_and_tells_who_moved_it(
     registry: Registry, two_versions: tuple[Path, Path]
 ) -> None:
