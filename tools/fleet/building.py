@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -255,13 +255,14 @@ class _Fleet:
                 options=work.options,
                 folder=folder,
                 encode=shards,
+                more=lambda: {"parts": shards.facts},
                 progress=self.progress,
             )
             try:
                 shards.forget()
             except DataError as problem:
                 log.warning("%s: its parts stay in the cache: %s", work.bundle.name, problem)
-            return replace(made, facts=made.facts | {"parts": shards.facts})
+            return made
 
     def _model(self, work: Work) -> Content:
         if work.model not in self._models:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from spade_edge.galleries import build, pack
-from spade_edge.galleries.builder import Announce
 from spade_edge.galleries.encoding import Encode, encode, encode_file
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.progress import Progress
@@ -94,7 +93,7 @@ def built_into(
     options: BuildOptions,
     folder: Path,
     encode: Encode = encode,
-    announce: Announce = lambda plan: None,
+    more: Callable[[], dict[str, Any]] = dict,
     progress: Progress = lambda items, label: items,
 ) -> Made:
     """Build a bundle from images wherever they lie, and keep it in the cache.
@@ -109,7 +108,7 @@ def built_into(
         options: of the build.
         folder: for files that are needed meanwhile.
         encode: see `build`.
-        announce: see `build`.
+        more: further facts, which are asked for when the bundle is built.
         progress: see `build`.
     """
     start, used = perf_counter(), process_time()
@@ -126,7 +125,6 @@ def built_into(
             model=model,
             output=folder / "part.spade",
             options=replace(options, groups=local.groups),
-            announce=announce,
             progress=progress,
             encode=encode,
         )
@@ -143,7 +141,7 @@ def built_into(
         "cpu_seconds": round(process_time() - used, 3),
         "peak_bytes": peak(),
         "host": platform.node(),
-    }
+    } | more()
     return cache.keep(BUNDLES, key, packed.path, facts)
 
 

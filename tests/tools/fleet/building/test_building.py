@@ -104,6 +104,8 @@ def test_processes_and_shards_make_the_same_bytes(planned: Planned, tmp_path: Pa
     assert states(run(shards, here)) == {"bolt": "built"}
     assert here.ran == [f"part {number} of 4" for number in (1, 2, 3, 4)]
     assert tar(tmp_path / "shards" / "bolt.spade", tmp_path) == whole
+    again = run(shards, here)["bolt"]
+    assert again.state == "unchanged" and len(again.facts["parts"]) == 4
     # Of the parts, nothing is left: the bundle and the model.
     assert len(list((tmp_path / "third" / "content").iterdir())) == 2
     assert not list((tmp_path / "third" / "results" / "shards").iterdir())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from command_line import run
 from documents import blocks
 
-from spade_edge.galleries import BuildOptions, Views
+from spade_edge.galleries import BuildOptions, Views, pack
 from spade_edge.runtime.matching.config import Matching
 from spade_edge.tools.cli.fleet.build_options import BuildOptionsReader
 from spade_edge.tools.fleet.plan import BundlePlan
@@ -217,3 +220,25 @@ def test_the_command(
     assert code == 2 and err == (
         "spade-edge: expected --executor ray with --ray-address, found local; add --executor ray\n"
     )
+
+
+@pytest.mark.slow
+def test_two_machines_may_build_the_same_at_once(tmp_path: Path, good_images: Path, model: Path) -> None:
+    outputs = ("one", "two")
+    for output in outputs:
+        lines = [
+            "version = 1", f'output = "{output}"', 'cache = "cache"', "[[bundle]]", 'name = "bolt"',
+            f'images = "{good_images}"', f'model = "{model}"', 'place = "free"',
+        ]  # fmt: skip
+        (tmp_path / f"{output}.toml").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "spade_edge.tools.cli.main", "fleet", "build"]
+    own = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "xdg")}
+    builders = [
+        subprocess.Popen([*command, str(tmp_path / f"{output}.toml")], env=own, stdout=subprocess.DEVNULL)
+        for output in outputs
+    ]
+    assert [builder.wait() for builder in builders] == [0, 0]
+    one, two = (pack(tmp_path / output / "bolt.spade", tmp_path / f"{output}.tar") for output in outputs)
+    assert one.path.read_bytes() == two.path.read_bytes()
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["content", "results"]
+    assert not list((tmp_path / "cache").rglob(".*"))
