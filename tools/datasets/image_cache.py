@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 from spade_edge.runtime.digest import sha256
@@ -30,6 +31,7 @@ SIZE = "SPADE_EDGE_IMAGE_CACHE_GB"  # the environment variable that sets the bou
 USUAL = 20.0  # GB
 LOCK = ".lock"
 FORGOTTEN = 7 * 86_400  # seconds after which a room is removed where nothing can be locked
+SLACK = 0.1  # of the bound, by which it may be exceeded while a room is in use
 NEW = 60  # seconds in which a room may be without its lock: it is just being made
 
 
@@ -48,6 +50,7 @@ class ImageCache:
     def __init__(self, folder: Path | None = None, *, most: int | None = None) -> None:
         self.folder = _usual_folder() if folder is None else folder
         self.most = _usual_size() if most is None else most
+        self._new, self._lock = 0, Lock()  # bytes since the last look at what is held
 
     @contextmanager
     def room(self) -> Iterator[Path]:
@@ -91,12 +94,19 @@ class ImageCache:
         return True
 
     def keep(self, digest: str, path: Path) -> None:
-        """Keep a whole file of a room, which has that hash."""
+        """Keep a whole file of a room, which has that hash. What was not used for the longest time makes room."""
         if not self.most:
             return
-        kept = self._place(digest)
-        with suppress(FileExistsError):
-            place(path, kept)
+        try:
+            place(path, self._place(digest))
+        except FileExistsError:
+            return
+        with self._lock:
+            self._new += path.stat().st_size
+            if self._new <= SLACK * self.most:
+                return
+            self._new = 0
+        self._trim()
 
     def _place(self, digest: str) -> Path:
         return self.folder / digest[:2] / digest

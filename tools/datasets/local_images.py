@@ -27,7 +27,7 @@ from spade_edge.tools.datasets.naming import naming, told
 from spade_edge.tools.datasets.read_ahead import read_ahead
 from spade_edge.tools.datasets.scanning import listed_images
 from spade_edge.tools.datasets.stores import Stores
-from spade_edge.tools.remote import Store, joined, local_path, shown
+from spade_edge.tools.remote import Store, divided, joined, local_path, shown
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,9 @@ def _good(entries: Sequence[Entry], address: str) -> tuple[Entry, ...]:
 
 
 def _counted(labels: Counter[str]) -> str:
-    return ", ".join(f"{label} ({count})" for label, count in sorted(labels.items()))
+    return ", ".join(
+        f"{label if label.isprintable() else repr(label)} ({count})" for label, count in sorted(labels.items())
+    )
 
 
 def _lay_out(entries: Sequence[Entry], folder: Path, cache: ImageCache, progress: Progress) -> None:
@@ -158,7 +160,8 @@ def _copied(address: str, folder: Path, progress: Progress) -> tuple[Entry, ...]
     """Copy every image at an address; returns what they are."""
     wanted: list[tuple[str, int | None]]
     if PurePosixPath(address).suffix.lower() in SUFFIXES:
-        address, _, name = address.rpartition("/")
+        name = divided(address)[1].rpartition("/")[2]
+        address = address.rpartition("/")[0]
         store, wanted = Store(address), [(name, None)]
     else:
         store = Store(address)

@@ -15,6 +15,7 @@ from object_stores import S3, refusing
 
 from spade_edge.galleries import Built
 from spade_edge.tools.cli.main import main
+from spade_edge.tools.datasets import Entry, write_dataset
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def write(folder: Path, images: dict[str, NDArray[np.uint8]]) -> Path:
 
 
 # spade-edge dataset
+
+
+def listed(file: Path, address: str, *, label: str) -> Path:
+    """A dataset of one image."""
+    write_dataset(file, [Entry("x.png", address, "0" * 64, 1, label=label)])
+    return file
 
 
 def test_scan_verify_and_diff(spade_edge: Run, parts: Path, bucket: str, s3: S3, tmp_path: Path) -> None:
@@ -83,6 +90,17 @@ def test_scan_verify_and_diff(spade_edge: Run, parts: Path, bucket: str, s3: S3,
     code, out, _ = spade_edge("dataset", "diff", file, new, "--json")
     assert code == 0 and json.loads(out)["removed"] == ["left/1.png"] and len(json.loads(out)["said"]) == 9
     assert spade_edge("dataset", "diff", new, new)[:2] == (0, "both datasets say the same\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_differs_tells_no_password_and_moves_no_cursor(form: str, spade_edge: Run, tmp_path: Path) -> None:
+    old, new = (
+        listed(tmp_path / f"{name}.jsonl", f"https://joe:geheim@plant/{name}/x.png", label=label)
+        for name, label in (("old", ""), ("new", "\x1b[2Jgood"))
+    )
+    code, out, err = spade_edge("dataset", "diff", old, new, *(["--json"] if form == "json" else []))
+    assert code == 0 and "geheim" not in out + err and "\x1b" not in out
+    assert "https://plant/old/x.png" in out and "https://plant/new/x.png" in out
 
 
 @pytest.mark.parametrize(

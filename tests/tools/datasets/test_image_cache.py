@@ -64,6 +64,17 @@ def test_what_was_used_last_is_kept(tmp_path: Path) -> None:
     assert held(cache) == {digests[0], digests[2]}
 
 
+def test_the_bound_holds_also_while_a_room_is_in_use(tmp_path: Path) -> None:
+    cache = ImageCache(tmp_path, most=1000)
+    with cache.room() as room:
+        for number in range(40):
+            content = bytes([number]) * 100
+            (room / "x").write_bytes(content)
+            cache.keep(sha(content), room / "x")
+            (room / "x").unlink()
+            assert sum(path.stat().st_size for path in tmp_path.glob("??/*")) <= 1200
+
+
 def test_nothing_is_kept_if_nothing_may_be(tmp_path: Path) -> None:
     cache = ImageCache(tmp_path, most=0)
     keep(cache, b"content")

@@ -103,6 +103,15 @@ def test_an_image_and_its_folder_keep_their_names(bucket: str) -> None:
         assert images.folder.name == "bolts" and images.address == bucket
 
 
+def test_an_image_of_a_web_server_by_its_address(tmp_path: Path, parts: Path) -> None:
+    (tmp_path / "right ü").mkdir()
+    (tmp_path / "right ü" / "a b.png").write_bytes((parts / "right ü" / "9.png").read_bytes())
+    with web_server(tmp_path) as url, images_at(f"{url}/right%20%C3%BC/a%20b.png") as one:
+        assert one.entries is not None and [entry.name for entry in one.entries] == ["a b.png"]
+        assert (one.folder / "a b.png").read_bytes() == (tmp_path / "right ü" / "a b.png").read_bytes()
+        assert one.entries[0].address == f"{url}/right%20%C3%BC/a%20b.png"
+
+
 def test_what_is_not_good_is_left_out(parts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     labels = {"1": "scratch", "2": "scratch", "3": "dent", "4": "good", "5": "OK"}
     entries = [replace(entry, label=labels.get(entry.name[-5], "")) for entry in scan(str(parts))]

@@ -110,11 +110,14 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _diff(chosen: argparse.Namespace) -> int:
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from spade_edge.tools.datasets import difference, read_dataset
 
     found = difference(read_dataset(chosen.old), read_dataset(chosen.new))
+    found = replace(
+        found, moved=tuple(replace(each, before=_told(each.before), after=_told(each.after)) for each in found.moved)
+    )
     if chosen.json:
         print(json.dumps(asdict(found)))
     else:
@@ -122,9 +125,14 @@ def _diff(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(found: Difference) -> list[str]:
-    from spade_edge.tools.remote import shown
+def _told(address: str) -> str:
+    """An address without what may be secret in it; a path as it is."""
+    from spade_edge.tools.remote import is_address, shown
 
+    return shown(address) if is_address(address) else address
+
+
+def _lines(found: Difference) -> list[str]:
     if found.nothing:
         return ["both datasets say the same"]
     lines = []
@@ -134,8 +142,8 @@ def _lines(found: Difference) -> list[str]:
         ("changed content", found.changed),
     ):
         lines += _some(what, [str(name) for name in names])
-    said = [f"{each.name}: {each.what} '{each.before}' → '{each.after}'" for each in found.said]
-    moved = [f"{each.name}: {shown(each.before)} → {shown(each.after)}" for each in found.moved]
+    said = [f"{each.name}: {each.what} {each.before!r} → {each.after!r}" for each in found.said]
+    moved = [f"{each.name}: {each.before} → {each.after}" for each in found.moved]
     return [*lines, *_some("said otherwise", said), *_some("moved", moved)]
 
 
