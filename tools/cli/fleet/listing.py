@@ -29,6 +29,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(chosen: argparse.Namespace) -> int:
     from spade_edge.tools.cli.text.fleet_registry import list_as_json, list_lines
     from spade_edge.tools.registry import published
+    from spade_edge.tools.remote import MissingError
 
     where = registry(chosen)
     if chosen.name is not None and str(chosen.name) != chosen.name.name:
@@ -37,7 +38,12 @@ def run(chosen: argparse.Namespace) -> int:
     versions: list[Published] = []
     moved: dict[str, tuple[Move, ...]] = {}
     for name in names:
-        found, problems = published(where, name)
+        try:
+            found, problems = published(where, name)
+        except MissingError:
+            if chosen.name is not None:
+                raise
+            continue  # an OCI registry also names bundles of which a push that was killed has left files
         versions += found
         for problem in problems:
             print(problem, file=sys.stderr)

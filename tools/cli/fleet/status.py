@@ -7,10 +7,11 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.errors import DataError, SpadeError, UsageError
-from spade_edge.tools.cli.arguments import add_json, path, seconds
+from spade_edge.tools.cli.arguments import add_json, path, seconds, shown
 from spade_edge.tools.cli.fleet.registry_arguments import VARIABLE, add_registry, registry, tag
 from spade_edge.tools.extras import packages_of
 
@@ -25,6 +26,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
     verb = verbs.add_parser("status", help="what every device reports, those that need attention first")
     verb.add_argument(
         "source",
+        type=_source,
         metavar="SOURCE",
         help="a folder with reports, or mqtt://HOST:PORT/TOPIC, with TLS mqtts://HOST:PORT/TOPIC",
     )
@@ -62,6 +64,13 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
     add_registry(verb)
     add_json(verb)
     verb.set_defaults(run_verb=run)
+
+
+def _source(text: str) -> str:
+    """A folder or a broker."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a folder with reports or a broker, found {shown(text)}")
+    return text
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -118,7 +127,7 @@ def _reports(chosen: argparse.Namespace) -> Any:
                 raise UsageError(f"expected {option} with a broker, found a folder; remove it")
         from spade_edge.tools.fleet.status import reports_in
 
-        return reports_in(path(chosen.source))
+        return reports_in(Path(chosen.source))
     with packages_of("mqtt", needed_by="a broker"):
         from spade_edge.tools.fleet.status.broker import Login, heard, place_of
     place = place_of(chosen.source)

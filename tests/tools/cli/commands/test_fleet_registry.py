@@ -24,6 +24,7 @@ from oci_registries import closed_port, docker_registry
 from spade_edge.galleries import Built, set_threshold
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.fleet.registry_arguments import VARIABLE
+from spade_edge.tools.registry import Blob, open_registry
 from spade_edge.tools.registry import oci as oci_module
 
 Part = Callable[..., NDArray[np.uint8]]
@@ -106,6 +107,17 @@ def test_a_bundle_goes_through_a_registry_to_a_device_and_back(
     value = json.loads(out)
     assert [move["verb"] for move in value["channels"]["production"]] == ["promote", "promote", "back"]
     assert {one["bundle"] for one in value["versions"]} == {digest(first), digest(strict)}
+
+
+def test_a_push_that_was_killed_does_not_keep_the_others_from_being_listed(
+    address: str, bundles: tuple[Path, Path], capsys: CAPSYS
+) -> None:
+    assert run(capsys, "fleet", "push", bundles[0], "nut")[0] == 0
+    open_registry(address).put("bolt", Blob.of(b"x", media="x"), b"x")  # of a push that got no further
+    code, out, err = run(capsys, "fleet", "list")
+    assert (code, err) == (0, "") and [line.split()[0] for line in out.splitlines()] == ["name", "nut"]
+    code, out, err = run(capsys, "fleet", "list", "bolt")
+    assert (code, out, len(err.splitlines())) == (3, "", 1)
 
 
 def test_a_registry_must_be_named(capsys: CAPSYS, monkeypatch: pytest.MonkeyPatch, bundles: tuple[Path, Path]) -> None:

@@ -86,6 +86,7 @@ def test_a_page(reports: Path, tmp_path: Path, capsys: Capsys) -> None:
     ("arguments", "expected"),
     [
         (["none"], 3),
+        ([""], 2),
         (["reports", "--expect", "none"], 3),
         (["reports", "--expect", "empty"], 3),
         (["reports", "--expect", "empty.toml"], 3),
