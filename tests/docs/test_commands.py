@@ -103,6 +103,7 @@ NOT_RUN = {
         "spade-edge scaling --model model.onnx --images good_parts/ --output scaling/": (
             "takes an hour; tests/tools/benchmark/test_scaling.py runs it small"
         ),
+        "python tests/quality/large.py --model model.onnx --scratch large/": "takes an hour, and 40 GB of disk",
     },
 }
 
