@@ -198,7 +198,7 @@ def open_try(bundle: Path, mishap: str, *, at: int) -> Iterator[None]:
 def _kind(problem: str) -> str:
     if "No space" in problem:
         return "full"
-    if "expected content with the SHA-256" in problem:
+    if "expected content with the SHA-256" in problem or "expected JSON" in problem:
         return "wrong"
     return "unreachable" if "tried" in problem else problem.rpartition(": ")[2][:60]
 
