@@ -93,6 +93,8 @@ class OciRegistry:
         self._ask = partial(oras.provider.Registry.do_request.__wrapped__, self._client)  # without oras's own tries
         self._login = self._known_login(oras.container.Container(f"{parts.netloc}/x", registry=parts.netloc))
         self._scheme: str | None = None  # how the registry wants users to log in; None until it was asked
+        auth = self._client.auth
+        auth.authenticate_request = partial(self._authenticate, auth.authenticate_request)
 
     def names(self) -> tuple[str, ...]:
         found = self._listed(f"{self._top}/v2/_catalog?n=1000", "repositories", "be listed; does it tell its names?")
@@ -141,7 +143,7 @@ class OciRegistry:
     def put(self, name: str, blob: Blob, content: bytes | Path, *, siblings: Sequence[str] = ()) -> int:
         if self.has(name, blob):
             return 0
-        if blob.size >= LARGE and self._tried(lambda: self._mounted(name, blob, siblings), "be written", name):
+        if blob.size >= LARGE and self._mounted(name, blob, siblings):
             return 0
         self._tried(lambda: self._upload(name, blob, content), "be written", name)
         return blob.size
@@ -205,14 +207,23 @@ class OciRegistry:
         return False
 
     def _mounted(self, name: str, blob: Blob, siblings: Sequence[str]) -> bool:
-        """Take a blob over from another bundle, so that it is not sent again."""
+        """Take a blob over from another bundle, so that it is not sent again; where that is not allowed, it is sent."""
         for sibling in [one for one in siblings if one != name][:MOST_SIBLINGS]:
-            if self._has(sibling, blob):
-                source = f"{self._path}/{sibling}" if self._path else sibling
-                url = f"{self._repository(name)}/blobs/uploads/?mount={ALGORITHM}{blob.sha256}&from={source}"
-                with self._answer("POST", url, name, well=(201, 202)) as answer:
-                    return answer.status_code == 201  # otherwise it wants to be sent the blob
+            try:
+                # Each request is tried by itself: a token is for one bundle, so the next one needs another.
+                if self.has(sibling, blob):
+                    return self._tried(partial(self._mount, name, blob, sibling), "be written", name)
+            except UnreachableError:
+                raise
+            except DataError as problem:
+                log.info("%s", problem)
         return False
+
+    def _mount(self, name: str, blob: Blob, sibling: str) -> bool:
+        source = f"{self._path}/{sibling}" if self._path else sibling
+        url = f"{self._repository(name)}/blobs/uploads/?mount={ALGORITHM}{blob.sha256}&from={source}"
+        with self._answer("POST", url, name, well=(201, 202)) as answer:
+            return bool(answer.status_code == 201)  # otherwise it wants to be sent the blob
 
     def _upload(self, name: str, blob: Blob, content: bytes | Path) -> None:
         with self._answer("POST", f"{self._repository(name)}/blobs/uploads/", name, well=(202,)) as answer:
@@ -308,7 +319,11 @@ class OciRegistry:
             if "authentication" not in str(problem):
                 raise
             answer = None
+            if self._scheme == BASIC:  # it is known since this request
+                raise _PassingError("the registry asks to log in") from None
         if answer is None or answer.status_code in (401, 403):
+            if answer is not None:
+                answer.close()
             if not had_token:
                 raise self._locked(name)
             auth.token = None  # it was for another bundle, or is too old; oras would send it again
@@ -319,8 +334,14 @@ class OciRegistry:
         """How the registry wants its users to log in; empty if it does not say."""
         answer = self._client.session.request("GET", f"{self._top}/v2/", headers=_PLAINLY, stream=True)
         with closing(answer):
-            wanted = answer.headers.get("Www-Authenticate", "") if answer.status_code == 401 else ""
-        return str(wanted.partition(" ")[0].lower())
+            return _scheme_of(answer)
+
+    def _authenticate(self, ask: Any, answer: Any, headers: dict[str, str], refresh: bool = False) -> Any:
+        """Have oras ask for a token. A login for basic authentication it would send to a server of the realm's name."""
+        if _scheme_of(answer) == BASIC:
+            self._scheme = BASIC
+            return headers, False
+        return ask(answer, headers, refresh=refresh)
 
     def _judge(self, answer: Any, name: str, well: tuple[int, ...]) -> None:
         """Refuse an answer that is none.
@@ -357,7 +378,7 @@ class OciRegistry:
     def _pieces(self, answer: Any, *, most: int, name: str) -> Iterator[bytes]:
         """The body of an answer, of at most so many bytes, which must not take for ever."""
         size, ending = 0, time.monotonic() + PATIENCE + most / SLOWEST
-        for block in answer.raw.stream(BLOCK, decode_content=False):
+        for block in _blocks(answer.raw):
             size += len(block)
             if size > most:
                 raise DataError(f"{self._shown(name)}: expected at most {most} bytes, found more")
@@ -392,6 +413,21 @@ class OciRegistry:
 
 class _PassingError(Exception):
     """A fault that may pass."""
+
+
+def _scheme_of(answer: Any) -> str:
+    """How an answer asks to log in; empty if it does not."""
+    wanted = answer.headers.get("Www-Authenticate", "") if answer.status_code == 401 else ""
+    return str(wanted.partition(" ")[0].lower())
+
+
+def _blocks(raw: Any) -> Iterator[bytes]:
+    """A body as it comes. To wait for whole blocks of a server that sends a byte now and then has no end."""
+    if not hasattr(raw, "read1"):  # urllib3 1
+        yield from raw.stream(BLOCK, decode_content=False)
+        return
+    while block := raw.read1(BLOCK, decode_content=False):
+        yield block
 
 
 _PLAINLY = {"Accept-Encoding": "identity"}  # bytes as they are: sizes and hashes are those of the files

@@ -6,11 +6,15 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from certificates import Authority
-from object_stores import answering, breaking_off
+from fake_line import LONG
+from object_stores import answering, breaking_off, serving
 from oci_registries import FalseRegistry, closed_port, docker_registry, false_registry
 
 from spade_edge.runtime import DataError, UsageError
@@ -182,6 +186,25 @@ def test_an_answer_that_never_ends_is_given_up(
         registry.fetch("bolt", BLOB, tmp_path / "x")
 
 
+def test_an_answer_that_comes_byte_by_byte_is_given_up(
+    false: FalseRegistry, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oci_module, "PATIENCE", -1.0)
+    monkeypatch.setattr(oci_module, "SLOWEST", 1 << 40)
+    over = Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield CONTENT[:1]
+        over.wait(LONG)
+
+    false.answers[BLOB.sha256] = lambda: (200, {"Content-Length": str(len(CONTENT))}, slowly())
+    try:
+        with pytest.raises(UnreachableError, match="only 1 bytes came in"):
+            registry.fetch("bolt", BLOB, tmp_path / "x")
+    finally:
+        over.set()
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
@@ -247,6 +270,86 @@ def test_a_token_that_is_refused_for_good_is_said(false: FalseRegistry, registry
         false.answers["/token?service=plant&scope=repository%3Abolt%3Apull"] = answer
         with pytest.raises(DataError, match=r"docker login|cannot be read"):
             registry.manifest("bolt", "v1")
+
+
+class Asking(BaseHTTPRequestHandler):
+    """A registry that asks for a login; what it holds, and what it was asked with, belong to the class of a test."""
+
+    protocol_version = "HTTP/1.1"
+
+    def say(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("first", [200, 503])
+def test_a_login_is_not_sent_to_a_server_that_is_called_as_the_realm(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry may say only later that it wants one, or be busy when it is asked."""
+    pytest.importorskip("oras")
+    monkeypatch.setenv("ORAS_USER", "ann")
+    monkeypatch.setenv("ORAS_PASS", "secret")
+    asked: list[str] = []
+
+    class Basic(Asking):
+        def do_GET(self) -> None:
+            if self.path == "/v2/":
+                self.say(first)
+            elif self.headers.get("Authorization", "").startswith("Basic "):
+                self.say(200, b"{}")
+            else:
+                self.say(401, Www_Authenticate=f'Basic realm="http://127.0.0.1:{port}"')
+
+    def other(path: str) -> tuple[int, dict[str, str], bytes]:
+        asked.append(path)
+        return 200, {}, b'{"token": "x"}'
+
+    with answering(other) as port, serving(Basic) as own:
+        assert open_registry(f"oci://127.0.0.1:{own}/plant").manifest("bolt", "v1") == b"{}"
+    assert asked == []
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_file_of_another_bundle_is_taken_over_where_each_bundle_has_a_token_of_its_own(allowed: bool) -> None:
+    """If the other bundle may not be read, the file is sent."""
+    pytest.importorskip("oras")
+    content = bytes(oci_module.LARGE)
+    blob = Blob.of(content, media="x")
+    held = {"nut": {f"sha256:{blob.sha256}"}, "bolt": set()}
+
+    class Token(Asking):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            name, about = parts.path.split("/")[3:4], parse_qs(parts.query)
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            if parts.path == "/token":
+                self.say(200, json.dumps({"token": about["scope"][0]}).encode())
+            elif not name:
+                self.say(401, Www_Authenticate='Bearer realm="x"')
+            elif self.headers.get("Authorization") != f"Bearer {name[0]}" or (name == ["nut"] and not allowed):
+                realm = f"http://{self.headers['Host']}/token"
+                self.say(401, Www_Authenticate=f'Bearer realm="{realm}",service="plant",scope="{name[0]}"')
+            elif self.command == "HEAD":
+                self.say(200 if parts.path.rpartition("/")[2] in held[name[0]] else 404)
+            elif self.command == "POST" and "mount" not in about:
+                self.say(202, Location=f"{parts.path}1")
+            else:
+                held[name[0]] |= {*about.get("mount", ()), *about.get("digest", ())}
+                self.say(201)
+
+        do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
+
+    with serving(Token) as port:
+        registry = open_registry(f"oci://127.0.0.1:{port}/plant")
+        assert registry.put("bolt", blob, content, siblings=("nut",)) == (0 if allowed else len(content))
+        assert registry.has("bolt", blob)
 
 
 HASHED = "$2b$04$abcdefghijklmnopqrstuuobWAwU.gzXqsCRomESXjO5pVqv0XeMi"  # bcrypt of s:crét
