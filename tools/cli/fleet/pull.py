@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ def _watch(chosen: argparse.Namespace) -> int:
 
 
 def _pull(chosen: argparse.Namespace) -> Rollout:
-    """Pull once. The report is written whatever comes of it."""
+    """Pull once. The report tells what came of it; a pull that is ended from outside leaves the former one."""
     from spade_edge.tools.fleet.rollout import Rollout, pull
     from spade_edge.tools.fleet.rollout.pulling import digest_in_force
     from spade_edge.tools.fleet.rollout.report import now, write_report
@@ -147,10 +148,12 @@ def _pull(chosen: argparse.Namespace) -> Rollout:
         )
     except SpadeError as problem:
         rollout = replace(rollout, reason=str(problem), in_force=digest_in_force(chosen.bundle), at=now())
-        raise
-    finally:
         if chosen.report is not None:
-            write_report(chosen.report, rollout)
+            with suppress(DataError):  # the first fault is the one to be told
+                write_report(chosen.report, rollout)
+        raise
+    if chosen.report is not None:
+        write_report(chosen.report, rollout)
     return rollout
 
 

@@ -24,6 +24,7 @@ from oci_registries import closed_port, docker_registry
 from spade_edge.galleries import Built, set_threshold
 from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.tools.cli.fleet.registry_arguments import VARIABLE
+from spade_edge.tools.fleet.rollout import pulling
 from spade_edge.tools.registry import Blob, open_registry
 from spade_edge.tools.registry import oci as oci_module
 
@@ -168,6 +169,25 @@ def test_a_registry_that_is_down_is_one_line_and_a_report(
     found = json.loads(report.read_text(encoding="utf-8"))
     assert (found["accepted"], found["in_force"], found["wanted"]) == (False, before, "")
     assert found["reason"] in err and digest(bundles[0]) == before
+
+
+def test_a_pull_that_is_ended_leaves_the_former_report(
+    bundles: tuple[Path, Path], tmp_path: Path, capsys: CAPSYS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, strict = bundles
+    registry, device, report = tmp_path / "registry", tmp_path / "device.spade", tmp_path / "report.json"
+    for tag, bundle in (("v1", first), ("v2", strict)):
+        run(capsys, "fleet", "push", bundle, f"bolt:{tag}", "--registry", registry)
+    pull = ("--bundle", device, "--registry", registry, "--report", report)
+    assert run(capsys, "fleet", "pull", "bolt:v1", *pull)[0] == 0
+    before = report.read_bytes()
+
+    def ended(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(pulling, "trial", ended)
+    assert run(capsys, "fleet", "pull", "bolt:v2", *pull)[0] == 143
+    assert report.read_bytes() == before and digest(device) == digest(first)
 
 
 def test_what_is_no_report_is_not_replaced(tmp_path: Path, capsys: CAPSYS) -> None:
