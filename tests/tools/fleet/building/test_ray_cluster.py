@@ -43,7 +43,8 @@ def cluster() -> Iterator[Any]:
 def _started(workers: int) -> Any:
     """A cluster with a node that does no work, and some that do.
 
-    Ray gives each node 30 seconds to start. On a machine that is very busy these may be too few, so there are some tries.
+    Ray gives each node 30 seconds to start, which may be too few on a machine that is very busy; so there are some
+    tries.
     """
     from ray.cluster_utils import Cluster
 
