@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
@@ -51,7 +52,7 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def open_reserved(path: Path, dtype: type[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def open_reserved(path: Path, dtype: type[Any] | np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Map a new .npy file for writing, with its disk space reserved at once where the system can.
 
     Otherwise a disk that fills up later would end the process without a message (SIGBUS).

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from spade_edge.galleries.disk import open_reserved
 from spade_edge.galleries.feature_extractor import FeatureExtractor
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime.matching.coding import Coder, Coding
@@ -87,7 +87,7 @@ def encode_file(
     """
     session = Session.open(model, threads=threads, source=source)
     extract = FeatureExtractor(session, views, tuple(map(str, range(count))), 1)
-    target = open_memmap(records, "w+", record(session.card, coding), (count,))
+    target = open_reserved(records, record(session.card, coding), (count,))
     for item, one in enumerate(encode(extract, coding, threads, lambda items, label: items)):
         target[item] = one[0]
-    target.flush()
+    target.flush()  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from spade_edge.galleries import BuildOptions, Views, build, pack
 from spade_edge.galleries.encoding import Records, encode_file, record
 from spade_edge.galleries.feature_extractor import FeatureExtractor
 from spade_edge.galleries.progress import Progress
-from spade_edge.runtime import UsageError
+from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.matching.coding import Coding
 from spade_edge.runtime.matching.normalisation import normalised
 from spade_edge.runtime.network.pyramid import by_cell
@@ -41,6 +43,27 @@ def test_the_same_inputs_give_the_same_bytes_whatever_the_threads(
     two = packed(tmp_path / "two", good_images, model, replace(options, threads=2))
     assert one == two
     assert TIME.encode() in one
+
+
+def test_a_disk_that_is_too_full_for_a_part_is_an_error_and_not_the_end_of_the_process(
+    tmp_path: Path, good_images: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*where: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def elsewhere(
+        extract: FeatureExtractor, coding: Coding, threads: int | None, progress: Progress
+    ) -> Iterator[Records]:
+        views, records = tmp_path / "views", tmp_path / "records.npy"
+        views.write_bytes(extract.views([0]).tobytes())
+        monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+        with pytest.raises(OSError, match="No space left"):
+            encode_file(views, records, count=1, model=model, source="model", coding=coding, threads=1)
+        yield from ()
+        raise DataError("seen")
+
+    with pytest.raises(DataError, match="seen"):
+        packed(tmp_path / "bundle", good_images, model, FREE, encode=elsewhere)
 
 
 @pytest.mark.parametrize("created", ["", "yesterday", "2026-11-28T06:00:00", "2026-13-28T06:00:00+00:00"])

@@ -23,7 +23,7 @@ from spade_edge.runtime.fields import parse
 from spade_edge.tools.remote import MissingError, Store
 
 BUNDLES, SHARDS = "bundles", "shards"  # kinds of results
-LARGEST = 1 << 20  # bytes of a result, which is a few hundred
+LARGEST = 16 << 20  # bytes of a result, which is a few hundred, and some more for each part and each remark
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from spade_edge.tools.fleet.plan import BundlePlan, FleetPlan
 from spade_edge.tools.line.configuration.mistake import Mistake
 from spade_edge.tools.line.configuration.text import UnreadableError, document
 from spade_edge.tools.line.configuration.values import nearest, shown
-from spade_edge.tools.remote import is_address
+from spade_edge.tools.remote import is_address, local_path
 
 VERSION = 1
 CACHE = ".cache"  # folder in the output folder
@@ -99,7 +99,7 @@ class _Reading:
 
     def __init__(self, path: Path, options: Options) -> None:
         try:
-            self._document = document(path)
+            self._document = document(path, missing="give the path of a plan, such as fleet.toml")
         except UnreadableError as problem:
             raise PlanError(path, (problem.mistake,)) from None
         self.mistakes: list[Mistake] = []
@@ -109,7 +109,7 @@ class _Reading:
         self._known((), values, TOP)
         if "version" not in values or values["version"] is True or values["version"] != VERSION:
             self._note(("version",), str(VERSION), self._found(values, "version"), f"write version = {VERSION}")
-        output = self._folder / (self._text((), values, "output") or ".")
+        output = self._output(values)
         cache = self._text((), values, "cache")
         defaults = self._table(("defaults",), values.get("defaults", {}))
         self._check(("defaults",), defaults, (*OWN[2:], *options.names))
@@ -148,6 +148,8 @@ class _Reading:
             self._of_error(place, str(problem))
             return None
         shards = values.get("shards", 1)
+        if not _is_count(shards):
+            return None  # of the defaults, too
         if shards > 1 and options.parameters.projection != "codes":
             self._note((*place, "shards"), "one part of a gallery without codes", str(shards), "remove shards")
         return BundlePlan(name, self._place(images), self._place(model), options, shards)
@@ -156,7 +158,7 @@ class _Reading:
         """Note unknown names, and values that are wrong by themselves."""
         self._known(place, values, known)
         for name, value in values.items():
-            if name == "shards" and (type(value) is not int or not 1 <= value <= MOST_SHARDS):
+            if name == "shards" and not _is_count(value):
                 self._note((*place, name), f"a whole number from 1 to {MOST_SHARDS}", shown(value), "change it")
             elif name in self._options.names and (fault := self._options.fault(name, value)):
                 self._note((*place, name), *fault, "change it; 'spade-edge build --help' describes the options")
@@ -195,6 +197,14 @@ class _Reading:
         self._note(place, "a table", shown(value), f"write [{place[0]}]")
         return {}
 
+    def _output(self, values: Mapping[str, Any]) -> Path:
+        """The folder of the bundles."""
+        path = local_path(self._text((), values, "output") or ".")
+        if path is None:
+            remedy = "give a folder; 'spade-edge fleet push' copies bundles elsewhere"
+            self._note(("output",), "a folder of this machine", "an address", remedy)
+        return self._folder / (path or ".")
+
     def _place(self, text: str) -> str:
         """A path relative to the folder of the file, or an address as it is."""
         return text if is_address(text) else str(self._folder / text)
@@ -218,3 +228,7 @@ class _Reading:
         elif place[:1] == ("defaults",):
             table, key = "defaults", ".".join(str(part) for part in place[1:])
         self.mistakes.append(Mistake(self._document.line(*place), table, key, expected, found, remedy))
+
+
+def _is_count(shards: Any) -> bool:
+    return type(shards) is int and 1 <= shards <= MOST_SHARDS

@@ -25,6 +25,7 @@ from spade_edge.tools.fleet.cache import SHARDS, Cache, Content
 from spade_edge.tools.fleet.executors import Executor, Task
 from spade_edge.tools.fleet.keys import hashed, software
 from spade_edge.tools.fleet.tasks import encode_shard, write_coding
+from spade_edge.tools.remote import MissingError
 
 TRIES = 3  # of a part that somebody removes or damages as soon as it is made
 
@@ -85,15 +86,18 @@ class Shards:
         Raises:
             SpadeError: a part cannot be made.
         """
-        path = self.folder / "coding.npz"
-        write_coding(path, coding)
-        kept = self.cache.put(path)
+        write_coding(self._coding_file, coding)
+        kept = self.cache.put(self._coding_file)
         self._coding.append(kept)
         shares = [share for share in np.array_split(np.arange(len(extract)), self.count) if len(share)]
         self._make(self._lacking(shares, extract, coding, kept), of=len(shares), progress=progress)
         dtype = record(extract.card, coding)
         for part in progress(self._parts, "joining parts"):
             yield self._records(part, dtype, extract)
+
+    @property
+    def _coding_file(self) -> Path:
+        return self.folder / "coding.npz"
 
     def forget(self) -> None:
         """Remove the parts from the cache: the bundle holds what was in them.
@@ -145,6 +149,10 @@ class Shards:
             outcome = next(outcomes, None)
             if outcome is None:
                 continue  # the others were there
+            if outcome.failure is not None and outcome.failure.kind == MissingError.__name__:
+                # Who builds the same at the same time has finished, and removed it: `_records` makes the part again.
+                log.warning("%s: %s", outcome.task.name, outcome.failure.message)
+                continue
             if outcome.failure is not None:
                 raise outcome.failure.error(outcome.task.name)
             self.facts.append(outcome.result["facts"])
@@ -169,6 +177,7 @@ class Shards:
                 if number == TRIES:
                     raise DataError(f"{problem}; is the cache being emptied? Run this again") from None
                 log.warning("%s; it is made anew", problem)
+            self.cache.put(self._coding_file)
             self.cache.put(self._write_views(part.items, extract))
             self._make([part.task], of=1, progress=lambda items, label: items)
         raise AssertionError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ from spade_edge.tools.fleet.scratch import scratch
 from spade_edge.tools.fleet.settings import from_json, with_files
 from spade_edge.tools.memory import peak
 from spade_edge.tools.remote import shown
+
+REMARKS = 200  # that are kept of a build
 
 
 def build_bundle(
@@ -114,7 +117,7 @@ def built_into(
     start, used = perf_counter(), process_time()
     dataset = folder / "images.jsonl"
     write_dataset(dataset, entries)
-    called = {str(dataset): shown(images), str(model): shown(source)}
+    called = {re.escape(str(dataset)): shown(images), re.escape(str(model)): shown(source)}
     with (
         _said() as warnings,
         naming(called),
@@ -135,7 +138,7 @@ def built_into(
         "manifest": manifest,
         "images": len(built.manifest.images),
         "threshold": built.manifest.threshold.score,
-        "remarks": [*warnings, *remarks],
+        "remarks": _some([*warnings, *remarks]),
         "seconds": {name: round(seconds, 3) for name, seconds in built.seconds.items()},
         "total_seconds": round(perf_counter() - start, 3),
         "cpu_seconds": round(process_time() - used, 3),
@@ -200,6 +203,12 @@ def encode_shard(
             "host": platform.node(),
         }
         return asdict(store.keep(SHARDS, key, records, facts))
+
+
+def _some(remarks: list[str]) -> list[str]:
+    """The first remarks, and how many there are besides: a result in the cache is a small file."""
+    more = len(remarks) - REMARKS
+    return remarks if more <= 0 else [*remarks[:REMARKS], f"{more} more remarks like these"]
 
 
 _ARRAYS = ("lowest", "steps", "key_weights", "key_scale", "key_offset")

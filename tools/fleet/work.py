@@ -112,12 +112,12 @@ def newest(entries: Sequence[Entry]) -> str | None:
         if entry.time:
             try:
                 time = datetime.fromisoformat(entry.time.replace("Z", "+00:00"))
-            except ValueError:
+                times.append(time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc))
+            except (ValueError, OverflowError):
                 raise DataError(
                     f"{shown(entry.address)}: expected a time such as 2026-11-30T06:00:00+00:00, found {entry.time!r}; "
                     "scan the images again"
                 ) from None
-            times.append(time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc))
     return max(times).isoformat(timespec="seconds") if times else None
 
 

@@ -12,8 +12,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -104,9 +105,24 @@ def _started(task: Task, lost: int) -> _Worker:
     process = context.Process(
         target=_work, args=(sending, task.function, json.dumps(task.arguments)), name=task.name, daemon=True
     )
-    process.start()
+    with _interrupted_later():
+        process.start()
     sending.close()  # so that the pipe ends with the process
     return _Worker(task, lost, process, results)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let Ctrl-C wait. A process that starts meanwhile inherits that, so it ends without a word while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # to start it later would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(worker: _Worker) -> tuple[str | None, int | None]:

@@ -60,6 +60,7 @@ class RayCluster:
                 f"expected a Ray cluster at {address or 'this machine'}, found none: {_line(problem)}; start one with "
                 "'ray start --head', and give --ray-address HOST:PORT"
             ) from None
+        self.threads = 1  # until it is known what nodes have
         smallest = min((node["Resources"].get("CPU", 0) for node in self._nodes()), default=1)
         self.threads = int(max(1, min(MOST_THREADS, smallest)))
         # Ray itself would repeat a task without counting with us, and log what we say in a line.
@@ -121,7 +122,7 @@ class RayCluster:
 
     def _nodes(self) -> list[dict[str, Any]]:
         """The nodes that can work."""
-        return [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+        return [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= self.threads]
 
 
 def _perform(function: Callable[..., Any], arguments: str) -> str:

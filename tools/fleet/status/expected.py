@@ -68,7 +68,7 @@ def promoted(
 
 def _products(path: Path) -> tuple[str, ...]:
     try:
-        bundles = document(path).values.get("bundle", [])
+        bundles = document(path, missing="give the path of a plan, such as fleet.toml").values.get("bundle", [])
     except UnreadableError as problem:
         raise DataError(str(problem)) from None
     entries = bundles if isinstance(bundles, list) else []

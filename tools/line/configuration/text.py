@@ -100,17 +100,18 @@ class UnreadableError(UsageError):
         self.mistake = mistake
 
 
-def document(path: Path) -> Document:
+def document(path: Path, *, missing: str = "'spade-edge init' writes one for this machine") -> Document:
     """Read a file.
 
     Args:
         path: of a TOML file in UTF-8, with or without a byte order mark.
+        missing: what to do if there is none.
 
     Raises:
         UnreadableError: it is missing, no file, too large, or no TOML.
         DeviceError: on Python 3.10, a package is missing.
     """
-    text = _text(path)
+    text = _text(path, missing)
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > LONGEST:
             raise UnreadableError(path, _whole(f"lines of at most {LONGEST} characters", f"{len(line)}", CUT, number))
@@ -137,7 +138,7 @@ def document(path: Path) -> Document:
     return Document(values, places(text, unquoted=unquoted))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, missing: str) -> str:
     """The text of a file. Neither a pipe nor a device is waited for."""
     try:
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -146,9 +147,7 @@ def _text(path: Path) -> str:
                 raise UnreadableError(path, _whole("a TOML file", "something that is no file", "give a file"))
             content = file.read(LARGEST + 1)
     except FileNotFoundError:
-        raise UnreadableError(
-            path, _whole("a TOML file", "nothing at this path", "'spade-edge init' writes one for this machine")
-        ) from None
+        raise UnreadableError(path, _whole("a TOML file", "nothing at this path", missing)) from None
     except IsADirectoryError:
         raise UnreadableError(path, _whole("a TOML file", "a folder", "give the file in it")) from None
     except (OSError, ValueError) as problem:

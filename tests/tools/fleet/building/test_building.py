@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from spade_edge.tools.fleet.building import Row, build_fleet, survey
 from spade_edge.tools.fleet.executors import Processes
 from spade_edge.tools.fleet.plan import BundlePlan, FleetPlan
 from spade_edge.tools.fleet.scratch import scratch
+from spade_edge.tools.fleet.tasks import REMARKS
 
 Planned = Callable[..., FleetPlan]
 BOLT, NUT = BuildOptions(place="free"), BuildOptions(place="free", area=9.0)
@@ -156,6 +158,43 @@ def test_a_part_that_is_damaged_or_removed_meanwhile_is_made_again(
     assert sum("it is made anew" in record.getMessage() for record in caplog.records) == 2
     run(planned(output="whole", cache="other", bolt=BOLT))
     assert tar(tmp_path / "out" / "bolt.spade", tmp_path) == tar(tmp_path / "whole" / "bolt.spade", tmp_path)
+
+
+def test_two_builders_of_one_gallery_do_not_take_the_parts_from_each_other(planned: Planned, tmp_path: Path) -> None:
+    store = tmp_path / "cache" / "content"
+
+    class Robbed(Here):
+        """The other one is done, and forgets its parts, when this one begins its second."""
+
+        def outcomes(self, tasks):  # type: ignore[no-untyped-def]
+            for task in tasks:
+                if self.ran == ["part 1 of 3"]:
+                    for what in ("views", "coding"):
+                        (store / task.arguments[what]["sha256"]).unlink()
+                yield from super().outcomes([task])
+
+    here = Robbed()
+    assert states(run(planned(shards=3, bolt=BOLT), here)) == {"bolt": "built"}
+    assert here.ran == ["part 1 of 3", "part 2 of 3", "part 3 of 3", "part 2 of 3", "part 3 of 3"]
+    run(planned(output="whole", cache="other", bolt=BOLT))
+    assert tar(tmp_path / "out" / "bolt.spade", tmp_path) == tar(tmp_path / "whole" / "bolt.spade", tmp_path)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_folders_may_have_any_name(
+    planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    odd = tmp_path / "c++ [a (b"
+    odd.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    assert states(run(planned(output="c++ [a (b/out", shards=shards, bolt=BOLT), Here())) == {"bolt": "built"}
+
+
+def test_not_every_remark_of_thousands_is_kept(planned: Planned, images: Path) -> None:
+    for number in range(REMARKS + 2):
+        (images / f"broken-{number}.png").write_bytes(b"x")
+    remarks = run(planned(bolt=replace(BOLT, skip_bad=True)))["bolt"].facts["remarks"]
+    assert len(remarks) == REMARKS + 1 and remarks[-1].endswith(" more remarks like these")
 
 
 def test_a_part_that_is_always_removed_ends_in_one_line(planned: Planned, tmp_path: Path) -> None:

@@ -222,6 +222,33 @@ def test_the_command(
     )
 
 
+@pytest.mark.parametrize("shards", ['"8"', "[1]", "0", "true"])
+def test_wrong_shards_of_the_defaults_are_one_mistake(tmp_path: Path, shards: str) -> None:
+    text = f'version = 1\n[defaults]\nshards = {shards}\n[[bundle]]\nname = "a"\nimages = "i"\nmodel = "m"\n'
+    (tmp_path / "fleet.toml").write_text(text)
+    with pytest.raises(PlanError, match=r"line 3, \[defaults\] shards: expected a whole number from 1") as caught:
+        read_plan(tmp_path / "fleet.toml", BuildOptionsReader())
+    assert len(caught.value.mistakes) == 1
+
+
+def test_bundles_lie_in_a_folder(tmp_path: Path) -> None:
+    rest = '[[bundle]]\nname = "a"\nimages = "i"\nmodel = "m"\n'
+    file = tmp_path / "fleet.toml"
+    file.write_text(f'version = 1\noutput = "s3://plant/bundles"\n{rest}')
+    with pytest.raises(PlanError, match="line 2, output: expected a folder of this machine, found an address"):
+        read_plan(file, BuildOptionsReader())
+    file.write_text(f'version = 1\noutput = "file://{tmp_path}/out"\n{rest}')
+    assert read_plan(file, BuildOptionsReader()).output == tmp_path / "out"
+
+
+def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        read_plan(tmp_path / "fleet.toml", BuildOptionsReader())
+    assert str(caught.value).endswith(
+        "expected a TOML file, found nothing at this path; give the path of a plan, such as fleet.toml"
+    )
+
+
 @pytest.mark.slow
 def test_two_machines_may_build_the_same_at_once(tmp_path: Path, good_images: Path, model: Path) -> None:
     outputs = ("one", "two")

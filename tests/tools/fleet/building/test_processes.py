@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import fleet_tasks
 import pytest
@@ -105,6 +107,36 @@ def test_processes_end_with_their_driver(tmp_path: Path, number: int) -> None:
     finally:
         driver.kill()
         driver.wait()
+
+
+def test_ctrl_c_while_a_process_imports_does_not_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    imports, go = tmp_path / "imports", tmp_path / "go"
+    (tmp_path / "slow_import.py").write_text(
+        "import multiprocessing, os, pathlib, time\n"
+        "def work():\n"
+        "    return 1\n"
+        "if multiprocessing.current_process().name == 'slow':\n"
+        f"    pathlib.Path({str(tmp_path / 'part')!r}).write_text(str(os.getpid()))\n"
+        f"    os.rename({str(tmp_path / 'part')!r}, {str(imports)!r})\n"
+        f"    while not os.path.exists({str(go)!r}):\n"
+        "        time.sleep(0.01)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    slow_import = importlib.import_module("slow_import")
+
+    def interrupt() -> None:
+        until(imports.exists)
+        os.kill(int(imports.read_text()), signal.SIGINT)  # as a terminal does to all processes of a command
+        go.touch()
+
+    helper = Thread(target=interrupt)
+    helper.start()
+    (outcome,) = Processes(1).outcomes([Task("slow", slow_import.work, {})])
+    helper.join()
+    assert (outcome.result, outcome.lost) == (1, 0)
+    assert "KeyboardInterrupt" not in capfd.readouterr().err
 
 
 def test_threads_and_workers_share_the_cores() -> None:

@@ -42,6 +42,11 @@ def test_a_time_that_is_none() -> None:
         newest([entry("soon")])
 
 
+def test_a_time_at_the_beginning_of_time() -> None:
+    with pytest.raises(DataError, match="expected a time such as"):
+        newest([entry("0001-01-01T00:00:00+05:00")])
+
+
 def test_labels_and_groups_of_a_dataset(
     tmp_path: Path, images: Path, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
