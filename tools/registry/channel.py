@@ -193,8 +193,8 @@ def _ways(known: Sequence[Move]) -> list[str]:
     for move in known:
         if move.came_from and ways[-1:] != [move.came_from]:
             ways.append(move.came_from)  # by a move that was not entered
-        if move.verb == BACK and len(ways) > 1 and ways[-2] == move.digest:
-            ways.pop()
+        if move.verb in (BACK, FOUND) and len(ways) > 1 and ways[-2] == move.digest:
+            ways.pop()  # also if it was not entered: who goes back once more must not arrive where they came from
         elif not ways or ways[-1] != move.digest:
             ways.append(move.digest)
     return ways

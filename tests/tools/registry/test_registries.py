@@ -347,6 +347,23 @@ def test_a_promotion_that_is_killed_anywhere_leaves_the_old_or_the_new_and_the_w
     raise AssertionError("it never ended")
 
 
+def test_a_way_back_that_is_killed_and_repeated_does_not_lead_forth(
+    two_versions: tuple[Path, Path], tmp_path: Path
+) -> None:
+    registry, name = open_registry(str(tmp_path)), "press-3/bolt"
+    one, two = (push(bundle, registry, BOLT).digest for bundle in two_versions)
+    for version in (one, two):
+        promote(registry, Reference(name, digest=version), "production")
+    with pytest.raises(Gone):
+        back(Counting(registry, most=1), name, "production")  # the tag is moved, the record is not written
+    assert artifact_of(registry, Reference(name, tag="production")).digest == one
+    with pytest.raises(UsageError, match="found its first one"):
+        back(registry, name, "production")
+    assert [move.verb for move in moves(registry, name, "production")] == ["promote", "promote", "found"]
+    promote(registry, Reference(name, digest=two), "production")
+    assert back(registry, name, "production").digest == one
+
+
 def test_moves_of_two_people_at_once_are_both_entered(
     two_versions: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spade_edge.galleries.disk import LOCK, in_use
@@ -142,6 +142,14 @@ def link(source: Path, place: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove everything that was fetched."""
     _clear(folder, but=set())
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder, within its `arriving`: as soon as that has ended, another process may fetch into it."""
+    with suppress(OSError):
+        clear(folder)
+        (folder / LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _fetch(registry: Registry, name: str, blob: Blob, place: Path) -> int:

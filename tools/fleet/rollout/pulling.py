@@ -25,7 +25,7 @@ from spade_edge.runtime.bundle.manifest import FILE, Manifest
 from spade_edge.runtime.bundle.manifest_file import SHORT, manifest_bytes
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.network.protocol import Network
-from spade_edge.tools.fleet.rollout.arrival import Tell, arriving, clear, fetch_manifest, fetch_payload, link
+from spade_edge.tools.fleet.rollout.arrival import Tell, arriving, clear, discard, fetch_manifest, fetch_payload, link
 from spade_edge.tools.fleet.rollout.report import Rollout, now, shadow_sentence
 from spade_edge.tools.fleet.rollout.rules import Device, Recent, Rules
 from spade_edge.tools.fleet.rollout.trial import Trial, trial
@@ -112,14 +112,16 @@ class _Pull:
             try:
                 if artifact.bundle == self._in_force:
                     self._add_signatures(artifact, folder)
+                    if self._rules.keys:
+                        signed_manifest(self._bundle, self._rules.keys)
                     rollout = replace(rollout, accepted=True)
                 else:
                     rollout = self._take(artifact, folder, rollout)
             except (BundleError, ModelError, DeviceError, RefusedError) as problem:
                 clear(folder)  # it will not be taken at the next try either
                 rollout = replace(rollout, reason=str(problem).replace(str(folder), self._name))
-        if rollout.accepted or rollout.reason:
-            shutil.rmtree(folder, ignore_errors=True)
+            if rollout.accepted or rollout.reason:
+                discard(folder)
         return rollout
 
     def _take(self, artifact: Artifact, folder: Path, rollout: Rollout) -> Rollout:

@@ -93,7 +93,7 @@ def trial(new: Scorer, former: Scorer | None, recent: Recent | None, *, generati
     if not generations:
         notes.append("there is no bundle in force to compare it with")
     elif recent is None:
-        notes.append("it was compared on no frames of the line, because no evidence was named")
+        notes.append("it was compared on no frames of the line, because no evidence was named, or none is there")
     elif former is not None:
         shadow = compare(new, former, frames(recent, generations))
         if not shadow.frames:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from spade_edge.galleries.teaching import teach_in
 from spade_edge.runtime import BundleError, DataError, FollowingScorer, Scorer, SpadeError, UsageError
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.bundle.manifest import FILE, NAME, Manifest
-from spade_edge.tools.fleet.rollout import Recent, Rollout, Rules, pull, pulling
+from spade_edge.tools.fleet.rollout import Recent, Rollout, Rules, arrival, pull, pulling
 from spade_edge.tools.fleet.rollout.arrival import arriving
 from spade_edge.tools.line.evidence.entry import entries
 from spade_edge.tools.registry import Artifact, Blob, Reference, artifact_of, push
@@ -174,6 +175,17 @@ def test_a_signature_that_comes_later_is_taken_too(
     assert rollout.accepted and not rollout.changed and digest(device) == before
     assert len(list((device / "signatures").iterdir())) == 1 and left_about(device.parent) == []
     assert len(generations(device)) == len(generations(plant.versions["first"]))
+
+
+def test_a_bundle_in_force_that_is_not_signed_is_not_said_to_be_taken(
+    plant: Any, tmp_path: Path, device: Path, keys: Callable[[str], PublicKey]
+) -> None:
+    rules, before = Rules(keys=(keys("line"),)), digest(device)
+    rollout = pull(plant.registry, bolt("first"), device, rules=rules)
+    assert not rollout.accepted and "expected a signature of the manifest" in rollout.reason
+    assert digest(device) == before and left_about(device.parent) == []
+    signed(plant, tmp_path, "first", "line")
+    assert pull(plant.registry, bolt("first-line"), device, rules=rules).accepted
 
 
 def test_a_signature_of_another_manifest_is_none(
@@ -485,6 +497,23 @@ def test_two_at_once_do_not_disturb_each_other(plant: Any, device: Path) -> None
     with arriving(device), pytest.raises(DataError, match="being pulled; wait"):
         pull(plant.registry, bolt("lenient"), device)
     assert pull(plant.registry, bolt("lenient"), device).accepted
+
+
+def test_what_another_pull_fetches_as_soon_as_this_one_has_ended_stays(
+    plant: Any, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_use = arrival.in_use
+
+    @contextmanager
+    def followed(folder: Path) -> Iterator[None]:
+        with in_use(folder):
+            yield
+        folder.mkdir(exist_ok=True)
+        (folder / FILE).write_bytes(b"of another pull")
+
+    monkeypatch.setattr(arrival, "in_use", followed)
+    assert pull(plant.registry, bolt("lenient"), device).accepted
+    assert (device / PULLING / FILE).read_bytes() == b"of another pull"
 
 
 def test_too_little_space_is_said_before_anything_large_is_fetched(
