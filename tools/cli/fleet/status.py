@@ -105,16 +105,17 @@ def _look(chosen: argparse.Namespace) -> Status:
 
         expected = read_expected(chosen.expect)
     reports = _reports(chosen)
+    now = time.time()
     if chosen.registry or os.environ.get(VARIABLE):
         from spade_edge.tools.fleet.status.expected import promoted
 
-        reports = list(reports)
+        reports = list(reports)  # before the registry is asked, which may take its time
         recipes = {camera.recipe for one in reports if isinstance(one, LineReport) for camera in one.cameras}
         current, labels, problems = promoted(registry(chosen), recipes, chosen.channel)
         expected = replace(expected, promoted=current, labels=labels, channel=chosen.channel)
         for problem in problems:
             print(problem, file=sys.stderr)
-    return status(reports, now=time.time(), stale=chosen.stale, expected=expected)
+    return status(reports, now=now, stale=chosen.stale, expected=expected)
 
 
 def _reports(chosen: argparse.Namespace) -> Any:

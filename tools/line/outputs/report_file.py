@@ -21,7 +21,8 @@ SUFFIX = ".json"
 class ReportFile:
     """Replaces a file by the state of the line, at the heartbeat after each so many seconds. Decisions do not go here.
 
-    The file is whole at any time. It is not flushed to the disk: the next one comes soon.
+    The file is whole at any time. It is not flushed to the disk: the next one comes soon, also after a power failure
+    that has emptied the file.
 
     Args:
         options: which file, and how often.
@@ -65,9 +66,13 @@ class ReportFile:
                 "made"
             )
         try:
-            check_replaceable(self._path, lambda head: head.startswith(self._ours))
+            check_replaceable(self._path, self._may_go)
         except UsageError as problem:
             raise OutputError(f"{problem}; two lines must not write one report") from None
+
+    def _may_go(self, head: bytes) -> bool:
+        """Whether a file may be replaced: a report of this line, or what a power failure has left of one."""
+        return head.startswith(self._ours) or not head.strip(b"\0")
 
     def send(self, decision: Decision) -> None:
         """Nothing: the state counts the decisions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import threading
@@ -21,6 +22,7 @@ from spade_edge.runtime import DataError, DeviceError, UsageError
 from spade_edge.tools.fleet.status import LineReport, Skipped
 from spade_edge.tools.fleet.status import broker as module
 from spade_edge.tools.fleet.status.broker import Login, Place, heard, is_broker, place_of
+from spade_edge.tools.fleet.status.report import LONGEST
 from spade_edge.tools.line.configuration.options import MqttOptions
 from spade_edge.tools.line.outputs.mqtt import MqttOutput
 
@@ -96,6 +98,32 @@ def test_hostile_messages_are_one_line_each(broker: Mosquitto) -> None:
     found = lasting(place, Login(), lambda found: len(found) >= 3)
     assert [type(each) for each in found] == [Skipped] * len(found) and len(found) in (3, 4)
     assert all(len(each.problem.splitlines()) == 1 for each in found)
+
+
+def test_a_broker_that_makes_up_lines_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    monkeypatch.setattr(module, "MOST_BYTES", 20_000)
+    ear, client = module._Ear(Place("h", 1883, "plant", False)), Client(CallbackAPIVersion.VERSION2)
+
+    def say(line: str, what: str, payload: bytes) -> None:
+        message = MQTTMessage(topic=f"plant/{line}/{what}".encode())
+        message.payload = payload
+        ear.message(client, None, message)
+
+    beat = json.dumps(state("line", good=7).to_json()).encode()
+    for _ in range(1000):  # what is replaced does not count
+        say("line", "heartbeat", beat)
+        say("line", "status", b'{"state": "offline"}')
+        say("line", "heartbeat", beat)
+        say("line", "status", b'{"state": "online"}')
+    for number in range(1000):
+        say(f"{number:03}{'x' * 2000}", "heartbeat", beat)
+    found = ear.reports()
+    assert 4 <= len(found) <= 10 and all(isinstance(each, LineReport) and len(each.line) <= LONGEST for each in found)
+    (own,) = (each for each in found if isinstance(each, LineReport) and each.line == "line")
+    assert own.cameras[0].good == 7 and not own.offline
 
 
 @needs_mosquitto

@@ -69,7 +69,16 @@ def test_the_last_heartbeat_is_written(make: Make, tmp_path: Path) -> None:
     assert beat_of(tmp_path / "press-3.json") == 6
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"hello", b'{"version": 1, "line": "press-33", "beat": 1}'])
+@pytest.mark.parametrize("content", [b"", bytes(700)])
+def test_what_a_power_failure_has_left_of_a_report_is_replaced(make: Make, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "press-3.json").write_bytes(content)
+    output = make()
+    output.open()
+    output.beat(line_state(7))
+    assert beat_of(tmp_path / "press-3.json") == 7
+
+
+@pytest.mark.parametrize("content", [b"{}", b"hello", b'{"version": 1, "line": "press-33", "beat": 1}'])
 def test_what_is_not_its_own_stays(make: Make, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "press-3.json"
     path.write_bytes(content)
