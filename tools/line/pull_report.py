@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from stat import S_ISREG
 
 from spade_edge.runtime.fields import parse
 from spade_edge.tools.line.state import Pulled
@@ -38,6 +39,8 @@ class PullReport:
             if state == self._seen:
                 return
             self._seen = state
+            if not S_ISREG(found.st_mode):  # a pipe would keep the service waiting
+                raise ValueError("expected a file, found something else")
             with self._path.open("rb") as file:
                 self.last = read(file.read(LARGEST + 1))
         except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_what_is_no_report_is_told_once_and_what_was_known_stays(
         report.look()
     assert report.last is not None and report.last.name == "bolt:production"
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
+def test_what_is_no_file_is_told_and_not_waited_for(
+    tmp_path: Path, make: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    getattr(os, make)(tmp_path / "pulled.json")
+    report = PullReport(tmp_path / "pulled.json")
+    for _ in range(2):
+        report.look()
+    assert report.last is None and len(caplog.records) == 1 and "expected a file" in caplog.text
 
 
 def test_long_texts_are_cut(tmp_path: Path) -> None:

@@ -106,16 +106,24 @@ def _look(chosen: argparse.Namespace) -> Status:
         expected = read_expected(chosen.expect)
     reports = _reports(chosen)
     now = time.time()
+    unknown: tuple[str, ...] = ()
     if chosen.registry or os.environ.get(VARIABLE):
         from spade_edge.tools.fleet.status.expected import promoted
+        from spade_edge.tools.remote import UnreachableError
 
         reports = list(reports)  # before the registry is asked, which may take its time
         recipes = {camera.recipe for one in reports if isinstance(one, LineReport) for camera in one.cameras}
-        current, labels, problems = promoted(registry(chosen), recipes, chosen.channel)
-        expected = replace(expected, promoted=current, labels=labels, channel=chosen.channel)
-        for problem in problems:
-            print(problem, file=sys.stderr)
-    return status(reports, now=now, stale=chosen.stale, expected=expected)
+        where = registry(chosen)
+        try:
+            current, labels, problems = promoted(where, recipes, chosen.channel)
+        except UnreachableError as problem:
+            unknown = (f"It is not known what {chosen.channel} points at: {problem}.",)
+        else:
+            expected = replace(expected, promoted=current, labels=labels, channel=chosen.channel)
+            for one in problems:
+                print(one, file=sys.stderr)
+    found = status(reports, now=now, stale=chosen.stale, expected=expected)
+    return replace(found, general=(*found.general, *unknown))
 
 
 def _reports(chosen: argparse.Namespace) -> Any:

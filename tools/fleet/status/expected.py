@@ -10,6 +10,7 @@ from spade_edge.runtime.errors import DataError, SpadeError
 from spade_edge.tools.fleet.status.attention import Expected
 from spade_edge.tools.line.configuration.text import UnreadableError, document
 from spade_edge.tools.registry import Reference, Registry, published
+from spade_edge.tools.remote import UnreachableError
 
 LARGEST = 16 << 20  # bytes of a list
 PLAN = ".toml"
@@ -44,6 +45,9 @@ def promoted(
     Returns:
         name of a product to the first 16 digits of its bundle; the same of every version to its tags; and what could
         not be found out, one sentence each.
+
+    Raises:
+        UnreachableError: the registry does not answer; with hundreds of products, each try would take its time.
     """
     current: dict[str, str] = {}
     labels: dict[str, str] = {}
@@ -52,6 +56,8 @@ def promoted(
         try:
             Reference.of(f"{recipe}:{channel}")
             versions, broken = published(registry, recipe)
+        except UnreachableError:
+            raise
         except SpadeError as problem:
             problems.append(str(problem))
             continue

@@ -16,6 +16,8 @@ from plant_reports import NEW, OLD, state, write
 from spade_edge.galleries import Built
 from spade_edge.runtime.bundle.manifest_file import SHORT
 from spade_edge.tools.cli.fleet import status as module
+from spade_edge.tools.fleet.status import expected
+from spade_edge.tools.remote import UnreachableError
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -133,6 +135,23 @@ def test_what_a_channel_points_at_is_compared(
     assert code == 0 and len(err.splitlines()) == 1 and "nut" in err  # which was never pushed
     assert f"line-2 judges bolt by {OLD}, and production is {digest}." in out
     assert f"{digest} (production, v1)" in out
+
+
+def test_a_registry_that_does_not_answer_is_asked_once_and_no_line_is_silent_for_that(
+    reports: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, asked = time.time(), []
+    write(reports, state("line-6", at=began, recipe="nut"), state("line-7", at=began, recipe="pin"))
+
+    def away(*arguments: object) -> None:
+        asked.append(arguments)
+        monkeypatch.setattr(module.time, "time", lambda: began + 10_000)  # so long it takes
+        raise UnreachableError("the registry: cannot be listed: Connection refused; tried 4 times")
+
+    monkeypatch.setattr(expected, "published", away)
+    code, out, err = run(capsys, "fleet", "status", reports, "--registry", tmp_path, "--check")
+    assert (code, err, len(asked)) == (3, "", 1) and "silent" not in out
+    assert "It is not known what production points at: the registry: cannot be listed: Connection refused" in out
 
 
 def test_watching_goes_on_after_a_share_was_away(
