@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.images import file_of
 from spade_edge.galleries.progress import Progress
 from spade_edge.runtime import DataError, DeviceError, UsageError
 
@@ -104,8 +105,8 @@ def _from_table(names: Sequence[str], path: Path, folder: Path) -> list[str]:
         if len(row) != 2 or not all(row):
             raise DataError(f"{path}, line {line}: expected a name and a group, found {row}; one image a line")
         name, group = row
-        if name not in known and (folder / name).is_file():
-            continue  # an image that was skipped
+        if name not in known and file_of(folder / name).is_file():
+            continue  # an image, or a page of one, that was skipped
         if name not in known:
             raise DataError(
                 f"{path}, line {line}: expected the name of an image relative to {folder}, found {name}; correct or "

@@ -175,7 +175,9 @@ class Shards:
                 return records
             except (DataError, ValueError) as problem:
                 if number == TRIES:
-                    raise DataError(f"{problem}; is the cache being emptied? Run this again") from None
+                    raise DataError(
+                        f"{problem}; is the cache being emptied, or do workers have another one? Run this again"
+                    ) from None
                 log.warning("%s; it is made anew", problem)
             self.cache.put(self._coding_file)
             self.cache.put(self._write_views(part.items, extract))

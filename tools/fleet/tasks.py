@@ -28,7 +28,7 @@ from spade_edge.tools.fleet.keys import software
 from spade_edge.tools.fleet.scratch import scratch
 from spade_edge.tools.fleet.settings import from_json, with_files
 from spade_edge.tools.memory import peak
-from spade_edge.tools.remote import shown
+from spade_edge.tools.remote import MissingError, shown
 
 REMARKS = 200  # that are kept of a build
 
@@ -71,13 +71,13 @@ def build_bundle(
     store = Cache(cache)
     chosen = from_json(options)
     with scratch() as folder:
-        at = {role: store.fetch(_content(one), folder / f"{role}{one['suffix']}") for role, one in files.items()}
+        at = {role: _fetched(store, one, folder / f"{role}{one['suffix']}") for role, one in files.items()}
         made = built_into(
             store,
             key,
             tuple(Entry(**entry) for entry in entries),
             images=images,
-            model=store.fetch(_content(model), folder / "model.onnx"),
+            model=_fetched(store, model, folder / "model.onnx"),
             source=source,
             options=replace(with_files(chosen, at), threads=chosen.threads or threads),
             folder=folder,
@@ -188,12 +188,12 @@ def encode_shard(
     with scratch() as folder:
         records = folder / "records.npy"
         encode_file(
-            store.fetch(_content(views), folder / "views"),
+            _fetched(store, views, folder / "views"),
             records,
             count=count,
-            model=store.fetch(_content(model), folder / "model.onnx"),
+            model=_fetched(store, model, folder / "model.onnx"),
             source=source,
-            coding=read_coding(store.fetch(_content(coding), folder / "coding.npz"), normalisation),
+            coding=read_coding(_fetched(store, coding, folder / "coding.npz"), normalisation),
             threads=threads,
         )
         facts = {
@@ -240,8 +240,19 @@ def check_software(versions: dict[str, str]) -> None:
             )
 
 
-def _content(value: dict[str, Any]) -> Content:
-    return Content(value["sha256"], value["size"])
+def _fetched(cache: Cache, value: dict[str, Any], path: Path) -> Path:
+    """Fetch what the planning machine has put into the cache; gives the path.
+
+    Raises:
+        MissingError: it is not there.
+        DataError: as for `Cache`.
+    """
+    try:
+        return cache.fetch(Content(value["sha256"], value["size"]), path)
+    except MissingError as problem:
+        raise MissingError(
+            f"{platform.node()}: {problem}; every worker must reach the same cache under this address"
+        ) from None
 
 
 class _Kept(logging.Handler):

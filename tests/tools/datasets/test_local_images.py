@@ -86,6 +86,18 @@ def test_pages_of_a_tiff_have_the_group_of_their_file(tmp_path: Path, part: Call
         assert grouped(images) == {f"{number}.tif#{page}": number for number in range(3) for page in (1, 2)}
 
 
+def test_a_page_that_was_skipped_is_not_missed(tmp_path: Path, part: Callable[..., NDArray[np.uint8]]) -> None:
+    (tmp_path / "stacks").mkdir()
+    for number in range(2):
+        assert cv2.imwritemulti(str(tmp_path / "stacks" / f"{number}.tif"), [part(number), part(number)])
+    write_dataset(tmp_path / "x.jsonl", scan(str(tmp_path / "stacks"), groups=r"(\d)\.tif"))
+    with images_at(str(tmp_path / "x.jsonl")) as images:
+        assert images.groups is not None
+        assert groups_of(["0.tif#1", "1.tif#1", "1.tif#2"], images.groups, folder=images.folder) == (0, 1, 1)
+        with pytest.raises(DataError, match=r"found no line for 1 of 3, the first is 2\.tif"):
+            groups_of(["0.tif#1", "1.tif#1", "2.tif"], images.groups, folder=images.folder)
+
+
 def test_a_folder_is_passed_on_as_it_is(parts: Path, cache: Path) -> None:
     for text in (str(parts), f"file://{parts}"):
         with images_at(text, groups="x") as images:

@@ -205,7 +205,9 @@ def test_a_part_that_is_always_removed_ends_in_one_line(planned: Planned, tmp_pa
                 yield outcome
 
     row = run(planned(shards=2, bolt=BOLT), Emptying())["bolt"]
-    assert row.state == "failed" and row.message.endswith("is the cache being emptied? Run this again")
+    assert row.state == "failed" and row.message.endswith(
+        "is the cache being emptied, or do workers have another one? Run this again"
+    )
     assert "\n" not in row.message
     assert sharding.TRIES == 3
 
@@ -317,6 +319,21 @@ def test_other_software_on_a_worker_is_refused(planned: Planned, monkeypatch: py
     monkeypatch.setattr(tasks, "software", lambda: {"onnxruntime": "0.1"})
     row = run(planned(bolt=BOLT))["bolt"]
     assert row.state == "failed" and "install the same versions on every worker" in row.message
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_worker_that_has_another_cache_says_so(planned: Planned, tmp_path: Path, shards: int) -> None:
+    class Elsewhere(Here):
+        def outcomes(self, tasks):  # type: ignore[no-untyped-def]
+            for task in tasks:
+                arguments = task.arguments | {"cache": str(tmp_path / "of the worker")}
+                yield from super().outcomes([replace(task, arguments=arguments)])
+
+    row = run(planned(shards=shards, bolt=BOLT), Elsewhere())["bolt"]
+    said = (
+        "every worker must reach the same cache under this address" if shards == 1 else "do workers have another one?"
+    )
+    assert row.state == "failed" and said in row.message
 
 
 def test_many_may_begin_at_once_in_one_folder(tmp_path: Path) -> None:
