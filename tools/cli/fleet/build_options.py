@@ -44,6 +44,8 @@ class BuildOptionsReader:
         for one in values:
             if isinstance(one, bool) or not isinstance(one, (str, int, float)):
                 return "text or a number" + (", or a list of them" if several else ""), shown(one)
+            if isinstance(one, str) and "\0" in one:  # which no command line can hold
+                return "text without control characters", shown(one)
         try:
             self._parsed(self._words(name, value))
         except UsageError as problem:

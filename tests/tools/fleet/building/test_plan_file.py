@@ -241,6 +241,14 @@ def test_bundles_lie_in_a_folder(tmp_path: Path) -> None:
     assert read_plan(file, BuildOptionsReader()).output == tmp_path / "out"
 
 
+@pytest.mark.parametrize("option", ['groups = "a\\u0000.csv"', 'exclude = ["1.png", "a\\u0000.txt"]'])
+def test_a_nul_is_a_mistake(tmp_path: Path, option: str) -> None:
+    text = f'version = 1\n[[bundle]]\nname = "a"\nimages = "i"\nmodel = "m"\n{option}\n'
+    (tmp_path / "fleet.toml").write_text(text)
+    with pytest.raises(PlanError, match="line 6, .* expected text without control characters, found "):
+        read_plan(tmp_path / "fleet.toml", BuildOptionsReader())
+
+
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         read_plan(tmp_path / "fleet.toml", BuildOptionsReader())
