@@ -20,7 +20,7 @@ from spade_edge.runtime.errors import DataError, DeviceError, UsageError
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.remote.address import WEB, scheme_of, shown
 from spade_edge.tools.remote.files import Listed, Readable, head
-from spade_edge.tools.sources.address import without_secrets
+from spade_edge.tools.sources.address import HIDDEN, without_secrets
 
 BLOCK = 4 << 20  # bytes of one request; a smaller file takes one
 CONNECT, SILENCE = 5.0, 30.0  # seconds until a connection, and without a byte
@@ -32,8 +32,9 @@ EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "a
 PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
 BEHIND_THE_END = 416
 OBJECTS = ("s3", "s3a", *EXTRAS)
-# Up to the last @, as a password may have a slash in it. A bucket may be called by its ARN, which has colons.
-_LOGIN = re.compile(r"[^:/]+://(?!arn:)[^/]*:.*@")
+# A password may have a slash in it, so what follows the first one tells nothing. No bucket has a colon but in its ARN.
+_LOGIN = re.compile(r"[^:/]+://(?!arn:)[^/]*:")
+_NO_PORT = re.compile(r"[^:/]+://(?:\[[^]/]*\]|[^@:/\[]*):(?!\d*(?:[/?#]|$))[^@/]*(?:/|$)")
 _VERSION = "?versionId="
 _ENCODED = "%:/?#[]@!$&'()*+,;=~"  # what stays as it is in a web address that people write
 _HREF = re.compile(rb"""<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.I)
@@ -50,8 +51,13 @@ def connected(address: str) -> Filesystem:
     scheme = scheme_of(address)
     if scheme in OBJECTS and _LOGIN.match(address):
         raise UsageError(
-            f"{shown(address)}: expected an address without user and password, found some; give them in the "
+            f"{scheme}://{HIDDEN}: expected an address without user and password, found some; give them in the "
             "environment, or in the files that are usual for this store"
+        )
+    if scheme in WEB and _NO_PORT.match(address):
+        raise UsageError(
+            f"{scheme}://{HIDDEN}: expected a port behind the host, found something else; in a user name or password, "
+            "write / ? # @ : % as %2F %3F %23 %40 %3A %25"
         )
     extra = EXTRAS.get(scheme, "remote")
     with packages_of(extra, needed_by=f"an address such as {shown(address)}"):

@@ -17,7 +17,7 @@ from interrupted_writes import SPACE, Killed, stopping
 from object_stores import S3, answering, breaking_off, refusing, s3_server, web_server
 
 from spade_edge.runtime.errors import DataError, DeviceError, UsageError
-from spade_edge.tools.remote import MissingError, Store, UnreachableError, filesystem, store
+from spade_edge.tools.remote import MissingError, Store, UnreachableError, divided, filesystem, store
 
 ODD = (
     "plain.png",
@@ -444,6 +444,28 @@ def test_a_login_in_the_address_of_a_bucket_is_refused_and_not_told(password: st
     with pytest.raises(UsageError, match="expected an address without user and password") as caught:
         Store(f"s3://joe:{password}@plant/x")
     assert "ge" not in str(caught.value).partition(";")[0]
+    with pytest.raises(UsageError, match="expected an address without user and password") as caught:
+        Store(divided(f"s3://joe:{password}@plant/x.png")[0])
+    assert "ge" not in str(caught.value).partition(";")[0]
+
+
+@pytest.mark.parametrize("password", ["geh/eim", "ge/h@eim", "geh/1"])
+def test_a_slash_in_the_password_of_a_web_server_is_no_path(password: str) -> None:
+    pytest.importorskip("aiohttp")
+    address = f"https://joe:{password}@plant/x.png"
+    for place in (address, divided(address)[0]):
+        with pytest.raises(UsageError, match=r"https://…: expected a port .*; in a user name .* %2F") as caught:
+            Store(place)
+        assert "ge" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://[::1]:80/x:y@z", "http://[::1]/x", "http://plant:8080?x=a:b", "http://joe:a:b@plant/x", "http://h:1"],
+)
+def test_hosts_and_ports_of_web_servers(address: str) -> None:
+    pytest.importorskip("aiohttp")
+    Store(address)
 
 
 def test_a_bucket_may_be_called_by_its_arn() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fleet_tasks
@@ -139,6 +140,14 @@ def test_a_cluster_without_nodes_that_work_is_given_up() -> None:
     finally:
         found.shutdown()
     assert str(caught.value).startswith("expected a node of the Ray cluster that can work, found none for 0 s; ")
+
+
+def test_a_node_with_fewer_cpus_than_a_task_takes_cannot_work() -> None:
+    cluster = RayCluster.__new__(RayCluster)
+    cluster.threads = 2
+    nodes = [{"Alive": alive, "Resources": {"CPU": cpus}} for alive, cpus in ((True, 1.0), (True, 2.0), (False, 4.0))]
+    cluster._ray = SimpleNamespace(nodes=lambda: nodes)
+    assert cluster._nodes() == [nodes[1]]
 
 
 class Kept:
