@@ -13,6 +13,7 @@ from spade_edge.galleries import unpack
 from spade_edge.galleries.generation_log import LogLine, read_log
 from spade_edge.galleries.output import check_output
 from spade_edge.galleries.unpacking import UNPACK
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.manifest_file import manifest_bytes
 from spade_edge.runtime.digest import BUNDLE_MARK
 
@@ -25,7 +26,8 @@ class Standing:
     """What is at the place of a bundle, compared with what is wanted there.
 
     Attributes:
-        state: UNCHANGED if it is the wanted one, BY_HAND if people have changed that since, NEW if it has to be laid.
+        state: UNCHANGED if it is the wanted one, and no file of it is gone or cut off; BY_HAND if people have changed
+            that since; NEW if it has to be laid.
         by_hand: what people have done since the last generation that came whole.
     """
 
@@ -58,13 +60,24 @@ def standing(bundle: Path, manifest: str) -> Standing:
         return Standing(NEW)
     _, found = manifest_bytes(bundle)
     if found == manifest:
-        return Standing(UNCHANGED)
+        return Standing(UNCHANGED if _is_whole(bundle, manifest) else NEW)
     lines = read_log(bundle).lines
     whole = [number for number, line in enumerate(lines) if line.verb in _WHOLE]
     by_hand = tuple(lines[whole[-1] + 1 :]) if whole else tuple(lines)
     if whole and lines[whole[-1]].manifest == manifest and by_hand:
         return Standing(BY_HAND, by_hand)
     return Standing(NEW, by_hand)
+
+
+def _is_whole(bundle: Path, manifest: str) -> bool:
+    """Whether no file of a bundle is gone or cut off. Their hashes are looked at by whoever opens it."""
+    for payload in Manifest.read(bundle, sha256=manifest).files.values():
+        try:
+            if (bundle / payload.name).stat().st_size != payload.size:
+                return False
+        except OSError:
+            return False
+    return True
 
 
 def lay(packed: Path, bundle: Path) -> None:
