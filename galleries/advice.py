@@ -1,4 +1,4 @@
-"""Advice on the threshold: which rates the good parts can certify, and the one image that decides."""
+"""Advice on a bundle: which rates the good parts can certify, the one image that decides, and those to look at."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from spade_edge.runtime.bundle.manifest import Manifest, evidence_of
 from spade_edge.runtime.bundle.threshold import CERTIFIED
 
 CLEARLY = 0.1  # of the threshold
+SHOWN = 5  # names of images in a sentence
 RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 
@@ -31,6 +32,12 @@ class Deciding:
     def matters(self) -> bool:
         """Whether the threshold would be clearly lower without the image."""
         return self.image.score - self.without > CLEARLY * abs(self.image.score)
+
+    def sentence(self) -> str:
+        """The same in words."""
+        return (
+            f"this threshold is the score of {self.image.name}; without that image it would be about {self.without:.4g}"
+        )
 
 
 def choices(evidence: Evidence) -> tuple[Limit, ...]:
@@ -64,3 +71,21 @@ def deciding(manifest: Manifest) -> Deciding | None:
     evidence = evidence_of(others, manifest.frames if threshold.source == BOTH else ())
     over = threshold.rate * (threshold.parts + 1)
     return Deciding(decisive[0], limit(evidence, rate=min(over / (evidence.parts + 1), 0.999)).value)
+
+
+def untypical(manifest: Manifest) -> list[GoodImage]:
+    """The included images that are worth a look, the least typical first."""
+    images = sorted(manifest.images, key=lambda image: image.rank)
+    return [image for image in images if image.included and image.worth_a_look]
+
+
+def look_at(manifest: Manifest) -> str:
+    """Which images to look at before the bundle is trusted; empty if all are alike."""
+    images = untypical(manifest)
+    if not images:
+        return ""
+    what = "this image" if len(images) == 1 else f"these {len(images)} images"
+    named = [f"{image.name} ({image.remark})" for image in images[:SHOWN]]
+    if len(images) > SHOWN:
+        named.append(f"and {len(images) - SHOWN} more")
+    return f"look at {what} before you trust the bundle: {'; '.join(named)}"

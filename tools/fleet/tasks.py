@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from spade_edge.galleries import build, pack
+from spade_edge.galleries.advice import deciding, look_at, untypical
 from spade_edge.galleries.encoding import Encode, encode, encode_file
 from spade_edge.galleries.options import BuildOptions
 from spade_edge.galleries.progress import Progress
+from spade_edge.runtime.bundle.manifest import Manifest
 from spade_edge.runtime.bundle.manifest_file import manifest_bytes
 from spade_edge.runtime.errors import DeviceError
 from spade_edge.runtime.matching.coding import Coding
@@ -138,7 +140,8 @@ def built_into(
         "manifest": manifest,
         "images": len(built.manifest.images),
         "threshold": built.manifest.threshold.score,
-        "remarks": _some([*warnings, *remarks]),
+        "untypical": [image.name for image in untypical(built.manifest)[:REMARKS]],
+        "remarks": _some([*_advice(built.manifest), *warnings, *remarks]),
         "seconds": {name: round(seconds, 3) for name, seconds in built.seconds.items()},
         "total_seconds": round(perf_counter() - start, 3),
         "cpu_seconds": round(process_time() - used, 3),
@@ -203,6 +206,13 @@ def encode_shard(
             "host": platform.node(),
         }
         return asdict(store.keep(SHARDS, key, records, facts))
+
+
+def _advice(manifest: Manifest) -> list[str]:
+    """What `spade-edge build` says of the good images and the threshold: nobody sees this build."""
+    decisive = deciding(manifest)
+    decides = decisive.sentence() if decisive is not None and decisive.matters else ""
+    return [sentence for sentence in (look_at(manifest), decides, manifest.threshold.caution()) if sentence]
 
 
 def _some(remarks: list[str]) -> list[str]:

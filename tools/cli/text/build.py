@@ -8,14 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from spade_edge.galleries import Built, Plan
-from spade_edge.galleries.advice import deciding
-from spade_edge.runtime.bundle.good_image import GoodImage
-from spade_edge.runtime.bundle.manifest import Manifest
-from spade_edge.tools.cli.text.gallery import ranked
+from spade_edge.galleries.advice import SHOWN, deciding, look_at, untypical
 from spade_edge.tools.cli.text.threshold import deciding_lines
 from spade_edge.tools.cli.view_arguments import AUTO, WHOLE
-
-SHOWN = 5  # names of images on one line, and lines about repeats
 
 
 def plan_lines(plan: Plan, chosen: argparse.Namespace, *, images: str) -> list[str]:
@@ -53,7 +48,7 @@ def as_json(built: Built) -> dict[str, Any]:
         "interval": list(threshold.interval),
         "parts": threshold.parts,
         "repeats": [list(names) for names in built.repeats],
-        "untypical": [image.name for image in _suspects(built.manifest)],
+        "untypical": [image.name for image in untypical(built.manifest)],
         "place": {"cells": built.manifest.matching.place} | built.manifest.place.to_json(),
         "deviations": list(built.manifest.deviations),
         "views": built.manifest.layout.to_json(),
@@ -73,15 +68,10 @@ def notes(built: Built) -> list[str]:
         lines.append(
             f"the same is true of {more} more part{'' if more == 1 else 's'}; 'spade-edge gallery list' shows all"
         )
-    suspects = _suspects(built.manifest)
-    if suspects:
-        what = "this image" if len(suspects) == 1 else f"these {len(suspects)} images"
-        named = [f"{image.name} ({image.remark})" for image in suspects[:SHOWN]]
-        if len(suspects) > SHOWN:
-            named.append(f"and {len(suspects) - SHOWN} more")
+    if advice := look_at(built.manifest):
         bundle = shlex.quote(str(built.path))
         lines += [
-            f"look at {what} before you trust the bundle: {'; '.join(named)}",
+            advice,
             f"see their maps: spade-edge gallery review --bundle {bundle} review/",
             f"exclude what does not show a good part: spade-edge gallery exclude --bundle {bundle} NAME --reason TEXT",
         ]
@@ -91,11 +81,6 @@ def notes(built: Built) -> list[str]:
     if caution := built.manifest.threshold.caution():
         lines.append(caution)
     return lines
-
-
-def _suspects(manifest: Manifest) -> list[GoodImage]:
-    """The included images that are worth a look, the least typical first."""
-    return [image for image in ranked(manifest) if image.included and image.worth_a_look]
 
 
 def _some(names: Sequence[str]) -> str:

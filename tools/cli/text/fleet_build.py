@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from spade_edge.runtime.bundle.manifest_file import SHORT
-from spade_edge.tools.fleet.building import FAILED, Row
+from spade_edge.tools.fleet.building import BUILT, FAILED, KNOWN, Row
 
 HEADER = ("bundle", "state", "digest", "images", "threshold", "seconds")
 
 
 def line(row: Row) -> str:
-    """What became of a bundle, in a line, followed by one for each remark about its images."""
+    """What became of a bundle, in a line, followed by one for each remark about its images if it is newly laid."""
     message = f": {row.message}" if row.message else ""
-    remarks = [f"{row.name}: {remark}" for remark in row.facts.get("remarks", ()) if row.state == "built"]
+    remarks = [f"{row.name}: {remark}" for remark in row.facts.get("remarks", ()) if row.state in (BUILT, KNOWN)]
     return "\n".join([f"{row.name}: {row.state}{message}", *remarks])
 
 

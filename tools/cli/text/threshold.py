@@ -58,9 +58,4 @@ def lines(manifest: Manifest, bundle: Path) -> list[str]:
 def deciding_lines(manifest: Manifest) -> list[str]:
     """The image that decides the threshold, in a line; none if no single image decides."""
     decisive = deciding(manifest)
-    if decisive is None:
-        return []
-    return [
-        f"this threshold is the score of {decisive.image.name}; without that image it would be about "
-        f"{decisive.without:.4g}"
-    ]
+    return [] if decisive is None else [decisive.sentence()]
