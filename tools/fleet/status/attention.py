@@ -161,6 +161,8 @@ def status(
     rows.sort(key=lambda row: (row.weight, row.name, "" if row.camera is None else row.camera.name))
     judged = {camera.recipe for report in lines for camera in report.cameras}
     general = [f"No line judges {name}." for name in dict.fromkeys(wanted.recipes) if name not in judged]
+    if not rows and not left_out:
+        general.append("No line has reported: is this the folder, or the topic, that the lines write to?")
     return Status(tuple(rows), tuple(general), tuple(skipped), left_out, len(lines), now)
 
 

@@ -51,6 +51,12 @@ def test_check_is_for_scripts(reports: Path, capsys: Capsys) -> None:
     assert (code, err) == (0, "") and "4 lines: all is well." in out
 
 
+def test_nobody_is_not_well(tmp_path: Path, capsys: Capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    code, out, err = run(capsys, "fleet", "status", tmp_path / "empty", "--check")
+    assert (code, err) == (3, "") and out.startswith("No line has reported: ") and "all is well" not in out
+
+
 def test_json_has_a_line_for_each_camera(reports: Path, capsys: Capsys) -> None:
     (reports / "broken.json").write_text("{")
     code, out, err = run(capsys, "fleet", "status", reports, "--json")
