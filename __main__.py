@@ -2,7 +2,7 @@
 
 import sys
 
-from spade_edge.tools.cli.main import main  # noqa: TID251  (the command line is a tool)
+from spade_edge.tools.cli.start import main  # noqa: TID251  (the command line is a tool)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -81,7 +81,7 @@ def test_wheel_brings_the_licence_and_the_command(wheel: zipfile.ZipFile, metada
     (entry_points,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
     assert wheel.read(entry_points).decode().split("\n")[:2] == [
         "[console_scripts]",
-        "spade-edge = spade_edge.tools.cli.main:main",
+        "spade-edge = spade_edge.tools.cli.start:main",
     ]
 
 
