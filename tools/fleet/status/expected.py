@@ -69,6 +69,11 @@ def promoted(
             )
             if channel in version.tags:
                 current[recipe] = digest
+    if labels and not current:
+        problems.append(
+            f"{registry.address}: expected the channel {channel} of a product that a line judges, found none; "
+            "'spade-edge fleet list' shows the channels"
+        )
     return current, labels, problems
 
 

@@ -141,6 +141,8 @@ def test_what_a_channel_points_at_is_compared(
     assert code == 0 and len(err.splitlines()) == 1 and "nut" in err  # which was never pushed
     assert f"line-2 judges bolt by {OLD}, and production is {digest}." in out
     assert f"{digest} (production, v1)" in out
+    code, out, err = run(capsys, "fleet", "status", reports, "--channel", "producton")  # a slip of the pen
+    assert code == 0 and sum("expected the channel producton" in line for line in err.splitlines()) == 1
 
 
 def test_a_registry_that_does_not_answer_is_asked_once_and_no_line_is_silent_for_that(
