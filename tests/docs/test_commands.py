@@ -71,9 +71,8 @@ NOT_RUN = {
         ),
     },
     "docs/how-to/rollout.md": {
-        "spade-edge fleet pull bolt:production --bundle part.spade --config line.toml --report report.json --watch 60": (
-            "goes on until Ctrl-C; tests/tools/cli/commands/test_fleet_registry.py watches a channel"
-        ),
+        "spade-edge fleet pull bolt:production --bundle part.spade --config line.toml --report report.json "
+        "--watch 60": ("goes on until Ctrl-C; tests/tools/cli/commands/test_fleet_registry.py watches a channel"),
     },
     "docs/how-to/signing.md": {
         "(echo 'spade-edge/bundle/1'; cat part.spade/manifest.json) > signed": (
