@@ -118,6 +118,7 @@ def _checked(raw: bytes, digest: str, *, source: str) -> bytes:
     found = hashlib.sha256(raw).hexdigest()
     if found != digest:
         raise DataError(
-            f"{source}: expected content with the SHA-256 {digest[:16]}…, found {found[:16]}…; push it again"
+            f"{source}: expected content with the SHA-256 {digest[:16]}…, found {found[:16]}…; remove the file of that "
+            "name there, and push again"
         )
     return raw

@@ -198,7 +198,7 @@ class OciRegistry:
     def _altered(self, name: str, expected: str, found: str) -> DataError:
         return DataError(
             f"{self._shown(name)}: expected content with the SHA-256 {expected[:16]}…, found {found[:16]}…: the "
-            "registry gives something else than was pushed; push it again"
+            "registry gives something else than was pushed; have that file removed there, and push again"
         )
 
     def _has(self, name: str, blob: Blob) -> bool:

@@ -79,7 +79,8 @@ def push(
 
     Raises:
         BundleError: the bundle is incomplete or altered, or was not signed with one of the keys.
-        UsageError: the tag points at another bundle, or a digest is given.
+        UsageError: the tag points at another bundle, or at this one with signatures that it lacks here; or a digest is
+            given.
         DataError: the registry cannot be read or written.
     """
     folder = Path(bundle)
@@ -150,7 +151,13 @@ def _check_tag(registry: Registry, name: str, tag: str, artifact: Artifact) -> N
     with contextlib.suppress(DataError):
         there = Artifact.from_bytes(raw, kind=BUNDLE, source=source)
         if there.bundle == artifact.bundle and tag == artifact.bundle[:SHORT]:
-            return  # the same bundle, with other signatures
+            lost = {layer.title for layer in there.layers} - {layer.title for layer in artifact.layers}
+            if not lost:
+                return  # the same bundle, with further signatures
+            raise UsageError(
+                f"{source}: expected a bundle with the signatures that it has there, found one without {min(lost)}; "
+                "nothing needs to be pushed, unless under another tag"
+            )
     raise UsageError(
         f"{source}: expected a tag that is free, found that it names another version; choose another tag, or use "
         "'spade-edge fleet promote' if it is a channel"

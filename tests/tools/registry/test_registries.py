@@ -217,6 +217,11 @@ def test_signatures_go_with_the_bundle_and_may_come_later(
     assert [one.signed_by for one in versions] == [(signed.key[:16],)] and problems == ()
     artifact = artifact_of(registry, Reference("press-3/bolt", tag=pushed.tag))
     assert artifact.layers[1].title == f"signatures/{signed.signature.name}"
+    signed.signature.rename(tmp_path / "kept")
+    with pytest.raises(UsageError, match="expected a bundle with the signatures that it has there"):
+        push(bundle, registry, BOLT)
+    assert artifact_of(registry, Reference("press-3/bolt", tag=pushed.tag)) == artifact
+    (tmp_path / "kept").rename(signed.signature)
     set_threshold(bundle, score=8.0, reason="x")  # signatures of former manifests stay where they are
     assert len(artifact_of(registry, Reference("press-3/bolt", tag=push(bundle, registry, BOLT).tag)).layers) == (
         len(artifact.layers) - 1

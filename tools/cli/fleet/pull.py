@@ -91,6 +91,8 @@ def run(chosen: argparse.Namespace) -> int:
         check_report(chosen.report)
     if not (chosen.reference.tag or chosen.reference.digest):
         raise UsageError(f"expected NAME:TAG or NAME@DIGEST, found '{chosen.reference}'")
+    if chosen.camera and chosen.evidence is None and chosen.config is None:
+        raise UsageError("expected --camera with --evidence or --config, found neither; add one, or leave it out")
     if chosen.watch is None:
         rollout = _pull(chosen)
         _print(chosen, rollout)
@@ -196,6 +198,12 @@ def _as_configured(chosen: argparse.Namespace, rules: Rules, device: Device) -> 
     line = read(chosen.config)
     name = _recipe(line, chosen.bundle, chosen.config)
     cameras = {one: options for one, options in line.cameras.items() if options.recipe == name}
+    for camera in chosen.camera:
+        if camera not in cameras:
+            known = ", ".join(cameras) or "none"
+            raise UsageError(
+                f"{chosen.config}: expected --camera among those of the recipe {name} ({known}), found {shown(camera)}"
+            )
     if not rules.keys and line.line.require_signature:
         rules = replace(rules, keys=read_keys(line.line.require_signature))
     if rules.deadline_ms is None and cameras:

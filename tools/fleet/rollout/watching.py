@@ -44,11 +44,12 @@ def watch(
         seed: of the spread of pauses; None for another one at each start.
 
     Raises:
-        UsageError: something other than a bundle is at `bundle`, or the reference has no tag.
+        UsageError: at the first look something other than a bundle is at `bundle`, or the reference has no tag, or the
+            line's configuration is wrong. Later it is told as any fault is, because people may be changing something.
     """
     spread = random.Random(seed)  # noqa: S311
     settled: tuple[str, str] | None = None  # digest of the artifact, and of the manifest in force, after a pull
-    said, failures = "", 0
+    said, failures, begun = "", 0, False
 
     def told(line: str) -> str:
         if line and line != said:
@@ -67,10 +68,10 @@ def watch(
             else:
                 said = told(pulls().sentence())
                 settled = (artifact.digest, digest_in_force(bundle))
-            failures = 0
-        except UsageError:
-            raise
+            failures, begun = 0, True
         except SpadeError as problem:
+            if isinstance(problem, UsageError) and not begun:
+                raise
             failures += 1
             said = told(str(problem))
         pause = min(every * 2 ** min(failures, 20), max(every, LONGEST))

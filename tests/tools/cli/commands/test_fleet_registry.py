@@ -139,6 +139,7 @@ def test_a_registry_must_be_named(capsys: CAPSYS, monkeypatch: pytest.MonkeyPatc
         (("pull", "bolt:x", "--bundle", "x", "--watch", "0.1"), "expected 1 to 86400 seconds"),
         (("pull", "bolt@12345678", "--bundle", "x", "--watch", "60"), "expected NAME:CHANNEL with --watch"),
         (("pull", "bolt:x", "--bundle", "x", "--evidence", "a", "--config", "b"), "not allowed with"),
+        (("pull", "bolt:x", "--bundle", "x", "--camera", "top"), "expected --camera with --evidence or --config"),
         (("pull", "bolt:x", "--bundle", "x", "--plain-http"), "address that begins with oci://"),
         (("promote", "bolt:x", "production", "--back"), "expected the name of a bundle alone with --back"),
         (("promote", "bolt:x", "pro duction"), "expected a tag"),
@@ -236,6 +237,8 @@ def test_the_configuration_of_the_line_says_the_rest(
     assert code == 3 and "within 1e-06 ms" in json.loads(out)["reason"]
     code, out, _ = run(capsys, "fleet", "pull", "bolt:signed", *pull, "--shadow", "0")
     assert code == 0 and json.loads(out)["changes"] is None and digest(device) == digest(strict)
+    code, _, err = run(capsys, "fleet", "pull", "bolt:signed", *pull, "--camera", "tpo")
+    assert code == 2 and "expected --camera among those of the recipe bolt (top), found 'tpo'" in err
     code, _, err = run(capsys, "fleet", "pull", "bolt:signed", *pull[2:], "--bundle", tmp_path / "other.spade")
     assert code == 2 and "expected a recipe with the bundle" in err
 

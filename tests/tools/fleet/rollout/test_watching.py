@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spade_edge.galleries import generations, set_threshold, undo
-from spade_edge.runtime import UsageError
+from spade_edge.runtime import SpadeError, UsageError
 from spade_edge.tools.fleet.rollout import Rollout, Rules, pull, watch
 from spade_edge.tools.fleet.rollout.watching import LONGEST
 from spade_edge.tools.registry import Reference, promote
@@ -30,6 +30,7 @@ class Following:
         pauses: in seconds.
         told: the lines.
         pulls: what came of each pull.
+        problem: with which a pull ends; None for none.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Following:
         self.pauses: list[float] = []
         self.told: list[str] = []
         self.pulls: list[Rollout] = []
+        self.problem: SpadeError | None = None
 
     def through(self, *steps: Callable[[], object]) -> None:
         left = list(steps)
@@ -63,6 +65,8 @@ class Following:
         )
 
     def _pull(self) -> Rollout:
+        if self.problem is not None:
+            raise self.problem
         self.pulls.append(pull(self.plant.registry, CHANNEL, self.device, rules=self.rules))
         return self.pulls[-1]
 
@@ -172,6 +176,23 @@ def test_a_bundle_that_is_being_changed_is_tried_again(
     assert following.in_force() == "first" and "being changed" in following.told[0]
     following.through(nothing)
     assert following.in_force() == "lenient"
+
+
+def test_what_is_wrong_for_a_while_only_does_not_end_it(
+    plant: Any, device: Path, to: Callable[[str], Callable[[], object]]
+) -> None:
+    to("lenient")()
+    following = Following(plant, device)
+
+    def wrong() -> None:
+        following.problem = UsageError("line.toml: expected a recipe, found none")
+        to("strict")()
+
+    def right() -> None:
+        following.problem = None
+
+    following.through(wrong, right, nothing)
+    assert following.in_force() == "strict" and following.told[1] == "line.toml: expected a recipe, found none"
 
 
 def test_what_can_never_be_right_ends_it(plant: Any, tmp_path: Path, to: Callable[[str], Callable[[], object]]) -> None:
