@@ -93,7 +93,9 @@ class Promotion:
         return {"from" if name == "came_from" else name: own for name, own in value.items()}
 
 
-def promote(registry: Registry, reference: Reference, channel: str, *, who: str = "", reason: str = "") -> Promotion:
+def promote(
+    registry: Registry, reference: Reference, channel: str, *, who: str = "", reason: str = "", even_so: bool = False
+) -> Promotion:
     """Let a channel point at a version.
 
     Args:
@@ -102,6 +104,7 @@ def promote(registry: Registry, reference: Reference, channel: str, *, who: str 
         channel: a tag that is a channel already, or is free.
         who: does it; "" for user and host of this process.
         reason: why.
+        even_so: make a channel of a tag that names a version, as after a push to the name of a channel to be.
 
     Raises:
         MissingError: there is no such version.
@@ -112,12 +115,13 @@ def promote(registry: Registry, reference: Reference, channel: str, *, who: str 
     name = reference.name
     now, known = _state(registry, name, channel)
     if known is None:
-        if now or channel == LATEST:
+        if channel == LATEST or (now and not even_so):
             raise UsageError(
                 f"{registry.address}: {name}:{channel}: expected a channel or a free tag, found the tag of a version; "
-                "choose another name for the channel"
+                "choose another name for the channel, or make a channel of it with --even-so"
             )
-        _write(registry, name, channel, ())  # so that the tag is known to be a channel, whatever happens
+        known = _unentered((), now)
+        _write(registry, name, channel, known)  # so that the tag is known to be a channel, whatever happens
     _move(registry, Reference(name, tag=channel), artifact, _entry(artifact.digest, now, PROMOTE, who, reason))
     return Promotion(name, channel, artifact.digest, artifact.bundle, now, moved=now != artifact.digest)
 

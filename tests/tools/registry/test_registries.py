@@ -316,10 +316,29 @@ def test_a_version_is_no_channel(registry: Registry, two_versions: tuple[Path, P
     for tag in ("v1", "latest"):
         with pytest.raises(UsageError, match="expected a channel or a free tag"):
             promote(registry, Reference("press-3/bolt", digest=pushed.digest), tag)
+    with pytest.raises(UsageError, match="found the tag of a version"):
+        promote(registry, Reference("press-3/bolt", digest=pushed.digest), "latest", even_so=True)
     with pytest.raises(UsageError, match="expected a channel, found none"):
         back(registry, "press-3/bolt", "v1")
     with pytest.raises(MissingError, match="expected a channel"):
         moves(registry, "press-3/bolt", "v1")
+
+
+def test_a_version_that_was_pushed_to_the_name_of_a_channel_becomes_one_if_it_is_asked_for(
+    registry: Registry, two_versions: tuple[Path, Path]
+) -> None:
+    name = "press-3/bolt"
+    one, two = (
+        push(bundle, registry, Reference(name, tag=tag)).digest
+        for bundle, tag in zip(two_versions, ("production", "v2"), strict=True)
+    )
+    done = promote(registry, Reference(name, tag="v2"), "production", who="Anna", even_so=True)
+    assert (done.digest, done.came_from, done.moved) == (two, one, True)
+    assert [(m.digest, m.came_from, m.verb) for m in moves(registry, name, "production")] == [
+        (one, "", "found"),
+        (two, one, "promote"),
+    ]
+    assert back(registry, name, "production").digest == one
 
 
 def test_a_promotion_that_is_killed_anywhere_leaves_the_old_or_the_new_and_the_way_back(

@@ -28,6 +28,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     verb.add_argument("--back", action="store_true", help="go back to the version before; once more goes further back")
     verb.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the record of the channel")
+    verb.add_argument("--even-so", action="store_true", help="make a channel of a tag that names a version")
     add_who(verb)
     add_registry(verb)
     add_json(verb)
@@ -44,6 +45,8 @@ def run(chosen: argparse.Namespace) -> int:
             raise UsageError(f"expected the name of a bundle alone with --back, found '{chosen.reference}'")
         done = back(where, chosen.reference.name, chosen.channel, who=chosen.who, reason=chosen.reason)
     else:
-        done = promote(where, chosen.reference, chosen.channel, who=chosen.who, reason=chosen.reason)
+        done = promote(
+            where, chosen.reference, chosen.channel, who=chosen.who, reason=chosen.reason, even_so=chosen.even_so
+        )
     print(json.dumps(done.to_json()) if chosen.json else promoted_sentence(done))
     return 0

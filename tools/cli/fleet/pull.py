@@ -23,13 +23,13 @@ from spade_edge.tools.cli.arguments import (
     real,
     shown,
 )
+from spade_edge.tools.cli.fleet.pause import pause
 from spade_edge.tools.cli.fleet.registry_arguments import add_registry, add_required_keys, keys, reference, registry
 
 if TYPE_CHECKING:
     from spade_edge.tools.fleet.rollout import Device, Recent, Rollout, Rules
     from spade_edge.tools.line.configuration.options import LineConfiguration
 
-SOONEST, LATEST = 1.0, 86_400.0  # seconds between two looks at a channel
 LONGEST = 600_000.0  # milliseconds of a frame
 
 
@@ -74,7 +74,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
     verb.add_argument("--report", type=path, metavar="FILE", help="write what came of it to a file, as JSON")
     verb.add_argument(
         "--watch",
-        type=_pause,
+        type=pause,
         metavar="SECONDS",
         help="go on, and look every so often whether the channel points at another bundle",
     )
@@ -250,11 +250,4 @@ def _milliseconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"expected more than 0 and at most {LONGEST:.0f} milliseconds, found {shown(text)}"
         )
-    return value
-
-
-def _pause(text: str) -> float:
-    value = real(text, expected="seconds")
-    if not SOONEST <= value <= LATEST:
-        raise argparse.ArgumentTypeError(f"expected {SOONEST:.0f} to {LATEST:.0f} seconds, found {shown(text)}")
     return value

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from spade_edge.runtime.errors import DataError, SpadeError, UsageError
 from spade_edge.tools.cli.arguments import add_json, path, seconds, shown
+from spade_edge.tools.cli.fleet.pause import pause
 from spade_edge.tools.cli.fleet.registry_arguments import VARIABLE, add_registry, registry, tag
 from spade_edge.tools.extras import packages_of
 
@@ -45,7 +46,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
         action="store_true",
         help="exit code 3 if something needs attention, for a script that calls somebody",
     )
-    verb.add_argument("--watch", type=seconds, metavar="SECONDS", help="look again and again, until Ctrl-C")
+    verb.add_argument("--watch", type=pause, metavar="SECONDS", help="look again and again, until Ctrl-C")
     verb.add_argument(
         "--channel",
         type=tag,

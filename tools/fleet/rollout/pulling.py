@@ -25,6 +25,7 @@ from spade_edge.runtime.bundle.manifest import FILE, Manifest
 from spade_edge.runtime.bundle.manifest_file import SHORT, manifest_bytes
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.network.protocol import Network
+from spade_edge.tools.fleet.laying import standing
 from spade_edge.tools.fleet.rollout.arrival import Tell, arriving, clear, discard, fetch_manifest, fetch_payload, link
 from spade_edge.tools.fleet.rollout.report import Rollout, now, shadow_sentence
 from spade_edge.tools.fleet.rollout.rules import Device, Recent, Rules
@@ -34,6 +35,7 @@ from spade_edge.tools.signing.signing import signed_manifest
 
 PULL = "pull"  # verb in the log of a bundle
 SHOWN = 5  # names in a message
+UNDO = "'spade-edge gallery undo' brings it back"
 
 
 class RefusedError(DataError):
@@ -143,6 +145,8 @@ class _Pull:
         if reason := _breach(found, self._rules):
             clear(folder)
             return _with(replace(rollout, reason=reason, fetched=fetched), found)
+        if self._former is not None and (by_hand := standing(self._bundle, artifact.bundle).words):
+            found = replace(found, notes=(*found.notes, f"what was changed here is replaced ({by_hand}): {UNDO}"))
         self._publish(artifact, manifest, folder)
         return _with(
             replace(rollout, accepted=True, changed=True, in_force=artifact.bundle, fetched=fetched, at=now()), found

@@ -227,6 +227,16 @@ def test_what_a_device_was_taught_is_not_lost_unless_it_is_asked_for(
     assert "shiny.npy" in Manifest.read(device).names
 
 
+def test_what_people_have_changed_at_the_device_is_named_when_it_is_replaced(plant: Any, device: Path) -> None:
+    set_threshold(device, score=9.0, reason="x")
+    rollout = pull(plant.registry, bolt("lenient"), device)
+    assert rollout.accepted and any("is replaced (threshold, at last by " in note for note in rollout.notes)
+    undo(device)
+    assert Manifest.read(device).threshold.score == 9.0
+    assert pull(plant.registry, bolt("lenient"), device).accepted
+    assert not any("replaced" in note for note in pull(plant.registry, bolt("first"), device).notes)
+
+
 # The trial
 
 

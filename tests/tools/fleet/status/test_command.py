@@ -102,6 +102,7 @@ def test_a_page(reports: Path, tmp_path: Path, capsys: Capsys) -> None:
         (["reports", "--expect", "binary"], 3),
         (["reports", "--stale", "-1"], 2),
         (["reports", "--check", "--watch", "1"], 2),
+        (["reports", "--watch", "0"], 2),
         (["reports", "--username", "me"], 2),
         (["mqtt://user:s3cret@broker"], 2),
         (["mqtt://broker", "--username", "me"], 2),
