@@ -24,7 +24,7 @@ from spade_edge.tools.extras import packages_of
 from spade_edge.tools.output import replacing
 from spade_edge.tools.registry.artifact import ALGORITHM, BYTES, LARGEST, MANIFEST, Blob
 from spade_edge.tools.registry.reference import is_name, is_tag
-from spade_edge.tools.remote import MissingError, UnreachableError
+from spade_edge.tools.remote import MissingError, UnreachableError, retried
 from spade_edge.tools.sources.address import without_secrets
 
 log = logging.getLogger(__name__)
@@ -392,23 +392,17 @@ class OciRegistry:
         Raises:
             MissingError, UnreachableError, DataError: it does not pass.
         """
-        for number in range(1, TRIES + 1):
-            try:
-                return call()
-            except SpadeError:
-                raise
-            except Exception as problem:  # of requests, urllib3, oras, sockets
-                said = f"{self._shown(name)}: cannot {what}: {_words(problem)}"
-                if "CERTIFICATE_VERIFY_FAILED" in str(problem):
-                    raise DataError(
-                        f"{self._shown(name)}: expected a certificate that this machine trusts, found another; name "
-                        "that of the registry in REQUESTS_CA_BUNDLE"
-                    ) from None
-                if number == TRIES:
-                    raise UnreachableError(f"{said}; tried {TRIES} times") from None
-                log.info("%s; try %d of %d", said, number, TRIES)
-                time.sleep(SOONEST * 2 ** (number - 1))
-        raise AssertionError
+
+        def judge(problem: Exception) -> SpadeError | str:  # of requests, urllib3, oras, sockets
+            if "CERTIFICATE_VERIFY_FAILED" in str(problem):
+                return DataError(
+                    f"{self._shown(name)}: expected a certificate that this machine trusts, found another; name "
+                    "that of the registry in REQUESTS_CA_BUNDLE"
+                )
+            return _words(problem)
+
+        about = f"{self._shown(name)}: cannot {what}"
+        return retried(call, about=about, judge=judge, tries=TRIES, soonest=SOONEST)
 
 
 class _PassingError(Exception):

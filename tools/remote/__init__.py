@@ -4,14 +4,16 @@ address        which texts are addresses, how they are put together, and what ma
 files          what a store asks of a kind of place
 folder         files on this machine, with the standard library alone
 filesystem     files elsewhere; the only module that imports fsspec
-store          lists, reads, fetches and writes what lies at an address; tries again what may pass
+retrying       tries again what may go well the next time
+store          lists, reads, fetches and writes what lies at an address
 """
 
 from __future__ import annotations
 
 from spade_edge.tools.remote.address import divided, is_address, is_name, joined, local_path, shown
 from spade_edge.tools.remote.files import Listed
-from spade_edge.tools.remote.store import MissingError, Store, UnreachableError
+from spade_edge.tools.remote.retrying import UnreachableError, retried
+from spade_edge.tools.remote.store import MissingError, Store
 
 __all__ = [
     "Listed",
@@ -23,5 +25,6 @@ __all__ = [
     "is_name",
     "joined",
     "local_path",
+    "retried",
     "shown",
 ]

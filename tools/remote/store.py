@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +17,8 @@ from spade_edge.tools.remote.address import is_name, local_path, shown
 from spade_edge.tools.remote.files import BLOCK, Files, Listed, Readable, head
 from spade_edge.tools.remote.filesystem import connected
 from spade_edge.tools.remote.folder import Folder
+from spade_edge.tools.remote.retrying import retried
 from spade_edge.tools.sources.address import without_secrets
-
-log = logging.getLogger(__name__)
 
 TRIES = 5  # of one request
 SOONEST = 0.5  # seconds until the second try; the time doubles
@@ -31,10 +28,6 @@ Found = TypeVar("Found")
 
 class MissingError(DataError):
     """Nothing has that name."""
-
-
-class UnreachableError(DataError):
-    """The place did not answer, or broke off, at each try; another file of it will fare no better."""
 
 
 class Store:
@@ -176,23 +169,15 @@ class Store:
         Raises:
             MissingError, DataError: it does not pass.
         """
-        for number in range(1, TRIES + 1):
-            try:
-                return call()
-            except SpadeError:
-                raise
-            except Exception as caught:  # each kind of store has its own
-                problem = caught.problem if isinstance(caught, _BrokenOffError) else caught
-                if isinstance(problem, FileNotFoundError):
-                    raise MissingError(f"{self._shown(name)}: expected a file, found none") from None
-                said = f"{self._shown(name)}: cannot {what}: {_words(problem)}"
-                if not self._files.passes(problem):
-                    raise DataError(said) from None
-                if number == TRIES:
-                    raise UnreachableError(f"{said}; tried {TRIES} times") from None
-                log.info("%s; try %d of %d", said, number, TRIES)
-                time.sleep(SOONEST * 2 ** (number - 1))
-        raise AssertionError
+
+        def judge(caught: Exception) -> SpadeError | str:
+            problem = caught.problem if isinstance(caught, _BrokenOffError) else caught
+            if isinstance(problem, FileNotFoundError):
+                return MissingError(f"{self._shown(name)}: expected a file, found none")
+            return _words(problem) if self._files.passes(problem) else DataError(f"{about}: {_words(problem)}")
+
+        about = f"{self._shown(name)}: cannot {what}"
+        return retried(call, about=about, judge=judge, tries=TRIES, soonest=SOONEST)
 
 
 class _BrokenOffError(Exception):
