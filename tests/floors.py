@@ -26,7 +26,7 @@ ROOMS = (
     ("galleries.images",),
     ("export", "galleries"),
     ("tools.extras", "tools.memory", "tools.output", "tools.tls", "tools.hardware"),
-    ("tools.drawing", "tools.signing", "tools.sources"),
+    ("tools.faults", "tools.drawing", "tools.signing", "tools.sources"),
     ("tools.remote",),
     ("tools.evaluation", "tools.benchmark", "tools.line.configuration", "tools.datasets", "tools.registry"),
     ("tools.report", "tools.doctor", "tools.scoring", "tools.preparation"),

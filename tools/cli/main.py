@@ -22,7 +22,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from spade_edge import __version__
-from spade_edge.runtime.errors import DataError, DeviceError, SpadeError
 from spade_edge.tools.cli.commands import (
     bench,
     build,
@@ -51,11 +50,10 @@ from spade_edge.tools.cli.commands import (
 from spade_edge.tools.cli.interruption import HANG_UP
 from spade_edge.tools.cli.notices import notices
 from spade_edge.tools.extras import packages_of
-from spade_edge.tools.memory import shortage
+from spade_edge.tools.faults import INTERNAL_FAULT, explained
 from spade_edge.tools.sources.address import without_login, without_secrets
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # as a shell reports them
-INTERNAL_FAULT = 70
 TRACEBACK = "SPADE_EDGE_TRACEBACK"
 
 EXTRAS = {
@@ -171,20 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explained(problem: Exception) -> tuple[str, int]:
     """What to say about an exception, in one line, and the exit code."""
-    if lack := shortage(problem):
-        return f"{lack}; use smaller frames, fewer images or a smaller view", DeviceError.exit_code
-    if isinstance(problem, SpadeError):
-        return str(problem), problem.exit_code
-    if isinstance(problem, OSError):
-        where = f"{problem.filename}: " if problem.filename else ""
-        return f"{where}{problem.strerror or problem}", DataError.exit_code
-    if os.environ.get(TRACEBACK):
-        traceback.print_exception(problem)
-    return (
-        f"an internal error in spade-edge, {type(problem).__name__}: {' '.join(str(problem).split())}; "
-        f"run again with {TRACEBACK}=1 and report what it prints",
-        INTERNAL_FAULT,
-    )
+    message, code = explained(problem, saving="use smaller frames, fewer images or a smaller view")
+    if code == INTERNAL_FAULT:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(problem)
+        message += f"; run again with {TRACEBACK}=1 and report what it prints"
+    return message, code
 
 
 def _discreet(message: str, given: Sequence[str]) -> str:
