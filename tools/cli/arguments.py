@@ -200,15 +200,15 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, type=path, help="the bundle that 'spade-edge build' wrote")
 
 
-def add_require_signature(parser: argparse.ArgumentParser) -> None:
-    """Add the keys by which a bundle may be opened."""
+def add_require_signature(parser: argparse.ArgumentParser, *, what: str = "open the bundle") -> None:
+    """Add the keys of which one must have signed the bundle, before something is done with it."""
     parser.add_argument(
         "--require-signature",
         action="append",
         type=path,
         metavar="KEY.pub",
-        help="open the bundle only if it was signed with this key ('spade-edge sign'); given several times, one of the "
-        "keys is enough",
+        help=f"{what} only if it was signed with this key ('spade-edge sign'); given several times, one of the keys is "
+        "enough",
     )
 
 

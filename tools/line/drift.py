@@ -9,8 +9,9 @@ from threading import Lock, Thread
 from spade_edge.runtime import DataError, FrameResult
 from spade_edge.runtime.bundle.bundle import Bundle
 from spade_edge.runtime.drift.change import Drift
-from spade_edge.runtime.drift.watch import LARGEST, DriftWatch
+from spade_edge.runtime.drift.watch import DriftWatch
 from spade_edge.tools.output import replacing
+from spade_edge.tools.scoring.line_drift import read_state
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,7 @@ class CameraDrift:
             file = self._file(self._folder, recipe)
             try:
                 if file.exists():
-                    if file.stat().st_size > LARGEST:
-                        raise DataError(f"{file}: expected at most {LARGEST >> 20} MB, found more")
-                    return DriftWatch.from_text(file.read_bytes(), bundle.manifest, source=str(file))
+                    return read_state(file, bundle)
             except (OSError, DataError) as problem:
                 log.warning("camera %s: what parts look like is learned anew: %s", self._camera, problem)
         return DriftWatch(bundle.manifest)

@@ -30,6 +30,7 @@ LARGEST = 1 << 20  # bytes of a manifest; ours has 8,000
 LARGEST_CONFIG = 64 << 10
 MOST_LAYERS = 1000
 LARGEST_BLOB = 1 << 40
+LARGE = 1 << 20  # bytes of a file that is told, and that is taken over from another bundle rather than sent
 TITLE, CREATED = "org.opencontainers.image.title", "org.opencontainers.image.created"
 ALGORITHM = "sha256:"
 

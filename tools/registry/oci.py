@@ -22,7 +22,7 @@ from spade_edge.runtime.bundle.manifest import HASH
 from spade_edge.runtime.errors import DataError, SpadeError, UsageError
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.output import replacing
-from spade_edge.tools.registry.artifact import ALGORITHM, BYTES, LARGEST, MANIFEST, Blob
+from spade_edge.tools.registry.artifact import ALGORITHM, BYTES, LARGE, LARGEST, MANIFEST, Blob
 from spade_edge.tools.registry.reference import is_name, is_tag
 from spade_edge.tools.remote import MissingError, UnreachableError, retried
 from spade_edge.tools.sources.address import without_secrets
@@ -37,7 +37,6 @@ SLOWEST = 20_000  # bytes per second below which a file is given up, after a min
 PATIENCE = 60.0  # seconds that every answer may take
 BLOCK = 1 << 20
 HOPS = 3  # redirections of one file
-LARGE = 1 << 20  # bytes from which it pays to ask whether another bundle has a blob
 MOST_SIBLINGS = 50  # bundles that are asked
 MOST_PAGES = 1000  # of a list
 LOCAL = ("localhost", "127.0.0.1", "::1")

@@ -18,7 +18,7 @@ from spade_edge.runtime.bundle.bundle import check_files
 from spade_edge.runtime.bundle.manifest import FILE, Manifest
 from spade_edge.runtime.bundle.manifest_file import SHORT, manifest_bytes
 from spade_edge.runtime.errors import BundleError, DataError, UsageError
-from spade_edge.tools.registry.artifact import BUNDLE, BYTES, CONFIG, JSON, About, Artifact, Blob
+from spade_edge.tools.registry.artifact import BUNDLE, BYTES, CONFIG, JSON, LARGE, About, Artifact, Blob
 from spade_edge.tools.registry.reference import LATEST, Reference
 from spade_edge.tools.registry.registry import Registry
 from spade_edge.tools.remote import MissingError
@@ -106,9 +106,6 @@ def push(
     _check_tag(registry, name, tag, artifact)
     registry.put_tag(name, tag, artifact.to_bytes())
     return Pushed(registry.address, name, tag, artifact.digest, digest, len(artifact.layers), artifact.size, sent)
-
-
-LARGE = 1 << 20  # bytes of a file that is told
 
 
 def _artifact(

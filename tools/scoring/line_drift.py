@@ -89,9 +89,7 @@ def _read(file: Path, bundle: Bundle) -> DriftWatch:
     check_replaceable(file, _is_ours)
     try:
         if file.exists():
-            if file.stat().st_size > LARGEST:
-                raise DataError(f"{file}: expected at most {LARGEST >> 20} MB, found more")
-            return DriftWatch.from_text(file.read_bytes(), bundle.manifest, source=str(file))
+            return read_state(file, bundle)
     except (OSError, DataError) as problem:
         log.warning("what parts look like is learned anew: %s", problem)
     return DriftWatch(bundle.manifest)
@@ -104,3 +102,15 @@ def _is_ours(head: bytes) -> bool:
 
 def _minute(time: float) -> str:
     return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def read_state(file: Path, bundle: Bundle) -> DriftWatch:
+    """The state in a file.
+
+    Raises:
+        OSError: it cannot be read.
+        DataError: it is too long, or no state of this bundle.
+    """
+    if file.stat().st_size > LARGEST:
+        raise DataError(f"{file}: expected at most {LARGEST >> 20} MB, found more")
+    return DriftWatch.from_text(file.read_bytes(), bundle.manifest, source=str(file))

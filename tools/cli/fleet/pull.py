@@ -16,6 +16,7 @@ from spade_edge.tools.cli.arguments import (
     add_bundle,
     add_json,
     add_provider,
+    add_require_signature,
     add_threads,
     natural,
     path,
@@ -24,7 +25,7 @@ from spade_edge.tools.cli.arguments import (
     shown,
 )
 from spade_edge.tools.cli.fleet.pause import pause
-from spade_edge.tools.cli.fleet.registry_arguments import add_registry, add_required_keys, keys, reference, registry
+from spade_edge.tools.cli.fleet.registry_arguments import add_registry, keys, reference, registry
 
 if TYPE_CHECKING:
     from spade_edge.tools.fleet.rollout import Device, Recent, Rollout, Rules
@@ -44,7 +45,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     add_bundle(verb)
     add_registry(verb)
-    add_required_keys(verb, what="take it")
+    add_require_signature(verb, what="take the bundle")
     where = verb.add_mutually_exclusive_group()
     where.add_argument(
         "--evidence", type=path, metavar="DIR", help="frames that the line has kept, on which both bundles are compared"

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from spade_edge.tools.cli.arguments import add_json, path
-from spade_edge.tools.cli.fleet.registry_arguments import add_registry, add_required_keys, keys, reference, registry
+from spade_edge.tools.cli.arguments import add_json, add_require_signature, path
+from spade_edge.tools.cli.fleet.registry_arguments import add_registry, keys, reference, registry
 
 
 def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -23,7 +23,7 @@ def add_arguments(verbs: argparse._SubParsersAction[Any]) -> None:
         "that names another version already is not moved, except latest",
     )
     add_registry(verb)
-    add_required_keys(verb, what="push")
+    add_require_signature(verb, what="push the bundle")
     add_json(verb)
     verb.set_defaults(run_verb=run)
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from spade_edge.runtime.errors import UsageError
-from spade_edge.tools.cli.arguments import path, shown
+from spade_edge.tools.cli.arguments import shown
 
 if TYPE_CHECKING:
     from spade_edge.tools.registry import Reference, Registry
@@ -59,19 +59,6 @@ def add_registry(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="talk to an OCI registry without encryption, for a network that nobody else is in; on this machine that "
         "is done anyway",
-    )
-
-
-def add_required_keys(parser: argparse.ArgumentParser, *, what: str) -> None:
-    """--require-signature: the keys of which one must have signed the bundle."""
-    parser.add_argument(
-        "--require-signature",
-        action="append",
-        default=[],
-        type=path,
-        metavar="KEY.pub",
-        help=f"{what} only if the bundle was signed with this key ('spade-edge sign'); given several times, one of the "
-        "keys is enough",
     )
 
 

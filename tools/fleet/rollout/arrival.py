@@ -22,6 +22,7 @@ from spade_edge.runtime.bundle.manifest_file import LARGEST as LARGEST_MANIFEST
 from spade_edge.runtime.digest import sha256
 from spade_edge.runtime.errors import DataError
 from spade_edge.tools.registry import Artifact, Blob, Registry
+from spade_edge.tools.registry.artifact import LARGE
 
 Tell = Callable[[str], None]
 
@@ -125,9 +126,6 @@ def fetch_payload(
             tell(f"{payload.name}: {payload.size / 1e6:,.1f} MB")
         registry.fetch(name, Blob(payload.sha256, payload.size, "", payload.name), folder / payload.name)
     return needed
-
-
-LARGE = 1 << 20  # bytes of a file that is told
 
 
 def link(source: Path, place: Path) -> None:

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spade_edge.galleries.disk import flush
 from spade_edge.runtime.errors import SpadeError
 from spade_edge.runtime.result import GOOD
 from spade_edge.tools.drawing.overlay import overlay
@@ -176,7 +177,7 @@ class EvidenceRing:
             part.mkdir()
             for name, content in files.items():
                 _write_file(part / name, content)
-            _flush(part)
+            flush(part)
             self._place(part, inspection, files[DECISION], size)
         except OSError:
             with suppress(OSError):
@@ -210,7 +211,7 @@ class EvidenceRing:
             if f"{day}/{hour}" not in self._hours:
                 self._hours.append(f"{day}/{hour}")
             self._count(f"{day}/{hour}", _size(name))
-            _flush(place.parent)
+            flush(place.parent)
             return
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
@@ -310,15 +311,7 @@ def _make(folder: Path) -> None:
         if folder.is_symlink() or not folder.is_dir():
             raise
     else:
-        _flush(folder.parent)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(folder.parent)
 
 
 def _remove(place: Path) -> None:

@@ -17,6 +17,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from spade_edge.galleries.disk import flush
 from spade_edge.runtime.errors import UsageError
 from spade_edge.tools.line.configuration.options import FileOptions, LineConfiguration
 from spade_edge.tools.line.decision import Decision
@@ -192,7 +193,7 @@ class FileOutput:
         self.close()
         self._path.rename(target)
         self.open()
-        _flush(self._path.parent)
+        flush(self._path.parent)
         for old in sorted(former)[: max(0, len(former) + 1 - self._options.keep)]:
             if _is_ours(former[old], self._suffix):
                 former[old].unlink(missing_ok=True)
@@ -241,11 +242,3 @@ def _is_ours(path: Path, suffix: str) -> bool:
         head = file.read(HEAD)
     mark = BEGINNING[suffix]
     return head[: len(mark)] == mark[: len(head)]
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
