@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from registries import Passing
 
 from spade_edge.galleries import set_threshold
 from spade_edge.runtime import BundleError, DataError, SpadeError, UsageError
@@ -45,34 +46,11 @@ class Gone(BaseException):
 
 
 @dataclass
-class Counting:
+class Counting(Passing):
     """A registry of which only so many changes are done, and then the process is gone."""
 
-    inner: Registry
     most: int
     done: int = 0
-
-    @property
-    def address(self) -> str:
-        return self.inner.address
-
-    def names(self) -> tuple[str, ...]:
-        return self.inner.names()
-
-    def tags(self, name: str) -> tuple[str, ...]:
-        return self.inner.tags(name)
-
-    def manifest(self, name: str, reference: str) -> bytes:
-        return self.inner.manifest(name, reference)
-
-    def has(self, name: str, blob: Blob) -> bool:
-        return self.inner.has(name, blob)
-
-    def read(self, name: str, blob: Blob, *, most: int) -> bytes:
-        return self.inner.read(name, blob, most=most)
-
-    def fetch(self, name: str, blob: Blob, path: Path) -> None:
-        self.inner.fetch(name, blob, path)
 
     def put(self, name: str, blob: Blob, content: bytes | Path, *, siblings: Sequence[str] = ()) -> int:
         self._step()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from registries import Passing
 
 from spade_edge.galleries import Built, set_threshold
 from spade_edge.runtime.bundle.manifest import Manifest
@@ -39,7 +40,7 @@ class Plant:
 
 
 @dataclass
-class Recording:
+class Recording(Passing):
     """A registry that notes what is fetched, and fails after some files.
 
     Attributes:
@@ -49,44 +50,15 @@ class Recording:
         fetched: titles of the files that were fetched.
     """
 
-    inner: Registry
     most: int = 1 << 30
     error: BaseException = field(default_factory=RuntimeError)
     fetched: list[str] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return self.inner.address
-
-    def names(self) -> tuple[str, ...]:
-        return self.inner.names()
-
-    def tags(self, name: str) -> tuple[str, ...]:
-        return self.inner.tags(name)
-
-    def manifest(self, name: str, reference: str) -> bytes:
-        return self.inner.manifest(name, reference)
-
-    def has(self, name: str, blob: Blob) -> bool:
-        return self.inner.has(name, blob)
-
-    def read(self, name: str, blob: Blob, *, most: int) -> bytes:
-        return self.inner.read(name, blob, most=most)
 
     def fetch(self, name: str, blob: Blob, path: Path) -> None:
         if len(self.fetched) == self.most:
             raise self.error
         self.inner.fetch(name, blob, path)
         self.fetched.append(blob.title)
-
-    def put(self, name: str, blob: Blob, content: bytes | Path, *, siblings: Sequence[str] = ()) -> int:
-        return self.inner.put(name, blob, content, siblings=siblings)
-
-    def put_manifest(self, name: str, raw: bytes) -> None:
-        self.inner.put_manifest(name, raw)
-
-    def put_tag(self, name: str, tag: str, raw: bytes) -> None:
-        self.inner.put_tag(name, tag, raw)
 
 
 @pytest.fixture(scope="session")
