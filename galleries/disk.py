@@ -10,8 +10,9 @@ import errno
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ except ModuleNotFoundError:  # everywhere else
     msvcrt = None
 
 LOCK = "lock"
+TRIES = 20  # to make a folder that others take for abandoned
 LOCKED_BYTE = (1 << 31) - 2  # where Windows locks a file, as far behind its end as `locking` can reach
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,51 @@ def in_use(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def own_folder(home: Path, prefix: str) -> Iterator[Path]:
+    """A new folder that is marked as in use, and removed at the end of the block, if it is still there.
+
+    What killed processes have left under that prefix is removed first.
+
+    Args:
+        home: the folder that it lies in.
+        prefix: of its name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    remove_abandoned(home, prefix)
+    with ExitStack() as mark:
+        folder = _marked(home, prefix, mark)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _marked(home: Path, prefix: str, mark: ExitStack) -> Path:
+    """A new folder, marked as in use.
+
+    Another process that starts at the same moment may take it for abandoned as long as it is not marked.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for number in range(1, TRIES + 1):
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=home))
+        with ExitStack() as own:
+            try:
+                own.enter_context(in_use(folder))
+            except (BlockingIOError, FileNotFoundError):
+                if number == TRIES:
+                    raise
+                continue
+            if fcntl is None or (folder / LOCK).exists():  # without `fcntl` nothing is taken for abandoned
+                mark.push(own.pop_all())
+                return folder
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def lock(descriptor: int) -> None:

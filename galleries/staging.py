@@ -8,8 +8,6 @@ what was in force; the next one removes what it left.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spade_edge.galleries.disk import LOCK, flush, in_use, remove_abandoned
+from spade_edge.galleries.disk import LOCK, flush, own_folder
 from spade_edge.galleries.generation_log import LOG, Change, GenerationLog, LogLine, changing
 from spade_edge.galleries.history import adopt, keep, kept_path, make_folder, next_number, sweep, threshold_of
 from spade_edge.galleries.output import STAGING, check_output
@@ -92,21 +90,17 @@ def staging(output: Path, *, before: Manifest | None = None) -> Iterator[Staging
             home.mkdir(parents=True, exist_ok=True)
             is_bundle = (output / FILE).exists() or (output / LOG).exists()
             log = held.enter_context(changing(output)) if is_bundle else None
-            remove_abandoned(home, STAGING)
-            folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=home))
+            folder = held.enter_context(own_folder(home, STAGING))
         except OSError as problem:
             raise DataError(f"{output}: expected a place that can be written, found: {problem.strerror}") from None
         try:
-            with in_use(folder):
-                if before is not None:
-                    _check_unchanged(output, before)
-                if log is not None:
-                    sweep(output, log)
-                yield Staging(folder, log, before)
+            if before is not None:
+                _check_unchanged(output, before)
+            if log is not None:
+                sweep(output, log)
+            yield Staging(folder, log, before)
         except OSError as problem:
             raise DataError(f"{output}: the bundle cannot be written: {problem.strerror or problem}") from None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(stage: Staging, output: Path, change: Change) -> Path | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from spade_edge.galleries import Built, disk
-from spade_edge.galleries.disk import LOCK, flush, in_use, remove_abandoned
+from spade_edge.galleries.disk import LOCK, flush, in_use, own_folder, remove_abandoned
 from spade_edge.galleries.generation_log import LOG
 from spade_edge.runtime.bundle.manifest import HISTORY, Manifest
 
@@ -86,6 +88,33 @@ def test_folders_in_use_are_not_removed(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == [".x-used"]
     assert (tmp_path / ".x-used" / LOCK).is_file()
     remove_abandoned(tmp_path, ".x-")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["before the mark", "between lock and look"])
+def test_a_folder_that_another_takes_for_abandoned_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    made: list[Path] = []
+    mkdtemp, lock = tempfile.mkdtemp, disk.lock
+
+    def make(**options: object) -> str:
+        made.append(Path(mkdtemp(**options)))  # type: ignore[call-overload]
+        if len(made) == 1 and moment == "before the mark":
+            shutil.rmtree(made[0])
+        return str(made[-1])
+
+    def locked(descriptor: int) -> None:
+        lock(descriptor)
+        if len(made) == 1 and moment != "before the mark":
+            shutil.rmtree(made[0])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+    monkeypatch.setattr(disk, "lock", locked)
+    with own_folder(tmp_path, ".x-") as folder:
+        assert folder == made[1] != made[0]
+        remove_abandoned(tmp_path, ".x-")
+        assert list(tmp_path.iterdir()) == [folder]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -300,7 +300,7 @@ def test_a_bundle_that_cannot_be_written(capsys: Capture, copy: Path) -> None:
     assert code == 3 and err.count("\n") == 1 and "expected a place that can be written" in err
 
 
-@pytest.mark.parametrize("fails", ["switch", "flush", "tempfile.mkdtemp", "keep", "Path.replace"])
+@pytest.mark.parametrize("fails", ["switch", "flush", "own_folder", "keep", "Path.replace"])
 def test_a_change_that_dies_leaves_what_was_there(copy: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     manifest = Manifest.read(copy)
     before = contents(copy)
