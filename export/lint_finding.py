@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from spade_edge.runtime.legible import legible
+
 CPU, TENSORRT = "cpu", "tensorrt"
 TARGETS = (CPU, TENSORRT)
 REFUSED, WARNING = "refused", "warning"
@@ -58,4 +60,4 @@ def name_of(node: NodeProto) -> str:
 
 def clean(text: str) -> str:
     """Text from a file as one printable line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return legible(" ".join(text.split()))

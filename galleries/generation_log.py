@@ -26,6 +26,7 @@ from spade_edge.galleries.disk import lock
 from spade_edge.galleries.free_text import storable
 from spade_edge.runtime import BundleError, DataError
 from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.legible import legible
 
 LOG = "log.jsonl"
 LARGEST = 16 << 20  # bytes of the log, which is some ten thousand changes
@@ -310,7 +311,4 @@ def user_and_host() -> str:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):
         user = ""
-    return "@".join(
-        "".join(letter if letter.isprintable() else "?" for letter in name)[:LONGEST_NAME] or "unknown"
-        for name in (user, platform.node())
-    )
+    return "@".join(legible(name)[:LONGEST_NAME] or "unknown" for name in (user, platform.node()))

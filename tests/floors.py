@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("runtime", "export", "galleries", "tools")
 # From the ground up; rooms of one tier do not know each other. A folder's own files count as a room by their name.
 ROOMS = (
-    ("runtime.errors", "runtime.fields", "runtime.digest", "runtime.result"),
+    ("runtime.errors", "runtime.fields", "runtime.digest", "runtime.legible", "runtime.result"),
     ("runtime.geometry", "runtime.kernels"),
     ("runtime.preprocessing", "runtime.network"),
     ("runtime.matching", "runtime.anomaly_map"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from spade_edge.runtime.errors import ModelError
+from spade_edge.runtime.legible import legible
 from spade_edge.runtime.network.onnx_wire import (
     FOUR,
     LENGTH,
@@ -201,7 +202,7 @@ class OnnxOutline:
 
 def shown(name: str) -> str:
     """A name from a file, for people: short, and one printable line."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in name)
+    line = legible(name)
     return line if len(line) <= 60 else f"{line[:57]}..."
 
 

@@ -14,6 +14,7 @@ from spade_edge.runtime.device_path import AUTO as AUTO_MATCH
 from spade_edge.runtime.device_path import CHOICES
 from spade_edge.runtime.geometry.view import LARGEST_SIDE
 from spade_edge.runtime.kernels.ort import MOST_THREADS
+from spade_edge.runtime.legible import legible
 from spade_edge.runtime.matching.config import EXACT
 from spade_edge.runtime.network.provider import AUTO, CPU, NAMES, Provider
 from spade_edge.tools.sources.address import without_login
@@ -59,8 +60,8 @@ def real(text: str, *, expected: str) -> float:
 
 def shown(text: str) -> str:
     """An argument as messages repeat it: printable, short, and without the password of an address."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in without_login(text))
-    return f"'{printable}'" if len(printable) <= 60 else f"'{printable[:57]}...'"
+    line = legible(without_login(text))
+    return f"'{line}'" if len(line) <= 60 else f"'{line[:57]}...'"
 
 
 def positive(text: str) -> int:

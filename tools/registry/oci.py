@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from spade_edge.runtime.bundle.manifest import HASH
 from spade_edge.runtime.errors import DataError, SpadeError, UsageError
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.extras import packages_of
 from spade_edge.tools.output import replacing
 from spade_edge.tools.registry.artifact import ALGORITHM, BYTES, LARGE, LARGEST, MANIFEST, Blob
@@ -365,7 +366,7 @@ class OciRegistry:
         with suppress(Exception):
             raw = b"".join(self._pieces(answer, most=4096, name=""))
             text = str(json.loads(raw)["errors"][0]["message"])
-            return f" ({without_secrets(''.join(one if one.isprintable() else '?' for one in text[:120]))})"
+            return f" ({without_secrets(legible(text[:120]))})"
         return ""
 
     def _locked(self, name: str) -> DataError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from spade_edge.runtime import UsageError
+from spade_edge.runtime.legible import legible
 
 HIDDEN = "…"
 PIPE = " ! "  # only a GStreamer pipeline contains it
@@ -135,7 +136,7 @@ def printable(source: str) -> str:
         return f"{found['scheme']}://{_place(source[found.end() :])}"
     if _LIKE_A_LOGIN.match(source):
         return _place(source)
-    return _shown(source)
+    return legible(source)
 
 
 def without_login(argument: str) -> str:
@@ -155,16 +156,12 @@ def _place(rest: str) -> str:
     rest = rest.rpartition("@")[2].strip(" '\"/<>()")
     rest = re.split(r"[?#;&]", rest, maxsplit=1)[0]
     place, *segments = rest.split("/")
-    shown, hide = [_shown(place) if _HOST.fullmatch(place) and "=" not in unquote(place) else HIDDEN], False
+    shown, hide = [legible(place) if _HOST.fullmatch(place) and "=" not in unquote(place) else HIDDEN], False
     for segment in segments:
         plain = unquote(segment)
-        shown.append(HIDDEN if hide or "=" in plain or ":" in plain else _shown(segment))
+        shown.append(HIDDEN if hide or "=" in plain or ":" in plain else legible(segment))
         hide = re.fullmatch(_NAME_OF_LOGIN, plain, re.I) is not None
     return "/".join(shown)
-
-
-def _shown(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _divided(rest: str) -> tuple[str, str, str]:

@@ -131,7 +131,9 @@ def _reports(chosen: argparse.Namespace) -> Any:
     """The reports of a folder or a broker."""
     login = {"--username": chosen.username, "--password-file": chosen.password_file, "--ca-file": chosen.ca_file}
     login |= {"--cert-file": chosen.cert_file, "--key-file": chosen.key_file}
-    if not chosen.source.lower().startswith(("mqtt://", "mqtts://")):
+    from spade_edge.tools.fleet.status.place import is_broker, place_of
+
+    if not is_broker(chosen.source):
         for option, value in login.items():
             if value:
                 raise UsageError(f"expected {option} with a broker, found a folder; remove it")
@@ -139,7 +141,7 @@ def _reports(chosen: argparse.Namespace) -> Any:
 
         return reports_in(Path(chosen.source))
     with packages_of("mqtt", needed_by="a broker"):
-        from spade_edge.tools.fleet.status.broker import Login, heard, place_of
+        from spade_edge.tools.fleet.status.broker import Login, heard
     place = place_of(chosen.source)
     if bool(chosen.username) != bool(chosen.password_file):
         raise UsageError("expected --username and --password-file together, found one of them")

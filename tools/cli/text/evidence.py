@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.line.evidence.entry import Entry
 from spade_edge.tools.line.evidence.export import Exported
 
@@ -16,7 +17,7 @@ def entry_line(entry: Entry) -> str:
     moment = entry.time.astimezone()
     cells = f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}", made["camera"], made["number"]
     text = f"{cells[0]}  {cells[1]:<8}  {cells[2]:>8}  {made['verdict']:<12}  {made['gate']:<6}  {score:>8}  {entry.id}"
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return legible(text)
 
 
 def entry_as_json(entry: Entry) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spade_edge.runtime.bundle.manifest_file import SHORT
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.registry import Move, Promotion, Published, Pushed
 
 
@@ -73,4 +74,4 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text from a registry without characters that a terminal would act on."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
+    return legible(text)[:200]

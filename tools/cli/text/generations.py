@@ -9,6 +9,7 @@ from typing import Any
 from spade_edge.galleries.bundle_difference import Difference
 from spade_edge.galleries.generation import Generation, Pruned
 from spade_edge.runtime.bundle.manifest_file import SHORT
+from spade_edge.runtime.legible import legible
 
 SHOWN = 6  # names in a line
 
@@ -120,4 +121,4 @@ def _size(count: int) -> str:
 
 def _plain(text: str) -> str:
     """A text of somebody's on one line, without characters that a terminal would act upon."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return legible(" ".join(text.split()))

@@ -2,6 +2,7 @@
 
 report       what a heartbeat or a report of a line says; nothing in it is believed to be well formed
 folder       reports in a folder
+place        the address of an MQTT broker, and of the topics that lines speak on
 broker       heartbeats at an MQTT broker; the only module of this room that imports paho
 attention    which lines need somebody, each with one sentence that says why
 page         a page of them

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,40 +20,20 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from spade_edge.runtime.errors import DataError, DeviceError, UsageError
+from spade_edge.runtime.errors import DataError, DeviceError
 from spade_edge.runtime.fields import parse
+from spade_edge.runtime.legible import legible
+from spade_edge.tools.fleet.status.place import Place
 from spade_edge.tools.fleet.status.report import LARGEST, LONGEST, LineReport, Skipped, read_report
 from spade_edge.tools.line.outputs.output import OutputError
 from spade_edge.tools.line.outputs.secret_file import read_secret
 from spade_edge.tools.line.outputs.tls import client_context
 from spade_edge.tools.tls import fault
 
-PLAIN, TLS = "mqtt", "mqtts"
-PORTS = {PLAIN: 1883, TLS: 8883}
-TOPIC = "spade-edge"
 HEARTBEAT, STATUS = "heartbeat", "status"
 ANSWER = 10.0  # seconds that the broker has to let us in
 MOST = 200_000  # lines; a broker that makes up names must not fill the memory
 MOST_BYTES = 512 << 20  # of all that is kept; 200,000 lines of three cameras are 360 MB
-
-
-@dataclass(frozen=True)
-class Place:
-    """A broker, and where lines speak there.
-
-    Attributes:
-        host, port: of the broker.
-        topic: what every topic begins with, as in the outputs of the lines.
-        tls: whether the connection is encrypted.
-    """
-
-    host: str
-    port: int
-    topic: str
-    tls: bool
-
-    def __str__(self) -> str:
-        return f"{TLS if self.tls else PLAIN}://{self.host}:{self.port}/{self.topic}"
 
 
 @dataclass(frozen=True)
@@ -72,39 +51,6 @@ class Login:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
-
-
-def is_broker(source: str) -> bool:
-    """Whether a source is a broker."""
-    return source.lower().startswith((f"{PLAIN}://", f"{TLS}://"))
-
-
-def place_of(source: str) -> Place:
-    """A broker by its address: mqtt://HOST:PORT/TOPIC, or mqtts:// with TLS; port and topic may be left out.
-
-    Raises:
-        UsageError: it is no such address, or has a password in it.
-    """
-    try:
-        parts = urlsplit(source)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-        parts = urlsplit("")
-    topic = unquote(parts.path.strip("/")) or TOPIC
-    levels = topic.split("/")
-    if not host or port == 0 or parts.query or parts.fragment or topic.startswith("$"):
-        raise UsageError(f"expected {PLAIN}://HOST:PORT/TOPIC or {TLS}://HOST:PORT/TOPIC, found another address")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            "expected an address without user and password, found one with; give --username and --password-file"
-        )
-    if any(not level or not level.isprintable() or set(level) & set("+#") for level in levels):
-        raise UsageError(
-            "expected the first levels of a topic, with / between them, without + and #, found another text"
-        )
-    scheme = parts.scheme.lower()
-    return Place(host, port or PORTS[scheme], topic, scheme == TLS)
 
 
 def heard(place: Place, login: Login, *, seconds: float) -> list[LineReport | Skipped]:
@@ -224,7 +170,7 @@ class _Ear:
 
 def _tried(line: str, payload: bytes, at: float | None, place: Place) -> LineReport | Skipped:
     """A report; the time at which a heartbeat was heard counts, not that of the line's clock."""
-    name = "".join(letter if letter.isprintable() else "?" for letter in line[:LONGEST])
+    name = legible(line[:LONGEST])
     where = f"{place.topic}/{name}"
     try:
         if at is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spade_edge.runtime.errors import DataError
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.fleet.status.report import LARGEST, LineReport, Skipped, read_report
 
 SUFFIX = ".json"
@@ -29,7 +30,7 @@ def reports_in(folder: Path) -> Iterator[LineReport | Skipped]:
             f"{folder}: expected a folder with reports, found: {problem.strerror}; is the share mounted?"
         ) from None
     for name in names:
-        place = _shown(name)
+        place = legible(name)
         try:
             yield read_report(_content(folder / name), place=place)
         except FileNotFoundError:
@@ -45,8 +46,3 @@ def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(LARGEST + 1) or b""
-
-
-def _shown(name: str) -> str:
-    """The name of a file as it can be printed."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)

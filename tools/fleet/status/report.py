@@ -8,6 +8,7 @@ from datetime import datetime
 
 from spade_edge.runtime.errors import DataError
 from spade_edge.runtime.fields import Fields, parse
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.line.state import WELL, Pulled
 
 VERSION = 1
@@ -177,8 +178,7 @@ def _pulled(fields: Fields) -> Pulled:
 
 def _text(fields: Fields, name: str) -> str:
     """A text, in one line that can be printed: a report must not steer a terminal."""
-    text = fields.text(name)[:LONGEST]
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+    return legible(fields.text(name)[:LONGEST])
 
 
 def _shared(fields: Fields, name: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spade_edge import __version__
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.line.configuration.description import (
     KIND,
     OUTPUT,
@@ -68,7 +69,7 @@ def template(
     Returns:
         the text of a TOML file.
     """
-    parts = [_comment(HEAD.format(version=__version__, file=_one_line(file)))]
+    parts = [_comment(HEAD.format(version=__version__, file=legible(file)))]
     parts.append(_table("line", SINGLE["line"], {}))
     parts += _recipes(bundles, searched)
     parts += _cameras(cameras, next(iter(bundles), _example("recipe", CameraOptions)), len(bundles))
@@ -114,7 +115,7 @@ def told(option: Option) -> str:
 def _recipes(bundles: Mapping[str, str], searched: str) -> list[str]:
     if not bundles:
         note = (
-            f"No bundle was found in {_one_line(searched)}: this is an example. 'spade-edge build' writes a bundle; "
+            f"No bundle was found in {legible(searched)}: this is an example. 'spade-edge build' writes a bundle; "
             "give its folder here."
         )
         name = _example("recipe", CameraOptions)
@@ -135,7 +136,7 @@ def _cameras(cameras: Sequence[CameraFound], recipe: str, recipes: int) -> list[
     made = []
     for place, camera in enumerate(cameras):
         given = {"source": camera.source, "recipe": recipe, "deadline_ms": TRIAL if camera.files else deadline}
-        label = f"Its driver calls it {_one_line(camera.label)}." if camera.label else ""
+        label = f"Its driver calls it {legible(camera.label)}." if camera.label else ""
         note = f"{label} {which}"
         made.append(_table("camera", CameraOptions, given, named=camera.name, note=note, short=place > 0))
     return made
@@ -210,8 +211,3 @@ def _comment(text: str) -> str:
                 break_on_hyphens=False,
             )
     return "\n".join(lines)
-
-
-def _one_line(text: str) -> str:
-    """A name for a comment: nothing in it ends the line."""
-    return "".join(character if character.isprintable() else "?" for character in text)

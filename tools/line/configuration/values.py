@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.line.configuration.description import Option, fits
 from spade_edge.tools.sources.address import without_login, without_secrets
 
@@ -75,8 +76,7 @@ def expected(option: Option) -> str:
 def shown(value: Any) -> str:
     """A value as it may be printed: as TOML writes it, short, and without a password."""
     if isinstance(value, str):
-        told = without_secrets(without_login(value[: 4 * SHOWN]))
-        told = "".join(character if character.isprintable() else "?" for character in told)
+        told = legible(without_secrets(without_login(value[: 4 * SHOWN])))
         return f'"{told if len(told) <= SHOWN else told[: SHOWN - 1] + "…"}"'
     if isinstance(value, bool):
         return "true" if value else "false"

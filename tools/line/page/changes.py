@@ -24,6 +24,7 @@ from typing import IO, Any
 from spade_edge.runtime import DataError, UsageError
 from spade_edge.runtime.bundle.manifest import FILE
 from spade_edge.runtime.digest import sha256
+from spade_edge.runtime.legible import legible
 from spade_edge.tools.line.evidence.entry import Entry
 
 LASTS = 900.0  # seconds that a change may take
@@ -366,7 +367,7 @@ def _effect(change: Change) -> dict[str, Any] | None:
 def _line(text: str) -> str:
     """A text on one line, without the name of the program and without characters that are not to be shown."""
     line = " ".join(text.split()).removeprefix("spade-edge: ")
-    return "".join(letter if letter.isprintable() else "?" for letter in line)[:LONGEST_LINE]
+    return legible(line)[:LONGEST_LINE]
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -21,7 +21,8 @@ pytest.importorskip("paho")
 from spade_edge.runtime import DataError, DeviceError, UsageError
 from spade_edge.tools.fleet.status import LineReport, Skipped
 from spade_edge.tools.fleet.status import broker as module
-from spade_edge.tools.fleet.status.broker import Login, Place, heard, is_broker, place_of
+from spade_edge.tools.fleet.status.broker import Login, heard
+from spade_edge.tools.fleet.status.place import Place, is_broker, place_of
 from spade_edge.tools.fleet.status.report import LONGEST
 from spade_edge.tools.line.configuration.options import MqttOptions
 from spade_edge.tools.line.outputs.mqtt import MqttOutput
