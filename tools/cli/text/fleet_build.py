@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from spade_edge.runtime.bundle.manifest_file import SHORT
+from spade_edge.tools.cli.text.columns import columns
 from spade_edge.tools.fleet.building import BUILT, FAILED, KNOWN, Row
 
 HEADER = ("bundle", "state", "digest", "images", "threshold", "seconds")
+NUMBERS = {3, 4, 5}  # columns of the header that are aligned to the right
 
 
 def line(row: Row) -> str:
@@ -21,15 +23,7 @@ def line(row: Row) -> str:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """A row for each bundle, why some have failed, and a summary."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADER))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+    lines = columns([HEADER, *(_cells(row) for row in rows)], right=NUMBERS)
     lines += [f"{row.name}: {row.message}" for row in rows if row.message]
     counted = Counter(row.state for row in rows)
     bundles = "1 bundle" if len(rows) == 1 else f"{len(rows)} bundles"

@@ -7,6 +7,7 @@ from typing import Any
 
 from spade_edge.runtime.bundle.manifest_file import SHORT
 from spade_edge.runtime.legible import legible
+from spade_edge.tools.cli.text.columns import columns
 from spade_edge.tools.registry import Move, Promotion, Published, Pushed
 
 
@@ -46,7 +47,7 @@ def list_lines(address: str, versions: Sequence[Published], moved: Mapping[str, 
                 ", ".join(one.signed_by) or "nobody",
             )
         )
-    lines = _table(rows)
+    lines = columns(rows)
     for channel, own in moved.items():
         lines += ["", f"channel {channel}, the oldest move first"]
         moves = [("when (UTC)", "version", "before", "who", "what")]
@@ -55,7 +56,7 @@ def list_lines(address: str, versions: Sequence[Published], moved: Mapping[str, 
             when = _plain(move.when).replace("T", " ")[:19]
             before = move.came_from[:SHORT] or "none"
             moves.append((when, move.digest[:SHORT], before, _plain(move.who), _plain(what)))
-        lines += _table(moves)
+        lines += columns(moves)
     return lines
 
 
@@ -65,11 +66,6 @@ def list_as_json(address: str, versions: Sequence[Published], moved: Mapping[str
         "versions": [one.to_json() for one in versions],
         "channels": {channel: [move.to_json() for move in own] for channel, own in moved.items()},
     }
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _plain(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from spade_edge.tools.cli.text.columns import columns
 from spade_edge.tools.fleet.status.attention import Row, Status, ago, share
 
 MOST_SENTENCES = 100
@@ -13,6 +12,7 @@ HEAD = (
     "self-test", "pull", "software", "last seen",
 )  # fmt: skip
 TEXTS = {0, 1, 2, 3, 10, 11, 12, 13}  # columns that are aligned to the left
+NUMBERS = set(range(len(HEAD))) - TEXTS
 
 
 def lines(found: Status) -> list[str]:
@@ -28,7 +28,7 @@ def lines(found: Status) -> list[str]:
         shown.append("")
     shown.append(summary(found))
     if found.rows:
-        shown += ["", *_table([HEAD, *(cells(row) for row in found.rows[:MOST_ROWS])])]
+        shown += ["", *columns([HEAD, *(cells(row) for row in found.rows[:MOST_ROWS])], right=NUMBERS)]
     if len(found.rows) > MOST_ROWS:
         shown.append(f"… and {len(found.rows) - MOST_ROWS:,} more rows; --json has all.")
     return shown
@@ -70,14 +70,3 @@ def cells(row: Row) -> tuple[str, ...]:
         software,
         seen,
     )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place in TEXTS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
