@@ -58,7 +58,7 @@ from spade_edge.tools.sources.source import Source
 FRAMES, MESSAGES = "frames", "messages"  # the cameras
 DEADLINE = 60  # milliseconds
 GROWTH = 10e6  # bytes of memory between early and late that are allowed
-ENOUGH = 10  # readings of each: a few, of a short trial, say more about what was loaded than about what grows
+ENOUGH = 100  # readings of each, of 30,000 triggers: fewer say more about what was loaded than about what grows
 
 
 @dataclass

@@ -582,7 +582,7 @@ def test_an_output_may_have_the_name_of_what_is_no_output(plant: Make, part: Par
     changed = {"evidence": replace(log, queue=7)}
     service.reload(replace(old, outputs=changed, evidence=replace(evidence, good_share=1.0)))
     line.belts["top"].frame(part(20))
-    until(lambda: line.outputs["evidence"].taken and list((tmp_path / "evidence").glob("*/*/*.good.*")))
+    until(lambda: line.outputs["evidence"].taken and list((tmp_path / "evidence").glob("[0-9]*/*/*.good.*")))
     until(lambda: [output.sent for output in service.state().outputs] == [1, 1])
 
 
