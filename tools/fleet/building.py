@@ -164,7 +164,10 @@ class _Fleet:
         """The work of each bundle, or why there is none."""
         names = [bundle.name for bundle in self.plan.bundles]
         if unknown := [name for name in only if name not in names]:
-            raise UsageError(f"expected names of bundles ({', '.join(names)}), found {unknown[0]!r}")
+            raise UsageError(
+                f"expected names of bundles of the plan with --only ({', '.join(names)}), found {unknown[0]!r}; "
+                "correct the name, or add a table [[bundle]] to the plan"
+            )
         preparation = Preparation(self.folder, self.progress)
         for bundle in self.plan.bundles:
             if not only or bundle.name in only:

@@ -31,6 +31,7 @@ EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "a
 # What may be otherwise in a moment: Request Timeout, Too Early, Too Many Requests, and a server in trouble.
 PASSING = (408, 425, 429, 500, 502, 503, 504, 507, 509)
 BEHIND_THE_END = 416
+WITHOUT_LOGIN = ("NoCredentialsError", "PartialCredentialsError")  # botocore's
 OBJECTS = ("s3", "s3a", *EXTRAS)
 # A password may have a slash in it, so what follows the first one tells nothing. No bucket has a colon but in its ARN.
 _LOGIN = re.compile(r"[^:/]+://(?!arn:)[^/]*:")
@@ -143,7 +144,7 @@ class Filesystem:
         if status is not None and 400 <= status < 600:
             return status in PASSING
         lasting = (PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, NotImplementedError)
-        if type(problem).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ParamValidationError"):
+        if type(problem).__name__ in (*WITHOUT_LOGIN, "ParamValidationError"):
             return False
         return not isinstance(problem, lasting)
 

@@ -15,7 +15,7 @@ from spade_edge.runtime.errors import DataError, SpadeError
 from spade_edge.tools.output import replacing
 from spade_edge.tools.remote.address import is_name, local_path, shown
 from spade_edge.tools.remote.files import BLOCK, Files, Listed, Readable, head
-from spade_edge.tools.remote.filesystem import connected
+from spade_edge.tools.remote.filesystem import WITHOUT_LOGIN, connected
 from spade_edge.tools.remote.folder import Folder
 from spade_edge.tools.remote.retrying import retried
 from spade_edge.tools.sources.address import without_secrets
@@ -63,7 +63,7 @@ class Store:
         with contextlib.suppress(MissingError):
             found = self._tried(lambda: list(self._files.listed()), "be listed")
         if not found:
-            raise MissingError(f"{self.address}: expected files, found none")
+            raise MissingError(f"{self.address}: expected files, found none; check the address")
         yield from sorted(found, key=lambda each: each.name)
 
     def read(self, name: str, *, most: int) -> bytes:
@@ -199,4 +199,7 @@ def _words(problem: Exception) -> str:
     """An exception in one line, without what may be secret in it."""
     if isinstance(problem, PermissionError):
         return f"access is refused ({without_secrets(str(problem))}); is the login right, and may it do this?"
-    return without_secrets(str(problem)) or type(problem).__name__
+    said = without_secrets(str(problem)) or type(problem).__name__
+    if type(problem).__name__ in WITHOUT_LOGIN:
+        return f"{said}; give a login in the environment, or in the files that are usual for this store"
+    return said

@@ -30,7 +30,7 @@ def promoted_sentence(done: Promotion) -> str:
 def list_lines(address: str, versions: Sequence[Published], moved: Mapping[str, Sequence[Move]]) -> list[str]:
     """The versions, and the moves of channels, for people."""
     if not versions:
-        return [f"{address} has no bundles"]
+        return [f"{address} has no bundles; check the address, or publish one with 'spade-edge fleet push'"]
     rows = [("name", "tags", "digest", "bundle", "built (UTC)", "images", "threshold", "size", "signature by")]
     for one in versions:
         about = one.about

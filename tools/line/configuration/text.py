@@ -33,7 +33,7 @@ _SYNTAX = (  # the beginning of a message of tomllib, what was expected, what to
         "put text in quotes, and a remark behind #",
     ),
     ("Expected '='", "KEY = VALUE", "no = behind the key", 'write it like source = "0"'),
-    ("Expected ']", "a table such as [camera.top]", "no ] at its end", "close it with ]"),
+    ("Expected ']", "the name of a table in square brackets", "no ] at its end", "close it with ]"),
     (
         "Unterminated",
         "text that ends with the quotes it begins with",
@@ -68,7 +68,7 @@ _SYNTAX = (  # the beginning of a message of tomllib, what was expected, what to
     ("Escaped character", "a character behind \\u", "a number that stands for none", "write the character itself"),
     ("Unclosed array", "a list that ends with ]", "no ] at its end", "close it, with commas between its entries"),
     ("Unclosed inline", "a table in { } on one line", "no } at its end", "close it, with commas between its entries"),
-    ("", "a table such as [camera.top], or KEY = VALUE", "something else", "write a remark behind #"),
+    ("", "the name of a table in square brackets, or KEY = VALUE", "something else", "write a remark behind #"),
 )
 
 
