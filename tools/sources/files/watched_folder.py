@@ -88,6 +88,7 @@ class WatchedFolder:
         self._unread: dict[str, Unread] = {}
         self._said: set[str] = set()
         self._known: dict[str, Known] = {}  # those that changed last come last
+        self._gone: list[Known] = []  # those whose names the last scan did not find any more
         self._turn: Iterator[str] = iter(())
         self._deleted = 0
         try:
@@ -196,7 +197,8 @@ class WatchedFolder:
         """Take files that have been renamed or moved, or have got another name, for what they are."""
         if not fresh:
             return
-        by_state = {known.state: known for known in self._known.values() if known.state.number}
+        # A file that is renamed while the folder is listed may be in that list under neither of its names.
+        by_state = {known.state: known for known in chain(self._known.values(), self._gone) if known.state.number}
         for name, state in fresh.items():
             if state in by_state:
                 self._known[name] = by_state[state]
@@ -208,15 +210,18 @@ class WatchedFolder:
             found: names of the files that are there.
             fresh: disk and number of those that are new or have changed.
         """
+        gone: list[Known] = []
         for name in [name for name in chain(self._known, self._unread) if name not in found]:
             if f"{name}/".startswith(self._kept):
                 continue
-            self._known.pop(name, None)
+            if name in self._known:
+                gone.append(self._known.pop(name))
             unread = self._unread.pop(name, None)
             if unread is not None and (unread.state.disk, unread.state.number) not in fresh:  # else it was renamed
                 self._deleted += 1
                 if self._deleted == 1:
                     log.warning("%s: %s was deleted before it could be read", self._label, as_text(name))
+        self._gone = gone
 
     def _due_shots(self) -> Iterator[Shot]:
         """Read the files that may be whole by now, the oldest first, and a file before links to it."""

@@ -200,6 +200,17 @@ def test_a_file_that_is_renamed_before_it_is_whole_is_one_frame_and_not_called_d
     assert names(looks.watch) == [("p.png", True)] and caplog.text == ""
 
 
+def test_a_file_that_a_list_shows_under_neither_of_its_names_is_one_frame(tmp_path: Path) -> None:
+    """As it may happen when it is renamed while the folder is listed."""
+    folder, between = tmp_path / "watched", tmp_path / "p.png"
+    folder.mkdir()
+    early, late = folder / "early.png", folder / "late.png"
+    looks = Looks(folder, lambda: early.write_bytes(encoded(".png")), nothing)
+    looks.acts += [lambda: early.rename(between), lambda: between.rename(late), nothing, nothing]
+    assert names(looks.watch) == [("early.png", True)]
+    assert set(looks.watch._known) == {"late.png"} and looks.watch._gone == []
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, taken = tmp_path / "p.npy", []
     looks = Looks(tmp_path, lambda: path.write_bytes(encoded(".npy")), nothing, nothing)
