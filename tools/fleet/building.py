@@ -165,7 +165,7 @@ class _Fleet:
         names = [bundle.name for bundle in self.plan.bundles]
         if unknown := [name for name in only if name not in names]:
             raise UsageError(
-                f"expected names of bundles of the plan with --only ({', '.join(names)}), found {unknown[0]!r}; "
+                f"expected names of bundles ({', '.join(names)}), found {unknown[0]!r}; "
                 "correct the name, or add a table [[bundle]] to the plan"
             )
         preparation = Preparation(self.folder, self.progress)
