@@ -231,7 +231,7 @@ def test_the_budget_is_kept(tmp_path: Path) -> None:
     steps = [python("first", "pass"), python("long", "import time; time.sleep(60)"), python("late", "pass")]
     began = time.monotonic()
     ended = run_all(steps, tmp_path, budget=4, after_each=lambda _: None)
-    assert time.monotonic() - began < 45
+    assert time.monotonic() - began < 15
     assert [step.state for step in ended] == [DONE, TIMED_OUT, LEFT_OUT] and ended[2].because
 
 

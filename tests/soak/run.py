@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -29,13 +28,15 @@ from spade_edge.tools.sources.cameras.camera import Grab
 from spade_edge.tools.sources.cameras.reopening import reopening
 from spade_edge.tools.sources.freeze import mark_frozen
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from soak.memory import GROWTH, early_and_late, resident
+
 STALL = 0.1  # seconds that are reported
 ALIKE = 5  # frames that count as frozen
 FREEZE = 8  # frames that the camera repeats
 TRIES = 3
 HURRY = 100  # waits between tries are so many times shorter than on the line
-GROWTH = 10e6  # bytes of memory between early and late that are allowed
-ENOUGH = 100  # readings of each, of 6,000 frames: fewer say more about what was loaded than about what grows
 
 
 @dataclass
@@ -153,7 +154,7 @@ def soak(bundle: Path, *, frames: int, seed: int, say: Callable[[str], None] = l
                     stamp = int(shot.frame.reshape(-1)[:4].view("<u4")[0])
                     expect("the frame's own number", 0 <= shot.name - stamp < FREEZE, True)
                 if sum(emitted.values()) % 20 == 0:
-                    memory.append(_resident())
+                    memory.append(resident())
                     files.append(len(list(Path("/proc/self/fd").iterdir())))
                 if sum(emitted.values()) % 1000 == 0:
                     say(f"{camera.done.grabbed} of {frames} frames, {time.monotonic() - began:.0f} s")
@@ -166,12 +167,10 @@ def soak(bundle: Path, *, frames: int, seed: int, say: Callable[[str], None] = l
     expect("damaged frames", emitted["damaged"], done.damaged)
     expect("frozen frames", emitted["frozen"], done.frozen)
     expect("stops", emitted["stop"], len(done.stops))
-    third = len(memory) // 3
-    early, late = slice(third // 2, third), slice(-third, None)  # the first sixth warms up
-    growth = median(memory[late]) - median(memory[early])
-    if third >= ENOUGH and growth > GROWTH:
-        failures.append(f"expected memory to stay, found {growth / 1e6:.1f} MB more")
-    expect("open files", median(files[late]), median(files[early]))
+    (early, late), (early_files, late_files) = early_and_late(memory), early_and_late(files)
+    if late - early > GROWTH:
+        failures.append(f"expected memory to stay, found {(late - early) / 1e6:.1f} MB more")
+    expect("open files", late_files, early_files)
     return {
         "frames": done.grabbed,
         "scored": emitted["scored"],
@@ -181,17 +180,11 @@ def soak(bundle: Path, *, frames: int, seed: int, say: Callable[[str], None] = l
         "stalls": {"made": len(done.stalls), "told": emitted["stall"]},
         "stops": {"made": len(done.stops), "told": emitted["stop"]},
         "milliseconds": {"p50": milliseconds.percentile(0.5), "p99": milliseconds.percentile(0.99)},
-        "memory_megabytes": {"early": median(memory[early]) / 1e6, "late": median(memory[late]) / 1e6},
-        "open_files": {"early": median(files[early]), "late": median(files[late])},
+        "memory_megabytes": {"early": early / 1e6, "late": late / 1e6},
+        "open_files": {"early": early_files, "late": late_files},
         "seconds": round(time.monotonic() - began, 1),
         "failures": failures,
     }
-
-
-def _resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def _bundle(folder: Path) -> Path:

@@ -11,7 +11,6 @@ does not add up.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +54,13 @@ from spade_edge.tools.sources import SourceOptions, open_source
 from spade_edge.tools.sources.cameras.camera import Grab
 from spade_edge.tools.sources.source import Source
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from soak.memory import GROWTH, early_and_late, resident
+
 FRAMES, MESSAGES = "frames", "messages"  # the cameras
 DEADLINE = 60  # milliseconds
-GROWTH = 10e6  # bytes of memory between early and late that are allowed
-READING = 500  # decisions between two readings of memory
-ENOUGH = 20  # readings of each, of 30,000 triggers: fewer say more about what was loaded than about what grows
+ENOUGH = 30  # readings of memory: a few, of a short trial, say more about what was loaded than about what grows
 
 
 @dataclass
@@ -176,8 +176,8 @@ class Auditor(Recorder):
         self.verdicts[decision.verdict] += 1
         if decision.verdict == LATE:
             self.behind.add(1000 * (now - decision.trigger.deadline))
-        if self.verdicts.total() % READING == 0:
-            self.memory.append(_resident())
+        if self.verdicts.total() % 100 == 0:
+            self.memory.append(resident())
 
     def _fail(self, what: str) -> None:
         if len(self.failures) < 20:
@@ -187,14 +187,6 @@ class Auditor(Recorder):
 def asked(number: int) -> str:
     """The id of a message."""
     return f"part {number}"
-
-
-def _resident() -> int:
-    """Bytes of this process in memory, without those that were freed and are kept by glibc for later use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-    if trim is not None:
-        trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 class Unreliable(Recorder):
@@ -344,13 +336,9 @@ def trial(
     lines = sum(len(path.read_bytes().splitlines()) for path in folder.glob("record*"))
     if lines != auditor.verdicts.total():
         failures.append(f"record: expected {auditor.verdicts.total()} lines, found {lines}")
-    third = len(auditor.memory) // 3
-    memory = None
-    if third >= ENOUGH:
-        early, late = median(auditor.memory[third // 2 : third]), median(auditor.memory[-third:])  # a sixth warms up
-        memory = {"early": early / 1e6, "late": late / 1e6}
-        if late - early > GROWTH:
-            failures.append(f"expected memory to stay, found {(late - early) / 1e6:.1f} MB more")
+    early, late = early_and_late(auditor.memory)
+    if len(auditor.memory) >= ENOUGH and late - early > GROWTH:
+        failures.append(f"expected memory to stay, found {(late - early) / 1e6:.1f} MB more")
     some = len(auditor.behind) > 0
     return {
         "triggers": auditor.verdicts.total(),
@@ -361,7 +349,7 @@ def trial(
             "p99": auditor.behind.percentile(0.99) if some else None,
             "longest": auditor.behind.largest if some else None,
         },
-        "memory_megabytes": memory,
+        "memory_megabytes": {"early": early / 1e6, "late": late / 1e6},
         "outputs": {output.name: [output.sent, output.lost, output.waiting] for output in state.outputs},
         "seconds": round(time.monotonic() - began, 1),
         "failures": failures,
@@ -401,7 +389,6 @@ def _disturb(
 
 def _bundle(folder: Path) -> Path:
     """A small bundle: a network of three convolutions, eight images of noise."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     from tiny_network import write_tiny_model
 
     model = write_tiny_model(folder / "model.onnx", size=(32, 32))
