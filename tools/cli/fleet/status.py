@@ -129,10 +129,10 @@ def _look(chosen: argparse.Namespace) -> Status:
 
 def _reports(chosen: argparse.Namespace) -> Any:
     """The reports of a folder or a broker."""
-    login = {"--username": chosen.username, "--password-file": chosen.password_file, "--ca-file": chosen.ca_file}
-    login |= {"--cert-file": chosen.cert_file, "--key-file": chosen.key_file}
     from spade_edge.tools.fleet.status.place import is_broker, place_of
 
+    login = {"--username": chosen.username, "--password-file": chosen.password_file, "--ca-file": chosen.ca_file}
+    login |= {"--cert-file": chosen.cert_file, "--key-file": chosen.key_file}
     if not is_broker(chosen.source):
         for option, value in login.items():
             if value:
